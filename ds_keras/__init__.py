@@ -1,0 +1,33 @@
+"""ds_keras: dynamic slimmable networks for Keras.
+
+A supernet stores every weight once; a slice level is a dense prefix of every kernel; a gate or a
+confidence cascade picks the level for each image. Submodules load on first use, so that
+``import ds_keras`` and ``import ds_keras.runtime`` do not import TensorFlow.
+
+Example:
+    >>> import ds_keras
+    >>> model = ds_keras.zoo.load("ds_mobilenet")
+    >>> logits = model(images)                        # routed: each image at its own level
+    >>> logits = model(images, level=0)               # the smallest sub-network
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+_SUBMODULES = ("cost", "data", "export", "layers", "models", "routing", "slicing", "training", "zoo")
+__all__ = ["__version__", *_SUBMODULES]
+
+if TYPE_CHECKING:
+    from ds_keras import cost, data, export, layers, models, routing, slicing, training, zoo  # noqa: F401
+
+
+def __getattr__(name: str) -> Any:
+    if name in _SUBMODULES:
+        return importlib.import_module(f"ds_keras.{name}")
+    raise AttributeError(f"module 'ds_keras' has no attribute {name!r}; it has {', '.join(_SUBMODULES)}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,238 @@
+"""What every sliceable layer and block shares, and the walk that runs them.
+
+The forward pass of a network is written once, as ``forward(walk, x)``. The walk decides what happens at each
+layer: ``Compute`` runs it; others (cost, build, export, calibration) propagate shapes, make the plain Keras
+layer that holds the slices, or collect batch statistics. The slice level travels in the walk, as an argument.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ds_keras.slicing import Level, Size, check_level, slice_kernel, slice_size
+
+Shape = tuple[int | None, ...]
+Weights = list[np.ndarray]
+
+
+class Walk:
+    """One pass over a network at one slice level.
+
+    Args:
+        level: int or scalar int32 tensor, already checked.
+    """
+
+    def __init__(self, level: Level):
+        self.level = level
+
+    def __call__(self, layer: keras.layers.Layer, x: Any) -> Any:
+        """Applies ``layer`` to ``x``; a block unfolds into its layers."""
+        if isinstance(layer, SliceableBlock):
+            return layer.forward(self, x)
+        return self.apply(layer, x)
+
+    def apply(self, layer: keras.layers.Layer, x: Any) -> Any:
+        """Applies one layer that is not a block."""
+        raise TypeError(f"{type(self).__name__} does not define apply()")
+
+    def endpoint(self, stride: int, x: Any) -> None:
+        """Called by the network with its features after each block; ignored by most walks."""
+
+
+class Compute(Walk):
+    """Runs the layers on tensors.
+
+    Args:
+        level: int or scalar int32 tensor.
+        training: batch statistics in BatchNorm (and moving averages updated).
+        dropout: whether dropout layers act.
+    """
+
+    def __init__(self, level: Level, training: bool = False, dropout: bool = False):
+        super().__init__(level)
+        self.training = training
+        self.dropout = dropout
+        self.endpoints: dict[int, tf.Tensor] = {}
+
+    def apply(self, layer: keras.layers.Layer, x: Any) -> Any:
+        """Runs ``layer``."""
+        if isinstance(layer, SliceableLayer):
+            return layer(x, level=self.level, training=self.training)
+        if isinstance(layer, keras.layers.Dropout):
+            return layer(x, training=True) if self.dropout else x
+        return layer(x)
+
+    def endpoint(self, stride: int, x: Any) -> None:
+        """Keeps the last features of each stride."""
+        self.endpoints[stride] = x
+
+
+class SliceableLayer(keras.layers.Layer):
+    """A layer that keeps full weights and runs on a slice of them.
+
+    Called with exactly one of ``slice_ratio`` (Python float or scalar tensor; the output size is the ratio times
+    the full size, rounded to ``divisor``) and ``level`` (index into ``sizes``). The input size follows ``x``.
+
+    Args:
+        sizes: output size at every slice level, or None for a layer that is called with ratios only.
+        divisor: sizes made from ratios are multiples of it.
+        **kwargs: of ``keras.layers.Layer``.
+    """
+
+    def __init__(self, sizes: Sequence[int] | None = None, divisor: int = 1, **kwargs: Any):
+        # autocast=False: weights are cast after the cut, and a ratio tensor keeps its float32.
+        super().__init__(autocast=False, **kwargs)
+        if divisor < 1:
+            raise ValueError(f"divisor must be at least 1, received {divisor!r}")
+        self.sizes = None if sizes is None else tuple(int(size) for size in sizes)
+        self.divisor = int(divisor)
+
+    def _check_sizes(self, full: int, argument: str) -> None:
+        if not isinstance(full, int | np.integer) or full < 1:
+            raise ValueError(f"{argument} must be a positive integer, received {full!r}")
+        if self.sizes is not None and (not self.sizes or not all(0 < size <= full for size in self.sizes)):
+            raise ValueError(f"sizes must lie in [1, {argument}={full}], received {self.sizes}")
+
+    def output_size(self, full: int, slice_ratio: Any, level: Any) -> Size:
+        """The output size that a call asks for.
+
+        Args:
+            full: full output size.
+            slice_ratio: ratio in (0, 1], or None.
+            level: slice level, or None.
+
+        Returns:
+            int, or a scalar int32 tensor.
+
+        Raises:
+            ValueError: both or neither given, or one out of range.
+        """
+        if (slice_ratio is None) == (level is None):
+            raise ValueError(
+                f"{self.name}: give exactly one of slice_ratio and level, "
+                f"received slice_ratio={slice_ratio!r} and level={level!r}"
+            )
+        if level is None:
+            return slice_size(full, slice_ratio, self.divisor)
+        if self.sizes is None:
+            raise ValueError(f"{self.name}: level={level!r} needs a layer made with sizes=[...], one for each level")
+        level = check_level(level, len(self.sizes))
+        if not tf.is_tensor(level):
+            return self.sizes[level]
+        if len(set(self.sizes)) == 1:
+            return self.sizes[0]
+        return tf.gather(tf.constant(self.sizes, tf.int32), level)
+
+    def cut(self, kernel: Any, sizes: Sequence[Size], centre: Sequence[int] = ()) -> tf.Tensor:
+        """The active slice of a weight, in the layer's compute dtype."""
+        return tf.cast(slice_kernel(kernel, sizes, centre), self.compute_dtype)
+
+    def add_kernel(self, name: str, shape: Sequence[int], initializer: Any, trainable: bool = True) -> keras.Variable:
+        """A full float32 weight that is cut before it is cast."""
+        return self.add_weight(
+            name=name, shape=tuple(shape), initializer=initializer, trainable=trainable, autocast=False
+        )
+
+    def output_shape_at(self, input_shape: Shape, level: int) -> Shape:
+        """Shape of the output at a level, for an input of ``input_shape``."""
+        raise TypeError(f"{type(self).__name__} does not define output_shape_at()")
+
+    def madds_at(self, input_shape: Shape, level: int) -> int:
+        """Multiply-adds for one image (BatchNorm, activations and elementwise work count 0)."""
+        return 0
+
+    def params_at(self, input_shape: Shape, level: int) -> int:
+        """Trainable weights that the level uses."""
+        return sum(int(np.prod(weight.shape)) for weight in self.active_weights(input_shape, level, symbolic=True))
+
+    def active_weights(self, input_shape: Shape, level: int, symbolic: bool = False) -> list:
+        """The slices of the trainable weights that a level uses.
+
+        Args:
+            input_shape: of the layer's input at that level.
+            level: slice level.
+            symbolic: return objects with a ``shape`` only, which works on unbuilt layers.
+
+        Returns:
+            List of tensors (float32).
+        """
+        weights = self.weight_slices(input_shape, level)
+        if symbolic:
+            return [tf.TensorSpec(sizes) for _, sizes in weights]
+        centre = (0, 1)
+        return [
+            slice_kernel(getattr(self, name), sizes, centre if len(sizes) == 4 else ()) for name, sizes in weights
+        ]
+
+    def weight_slices(self, input_shape: Shape, level: int) -> list[tuple[str, tuple[int, ...]]]:
+        """Name and active sizes of every trainable weight, in the order of the plain layer's weights."""
+        raise TypeError(f"{type(self).__name__} does not define weight_slices()")
+
+    def plain(self, input_shape: Shape, level: int, name: str) -> list[tuple[keras.layers.Layer, Weights]]:
+        """The plain Keras layers, with their weights, that equal this layer at ``level``."""
+        raise TypeError(f"{type(self).__name__} does not define plain()")
+
+    def numpy_weights(self, input_shape: Shape, level: int) -> Weights:
+        """The active slices as numpy arrays."""
+        return [keras.ops.convert_to_numpy(weight) for weight in self.active_weights(input_shape, level)]
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {**super().get_config(), "sizes": self.sizes and list(self.sizes), "divisor": self.divisor}
+
+
+class SliceableBlock(keras.layers.Layer):
+    """A group of layers whose forward pass is written once as ``forward(walk, x)``.
+
+    Callable as a layer too: ``block(x, level=1)``.
+    """
+
+    def forward(self, walk: Walk, x: Any) -> Any:
+        """The pass, for any walk."""
+        raise TypeError(f"{type(self).__name__} does not define forward()")
+
+    def build(self, input_shape: Shape) -> None:
+        """Builds every layer at its full size."""
+        self.forward(Build(), tuple(input_shape))
+        self.built = True
+
+    def call(self, x: tf.Tensor, level: Any = None, training: bool = False) -> Any:
+        """Runs the block at a level."""
+        if level is None:
+            raise ValueError(f"{self.name}: level must be given")
+        return self.forward(Compute(level, bool(training)), x)
+
+
+class Shapes(Walk):
+    """Propagates shapes, without tensors or weights, and shows each layer to ``visit``."""
+
+    def apply(self, layer: keras.layers.Layer, x: Any) -> Any:
+        """The output shape of ``layer``."""
+        self.visit(layer, x)
+        if isinstance(layer, SliceableLayer):
+            return layer.output_shape_at(x, self.level)
+        return tuple(layer.compute_output_shape(x))
+
+    def visit(self, layer: keras.layers.Layer, shape: Any) -> None:
+        """Called with every layer and its input shape."""
+
+
+class Build(Shapes):
+    """Builds every layer for its full size: the last level, whose sizes are the largest."""
+
+    def __init__(self):
+        super().__init__(level=-1)
+
+    def __call__(self, layer: keras.layers.Layer, x: Any) -> Any:
+        """Builds ``layer`` if it is not, and returns its output shape."""
+        y = super().__call__(layer, x)
+        layer.built = True  # for a block: its layers are
+        return y
+
+    def visit(self, layer: keras.layers.Layer, shape: Any) -> None:
+        """Builds ``layer``."""
+        if not layer.built:
+            layer.build(shape)

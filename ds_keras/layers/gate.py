@@ -1,0 +1,135 @@
+"""The double-headed gate: a squeeze-and-excitation attention head and a slimming head on the same pooled features."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+
+from ds_keras.layers.base import SliceableBlock, Walk
+from ds_keras.layers.conv import SliceableConv2D
+from ds_keras.layers.dense import SliceableDense
+
+
+@keras.saving.register_keras_serializable("ds_keras")
+class DoubleHeadedGate(SliceableBlock):
+    """Attention over the channels of ``x`` and, where ``num_outputs`` is not 0, one logit for each slice level.
+
+    pool = mean over positions; z = ReLU(W1 pool + b1); attention = sigmoid(W2 z + b2); logits = W3 z.
+    With ``hidden``, or without attention, the slimming head has a branch of its own on the pooled features:
+    logits = W3 ReLU(W4 pool + b4), so that training it leaves the attention as it is.
+
+    Args:
+        sizes: channels of ``x`` at every slice level.
+        num_outputs: number of slice levels to choose from; 0 leaves only the attention.
+        reduced: width of z.
+        attention: False leaves ``x`` as it is.
+        hidden: width of the slimming head's own hidden layer; 0 reads z (or the pooled features) directly.
+        **kwargs: of ``keras.layers.Layer``.
+
+    Call:
+        x: (batch, height, width, channels).
+        level: int or scalar integer tensor.
+        Returns the attended x, and with ``num_outputs`` also the logits (batch, num_outputs).
+
+    Source: DS-Net, arXiv 2103.13258, section 3.2; sigmoid and sizes as in the released DS-MBNet. The hidden layer is ours.
+
+    Example:
+        >>> gate = DoubleHeadedGate(sizes=[32, 64], num_outputs=2, reduced=16)
+        >>> gate.build((None, 8, 8, 64))
+        >>> y, logits = gate(tf.ones([1, 8, 8, 32]), level=0)
+    """
+
+    def __init__(
+        self,
+        sizes: Sequence[int],
+        num_outputs: int = 0,
+        reduced: int | None = None,
+        attention: bool = True,
+        hidden: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.sizes = [int(size) for size in sizes]
+        self.num_outputs = int(num_outputs)
+        self.reduced = int(reduced or max(1, round(0.25 * max(self.sizes))))
+        self.attention = bool(attention)
+        self.hidden = int(hidden)
+        count = len(self.sizes)
+        self.pool = keras.layers.GlobalAveragePooling2D(keepdims=True, name="pool")
+        if self.attention:
+            self.reduce = SliceableConv2D(self.reduced, 1, use_bias=True, sizes=[self.reduced] * count, name="reduce")
+            self.relu = keras.layers.ReLU(name="relu")
+            self.expand = SliceableConv2D(max(self.sizes), 1, use_bias=True, sizes=self.sizes, name="expand")
+            self.sigmoid = keras.layers.Activation("sigmoid", name="sigmoid")
+            self.multiply = keras.layers.Multiply(name="multiply")
+        if self.num_outputs:
+            self.slimming_head = SlimmingHead(count, self.num_outputs, self.hidden, name="slimming_head")
+
+    def attend(self, walk: Walk, x: Any) -> tuple[Any, Any]:
+        """The attended x, and what the slimming head reads: (batch, 1, 1, features)."""
+        if not self.attention:
+            return x, (walk(self.pool, x) if self.num_outputs else None)
+        pooled = walk(self.pool, x)
+        z = walk(self.relu, walk(self.reduce, pooled))
+        attention = walk(self.sigmoid, walk(self.expand, z))
+        return walk(self.multiply, [x, attention]), (pooled if self.hidden else z)
+
+    def forward(self, walk: Walk, x: Any) -> Any:
+        """See the base class."""
+        x, features = self.attend(walk, x)
+        return (x, walk(self.slimming_head, features)) if self.num_outputs else x
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "sizes": self.sizes,
+            "num_outputs": self.num_outputs,
+            "reduced": self.reduced,
+            "attention": self.attention,
+            "hidden": self.hidden,
+        }
+
+
+@keras.saving.register_keras_serializable("ds_keras")
+class SlimmingHead(SliceableBlock):
+    """Logits of the slice levels from the gate's features: the only part that Stage II trains.
+
+    Args:
+        num_levels: number of slice levels of the supernet, the teacher's included.
+        num_outputs: number of levels to choose from.
+        hidden: width of a hidden layer, or 0.
+        **kwargs: of ``keras.layers.Layer``.
+
+    Call:
+        x: (batch, 1, 1, features). Returns (batch, num_outputs).
+
+    Source: DS-Net, arXiv 2103.13258, section 3.2 (linear, no bias); the hidden layer is ours.
+    """
+
+    def __init__(self, num_levels: int, num_outputs: int, hidden: int = 0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.num_levels, self.num_outputs, self.hidden = int(num_levels), int(num_outputs), int(hidden)
+        self.flatten = keras.layers.Flatten(name="flatten")
+        if self.hidden:
+            self.dense = SliceableDense(self.hidden, sizes=[self.hidden] * self.num_levels, name="dense")
+            self.relu = keras.layers.ReLU(name="relu")
+        self.logits = SliceableDense(
+            self.num_outputs, use_bias=self.hidden > 0, sizes=[self.num_outputs] * self.num_levels, name="logits"
+        )
+
+    def forward(self, walk: Walk, x: Any) -> Any:
+        """See the base class."""
+        x = walk(self.flatten, x)
+        if self.hidden:
+            x = walk(self.relu, walk(self.dense, x))
+        return walk(self.logits, x)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        return {
+            **super().get_config(),
+            "num_levels": self.num_levels,
+            "num_outputs": self.num_outputs,
+            "hidden": self.hidden,
+        }

@@ -1,0 +1,329 @@
+"""DS-MobileNet: a MobileNetV1 body with squeeze-and-excitation, sliced in width after a double-headed gate."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+
+from ds_keras.layers.base import SliceableBlock, Walk
+from ds_keras.layers.batch_norm import SliceableBatchNormalization
+from ds_keras.layers.conv import SliceableConv2D, SliceableDepthwiseConv2D
+from ds_keras.layers.dense import SliceableDense
+from ds_keras.layers.gate import DoubleHeadedGate
+from ds_keras.models.supernet import Supernet
+from ds_keras.slicing import SliceLevel
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A row of the architecture.
+
+    Args:
+        width: output channels: one int before the gate (the same at every level), a tuple (one for each level) after.
+        depth: number of blocks.
+        stride: of the first block.
+        gate: the first block holds the slimming head; the level starts at its pointwise convolution.
+        teacher: a wider width that only ``teacher_level`` uses (before the gate).
+        kernel: size of the depthwise convolution.
+    """
+
+    width: int | tuple[int, ...]
+    depth: int
+    stride: int = 1
+    gate: bool = False
+    teacher: int | None = None
+    kernel: int = 3
+
+
+# The released DS-MBNet (DS-Net, arXiv 2103.13258; widths from its public configuration).
+IMAGENET = (
+    Stage(32, 1, 1, teacher=88),
+    Stage(48, 2, 2, teacher=168),
+    Stage(96, 2, 2, teacher=264),
+    Stage(tuple(range(224, 641, 32)), 6, 2, gate=True),
+    Stage(tuple(range(736, 1153, 32)), 2, 2),
+)
+# Ours: 128 px, 28-32 px and 8 px.
+MEDIUM = (
+    Stage(24, 1, 1),
+    Stage(32, 1, 2),
+    Stage((32, 64, 96, 128), 3, 2, gate=True),
+    Stage((64, 128, 192, 256), 4, 2),
+    Stage((128, 256, 384, 512), 2, 2),
+)
+SMALL = (
+    Stage(32, 1, 1),
+    Stage((48, 96, 144, 192), 4, 2, gate=True),
+    Stage((96, 192, 288, 384), 3, 2),
+)
+TINY = (
+    Stage(16, 1, 1),
+    Stage((12, 24, 36, 48), 2, 2, gate=True),
+    Stage((24, 48, 72, 96), 2, 1),
+)
+
+
+@dataclass(frozen=True)
+class _Style:
+    """What every block of one network shares."""
+
+    attention: bool
+    residual: bool
+    padding: str
+    activation: str
+    gate_hidden: int
+    bn_momentum: float
+    bn_epsilon: float
+
+    def norm(self, statistics: Sequence[int], name: str) -> SliceableBatchNormalization:
+        return SliceableBatchNormalization(
+            len(statistics), statistics, momentum=self.bn_momentum, epsilon=self.bn_epsilon, name=name
+        )
+
+
+class _SeparableBlock(SliceableBlock):
+    """Depthwise conv, BN, activation, attention (and gate), pointwise conv, BN, activation; optional residual add.
+
+    ``before`` and ``after`` are the rows of statistics on either side of the attention, where the width changes.
+    """
+
+    def __init__(
+        self,
+        style: _Style,
+        stage: Stage,
+        stride: int,
+        widths: tuple[Sequence[int], Sequence[int]],
+        before: Sequence[int],
+        after: Sequence[int],
+        num_outputs: int,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        old, new = widths
+        self.depthwise = SliceableDepthwiseConv2D(stage.kernel, stride, style.padding, sizes=old, name="depthwise")
+        self.norm1 = style.norm(before, "norm1")
+        self.activation1 = keras.layers.Activation(style.activation, name="activation1")
+        self.gate = None
+        if style.attention or num_outputs:
+            hidden = style.gate_hidden if num_outputs else 0
+            self.gate = DoubleHeadedGate(old, num_outputs, attention=style.attention, hidden=hidden, name="gate")
+        self.pointwise = SliceableConv2D(new[-1], 1, sizes=new, name="pointwise")
+        self.norm2 = style.norm(after, "norm2")
+        self.activation2 = keras.layers.Activation(style.activation, name="activation2")
+        self.add = keras.layers.Add(name="add") if style.residual and stride == 1 and old == new else None
+
+    def spatial(self, walk: Walk, x: Any) -> tuple[Any, Any]:
+        """The half before the width changes: the attended features, and what the slimming head reads."""
+        x = walk(self.activation1, walk(self.norm1, walk(self.depthwise, x)))
+        return (x, None) if self.gate is None else self.gate.attend(walk, x)
+
+    def project(self, walk: Walk, x: Any) -> Any:
+        """The half at the new width."""
+        return walk(self.activation2, walk(self.norm2, walk(self.pointwise, x)))
+
+    def forward(self, walk: Walk, x: Any) -> Any:
+        """See the base class."""
+        y = self.project(walk, self.spatial(walk, x)[0])
+        return y if self.add is None else walk(self.add, [x, y])
+
+
+@keras.saving.register_keras_serializable("ds_keras")
+class DSMobileNet(Supernet):
+    """DS-MobileNet supernet.
+
+    Args:
+        stem: width of the stem convolution, or (width, the teacher's width).
+        stages: rows of the architecture; exactly one has ``gate=True``.
+        num_classes: size of the classifier.
+        input_shape: (height, width, channels).
+        stem_stride: of the stem.
+        attention: squeeze-and-excitation in every block.
+        residual: adds the input of a block to its output where the shapes agree (not in the published network).
+        padding: "same", or "symmetric" as in PyTorch.
+        activation: Keras activation name.
+        dropout: rate before the classifier, for Stage I's largest pass only.
+        gate_hidden: width of the slimming head's hidden layer; 0 is the published linear head.
+        bn_momentum: of the moving averages.
+        bn_epsilon: of BatchNorm.
+        **kwargs: see ``Supernet``.
+
+    Call:
+        See ``Supernet.call``: images in [0, 255]; ``level=`` or routed.
+
+    Raises:
+        ValueError: a table that does not describe nested levels.
+
+    Source: DS-Net, arXiv 2103.13258, section 4 (DS-MBNet); the 14-level table is ``DSMobileNet.imagenet()``.
+
+    Example:
+        >>> model = DSMobileNet.small(num_classes=10, input_shape=(28, 28, 1))
+        >>> model(images, level=0).shape
+        TensorShape([8, 10])
+    """
+
+    def __init__(
+        self,
+        stem: int | Sequence[int],
+        stages: Sequence[Stage | dict[str, Any]],
+        num_classes: int = 1000,
+        input_shape: Sequence[int] = (224, 224, 3),
+        stem_stride: int = 2,
+        attention: bool = True,
+        residual: bool = False,
+        padding: str = "same",
+        activation: str = "swish",
+        dropout: float = 0.0,
+        gate_hidden: int = 0,
+        bn_momentum: float = 0.9,
+        bn_epsilon: float = 1e-5,
+        **kwargs: Any,
+    ):
+        stages = tuple(_stage(stage) for stage in stages)
+        gated = _gated_stage(stages)
+        stem = tuple(stem) if isinstance(stem, list | tuple) else (int(stem),)
+        count = len(stages[gated].width)
+        has_teacher = len(stem) > 1 or any(stage.teacher for stage in stages)
+        levels = tuple(
+            SliceLevel(k, {f"stage{i + 1}": s.width[k] / s.width[-1] for i, s in enumerate(stages) if i >= gated})
+            for k in range(count)
+        )
+        teacher = SliceLevel(count, {**levels[-1].ratios, "teacher": 1.0}) if has_teacher else levels[-1]
+        super().__init__(levels, teacher, num_classes, tuple(input_shape), **kwargs)
+        self.table = {"stem": stem, "stages": stages, "stem_stride": int(stem_stride)}
+        self.style = _Style(attention, residual, padding, activation, gate_hidden, bn_momentum, bn_epsilon)
+        self.dropout_rate = float(dropout)
+        self._make_layers(count, int(has_teacher), gated)
+
+    def _make_layers(self, count: int, extra: int, gated: int) -> None:
+        """``extra`` is 1 where the teacher's level is one of its own, with its own statistics."""
+        shared = [0] * count + [1] * extra
+        private = list(range(count + extra))
+
+        def widths(width: Any, teacher: int | None = None) -> list[int]:
+            listed = list(width) if isinstance(width, tuple) else [width] * count
+            return listed + [teacher or listed[-1]] * extra
+
+        stem, stride = self.table["stem"], self.table["stem_stride"]
+        old = widths(stem[0], stem[-1])
+        self.stem = SliceableConv2D(old[-1], 3, stride, self.style.padding, sizes=old, name="stem")
+        self.stem_norm = self.style.norm(shared, "stem_norm")
+        self.stem_activation = keras.layers.Activation(self.style.activation, name="stem_activation")
+        self.blocks, self.strides = [], [stride]
+        for i, stage in enumerate(self.table["stages"]):
+            new = widths(stage.width, stage.teacher)
+            for j in range(stage.depth):
+                gate_here = i == gated and j == 0
+                if gate_here:
+                    self.gated_block = len(self.blocks)
+                block = _SeparableBlock(
+                    self.style,
+                    stage,
+                    stage.stride if j == 0 else 1,
+                    (old, new),
+                    before=shared if i < gated or gate_here else private,
+                    after=shared if i < gated else private,
+                    num_outputs=count if gate_here else 0,
+                    name=f"stage{i + 1}_block{j + 1}",
+                )
+                self.blocks.append(block)
+                self.strides.append(self.strides[-1] * (stage.stride if j == 0 else 1))
+                old = new
+        self.pool = keras.layers.GlobalAveragePooling2D(name="pool")
+        self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout")
+        self.classifier = SliceableDense(self.num_classes, sizes=[self.num_classes] * len(old), name="classifier")
+
+    def start(self, walk: Walk, x: Any) -> tuple[Any, Any]:
+        """Stem, the stages before the gate, and the gated block up to its attention."""
+        x = walk(self.stem, walk(self.rescale, x))
+        x = walk(self.stem_activation, walk(self.stem_norm, x))
+        walk.endpoint(self.strides[0], x)
+        for block, stride in zip(self.blocks[: self.gated_block], self.strides[1:], strict=False):
+            x = walk(block, x)
+            walk.endpoint(stride, x)
+        return self.blocks[self.gated_block].spatial(walk, x)
+
+    def gate(self, walk: Walk, features: Any) -> Any:
+        """The slimming head."""
+        return walk(self.gate_layer(), features)
+
+    def gate_layer(self) -> keras.layers.Layer:
+        """See the base class."""
+        return self.blocks[self.gated_block].gate.slimming_head
+
+    def body(self, walk: Walk, features: Any) -> Any:
+        """The gated block's pointwise half, the remaining blocks and the classifier."""
+        g = self.gated_block
+        x = self.blocks[g].project(walk, features)
+        walk.endpoint(self.strides[g + 1], x)
+        for block, stride in zip(self.blocks[g + 1 :], self.strides[g + 2 :], strict=True):
+            x = walk(block, x)
+            walk.endpoint(stride, x)
+        return walk(self.classifier, walk(self.dropout, walk(self.pool, x)))
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, as plain data."""
+        table = {**self.table, "stem": list(self.table["stem"])}
+        table["stages"] = [asdict(stage) for stage in self.table["stages"]]
+        return {**super().get_config(), **table, **asdict(self.style), "dropout": self.dropout_rate}
+
+    @classmethod
+    def imagenet(cls, num_classes: int = 1000, **kwargs: Any) -> "DSMobileNet":
+        """The released 14-level DS-MBNet for 224 px, with its wider teacher.
+
+        Args:
+            num_classes: size of the classifier.
+            **kwargs: of the constructor.
+
+        Returns:
+            DSMobileNet.
+        """
+        mean, std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
+        return cls((16, 24), IMAGENET, num_classes, **{"dropout": 0.2, "mean": mean, "std": std, **kwargs})
+
+    @classmethod
+    def medium(cls, num_classes: int, input_shape: Sequence[int] = (128, 128, 3), **kwargs: Any) -> "DSMobileNet":
+        """Four levels for images of about 128 px. Arguments as ``imagenet``, plus ``input_shape``."""
+        return cls(16, MEDIUM, num_classes, input_shape, **kwargs)
+
+    @classmethod
+    def small(cls, num_classes: int, input_shape: Sequence[int] = (32, 32, 3), **kwargs: Any) -> "DSMobileNet":
+        """Four levels for images of 28 to 32 px. Arguments as ``medium``."""
+        return cls(16, SMALL, num_classes, input_shape, **{"stem_stride": 1, **kwargs})
+
+    @classmethod
+    def tiny(cls, num_classes: int, input_shape: Sequence[int] = (8, 8, 1), **kwargs: Any) -> "DSMobileNet":
+        """Four levels for images of about 8 px. Arguments as ``medium``."""
+        return cls(12, TINY, num_classes, input_shape, **{"stem_stride": 1, **kwargs})
+
+
+def _stage(row: Stage | dict[str, Any]) -> Stage:
+    if isinstance(row, Stage):
+        return row
+    row = dict(row)
+    row["width"] = tuple(row["width"]) if isinstance(row["width"], list) else row["width"]
+    return Stage(**row)
+
+
+def _gated_stage(stages: tuple[Stage, ...]) -> int:
+    """The index of the gated stage, after checking the table."""
+    gated = [i for i, stage in enumerate(stages) if stage.gate]
+    if len(gated) != 1:
+        raise ValueError(f"stages must have exactly one row with gate=True, received {len(gated)}")
+    for i, stage in enumerate(stages):
+        row = f"stage {i + 1}"
+        if i < gated[0] and not isinstance(stage.width, int):
+            raise ValueError(f"{row} lies before the gate: its width must be one int, received {stage.width!r}")
+        if i >= gated[0]:
+            count = len(stages[gated[0]].width) if isinstance(stages[gated[0]].width, tuple) else 0
+            if not isinstance(stage.width, tuple) or len(stage.width) != count or count < 2:
+                raise ValueError(f"{row} must have a width for each level, a tuple of equal length, got {stage.width!r}")
+            if list(stage.width) != sorted(stage.width):
+                raise ValueError(f"{row}: widths must not decrease from level to level, received {stage.width}")
+            if stage.teacher:
+                raise ValueError(f"{row}: the teacher is wider only before the gate, received teacher={stage.teacher}")
+        elif stage.teacher and stage.teacher < stage.width:
+            raise ValueError(f"{row}: teacher={stage.teacher} must be at least width={stage.width}")
+        if stage.depth < 1:
+            raise ValueError(f"{row}: depth must be at least 1, received {stage.depth}")
+    return gated[0]

@@ -1,0 +1,283 @@
+"""The supernet: what every architecture shares. An architecture adds its table and its blocks."""
+
+import copy
+import functools
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ds_keras import cost, routing
+from ds_keras.layers.base import Build, Compute, Shape, Walk
+from ds_keras.slicing import Level, SliceLevel, check_level
+
+
+class Supernet(keras.Model):
+    """Base class: a shared start, a gate, and a body that runs at a slice level.
+
+    A subclass writes ``start``, ``gate`` and ``body`` once, for any walk, and ``get_config``.
+
+    Args:
+        levels: the deployable levels, smallest first.
+        teacher_level: the level of Stage I's largest pass; ``levels[-1]``, or a wider one.
+        num_classes: size of the classifier.
+        input_shape: (height, width, channels) of the images; other heights and widths run too.
+        mean: per channel, or one for all, in [0, 255].
+        std: likewise.
+        default_policy: how ``model(x)`` routes: "gate", "cascade", or a level.
+        cascade: (small, large) levels of the cascade; default the smallest and the largest.
+        labels: class names, or None.
+        name: of the model.
+        **kwargs: of ``keras.Model``.
+    """
+
+    def __init__(
+        self,
+        levels: tuple[SliceLevel, ...],
+        teacher_level: SliceLevel,
+        num_classes: int,
+        input_shape: tuple[int, int, int],
+        mean: Any = 127.5,
+        std: Any = 127.5,
+        default_policy: routing.Policy = "gate",
+        cascade: tuple[int, int] | None = None,
+        budget_table: dict[str, list] | None = None,
+        labels: list[str] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(name=name, **kwargs)
+        if not isinstance(num_classes, int) or num_classes < 2:
+            raise ValueError(f"num_classes must be an integer of at least 2, received {num_classes!r}")
+        if labels is not None and len(labels) != num_classes:
+            raise ValueError(f"labels must name num_classes={num_classes} classes, received {len(labels)}")
+        self._levels = tuple(levels)
+        self._teacher_level = teacher_level
+        self.num_classes = num_classes
+        self.image_shape = tuple(int(n) for n in input_shape)
+        self.mean, self.std = _floats(mean), _floats(std)
+        self.labels = labels
+        self.cascade = tuple(cascade or (0, len(self._levels) - 1))
+        self.default_policy = routing.check_policy(default_policy, len(self._levels))
+        self.budget_table = copy.deepcopy(budget_table or {})
+        scale, offset = 1 / np.asarray(self.std), -np.asarray(self.mean) / np.asarray(self.std)
+        self.rescale = keras.layers.Rescaling(_floats(scale), _floats(offset), name="normalize")
+
+    # --- what an architecture writes -------------------------------------------------------------------------
+
+    def start(self, walk: Walk, x: Any) -> tuple[Any, Any]:
+        """Everything before the gate: returns the features and what the gate reads."""
+        raise TypeError(f"{type(self).__name__} does not define start()")
+
+    def gate(self, walk: Walk, features: Any) -> Any:
+        """The gate's logits, without the budget shift."""
+        raise TypeError(f"{type(self).__name__} does not define gate()")
+
+    def body(self, walk: Walk, features: Any) -> Any:
+        """From the shared start's features to the class logits."""
+        raise TypeError(f"{type(self).__name__} does not define body()")
+
+    def gate_layer(self) -> keras.layers.Layer:
+        """The slimming branch: the layer that Stage II trains."""
+        raise TypeError(f"{type(self).__name__} does not define gate_layer()")
+
+    # --- levels ----------------------------------------------------------------------------------------------
+
+    @property
+    def levels(self) -> tuple[SliceLevel, ...]:
+        """The deployable slice levels, smallest first."""
+        return self._levels
+
+    @property
+    def teacher_level(self) -> SliceLevel:
+        """The level of Stage I's largest pass: ``levels[-1]``, or a wider one."""
+        return self._teacher_level
+
+    @property
+    def input_shape(self) -> Shape:
+        """(None, height, width, channels)."""
+        return (None, *self.image_shape)
+
+    def level_index(self, level: Any) -> Level:
+        """Checks a level given as an int, a scalar tensor or a ``SliceLevel`` of this model.
+
+        Args:
+            level: see above.
+
+        Returns:
+            int, or a scalar int32 tensor.
+
+        Raises:
+            ValueError: no such level.
+        """
+        if isinstance(level, SliceLevel):
+            if level not in (*self._levels, self._teacher_level):
+                raise ValueError(f"level must be one of the model's levels, received {level}")
+            return level.index
+        return check_level(level, len(self._levels))
+
+    @functools.cached_property
+    def costs(self) -> tuple[cost.Parts, ...]:
+        """MAdds of the shared start, the gate and the body, for every level."""
+        return tuple(cost.parts(self, level) for level in self._levels)
+
+    @functools.cached_property
+    def graphs(self) -> dict[str, Any]:
+        """The graphs of ``predict_routed``."""
+        return routing.compile_runs(self)
+
+    # --- running ---------------------------------------------------------------------------------------------
+
+    def build(self, input_shape: Any = None) -> None:
+        """Creates every weight. Called by the first use; ``input_shape`` is the model's own."""
+        if self.built:
+            return
+        walk = Build()
+        features, gate_features = self.start(walk, self.input_shape)
+        self.gate(walk, gate_features)
+        self.body(walk, features)
+        # The knobs of set_budget: saved, read at run time, so that a new budget never retraces.
+        self.gate_shift = self.add_weight(name="gate_shift", shape=(), initializer="zeros", trainable=False)
+        self.cascade_threshold = self.add_weight(
+            name="cascade_threshold", shape=(), initializer=keras.initializers.Constant(0.8), trainable=False
+        )
+        self.built = True
+
+    def check_images(self, x: Any) -> tf.Tensor:
+        """Images as a tensor.
+
+        Args:
+            x: (batch, height, width, channels), uint8 or float in [0, 255].
+
+        Returns:
+            The tensor, of ``x``'s dtype.
+
+        Raises:
+            ValueError: other shape.
+        """
+        x = tf.convert_to_tensor(x)
+        channels = self.image_shape[-1]
+        if x.shape.rank != 4 or x.shape[-1] != channels:
+            raise ValueError(f"x must have shape (batch, height, width, {channels}), received {tuple(x.shape)}")
+        return x
+
+    def call(self, x: Any, level: Any = None, training: bool = False) -> tf.Tensor:
+        """Logits of one level, or of each image at the level that ``default_policy`` picks.
+
+        Args:
+            x: (batch, height, width, channels) images, uint8 or float in [0, 255].
+            level: int, scalar integer tensor, ``SliceLevel``, or None for routing.
+            training: batch statistics and dropout (needs a level).
+
+        Returns:
+            (batch, num_classes) float32.
+
+        Raises:
+            ValueError: bad shape or level, or training without a level.
+        """
+        x = self.check_images(x)
+        if level is None:
+            if training:
+                raise ValueError(
+                    "model(x, training=True) needs a level: train with ds_keras.training.SupernetTrainer (Stage I) "
+                    "and ds_keras.training.GateTrainer (Stage II)"
+                )
+            return routing.run(self, x, self.default_policy).logits
+        level = self.level_index(level)
+        dropout = bool(training) and not tf.is_tensor(level) and level == self._teacher_level.index
+        return self.logits(Compute(level, bool(training), dropout), x)
+
+    def logits(self, walk: Walk, x: Any) -> Any:
+        """The whole network at the walk's level: shared start, then body."""
+        features, _ = self.start(walk, x)
+        return self.body(walk, features)
+
+    def route(self, x: Any) -> tf.Tensor:
+        """The gate's logits with the budget shift; their argmax is the level.
+
+        Args:
+            x: (batch, height, width, channels) images in [0, 255].
+
+        Returns:
+            (batch, levels) float32.
+        """
+        self.build()
+        walk = Compute(0)
+        _, features = self.start(walk, self.check_images(x))
+        return routing.shifted(self, self.gate(walk, features))
+
+    def features(self, x: Any, level: Any) -> dict[int, tf.Tensor]:
+        """The last features of every stride at one level, for detectors and segmenters.
+
+        Args:
+            x: (batch, height, width, channels) images in [0, 255].
+            level: as in ``model(x, level=...)``.
+
+        Returns:
+            {stride: (batch, height / stride, width / stride, channels)}.
+        """
+        self.build()
+        walk = Compute(self.level_index(level))
+        self.logits(walk, self.check_images(x))
+        return walk.endpoints
+
+    def predict_routed(self, x: Any, **kwargs: Any) -> routing.Routed:
+        """Routes and runs a set of images: see ``ds_keras.routing.predict_routed``."""
+        return routing.predict_routed(self, x, **kwargs)
+
+    def set_budget(self, fraction: float | None = None, madds: float | None = None, policy: Any = None) -> None:
+        """Sets the average cost to aim at: see ``ds_keras.routing.set_budget``."""
+        routing.set_budget(self, fraction=fraction, madds=madds, policy=policy)
+
+    # --- weights and config ----------------------------------------------------------------------------------
+
+    @property
+    def gate_variables(self) -> list[keras.Variable]:
+        """The variables that Stage II trains."""
+        return self.gate_layer().trainable_variables
+
+    @property
+    def supernet_variables(self) -> list[keras.Variable]:
+        """The variables that Stage I trains: all but the slimming branch."""
+        gate = {id(variable) for variable in self.gate_variables}
+        return [variable for variable in self.trainable_variables if id(variable) not in gate]
+
+    def clone(self) -> "Supernet":
+        """A copy with its own weights."""
+        twin = type(self).from_config(self.get_config())
+        twin.build()
+        if self.built:
+            twin.set_weights(self.get_weights())
+        return twin
+
+    def summary_table(self) -> list[dict[str, Any]]:
+        """A row for every level: index, ratios, MAdds, parameters."""
+        return [
+            {
+                "level": level.index,
+                "ratios": dict(level.ratios),
+                "madds": cost.madds(self, level),
+                "params": cost.params(self, level),
+            }
+            for level in self._levels
+        ]
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor arguments that every architecture shares."""
+        return {
+            "num_classes": self.num_classes,
+            "input_shape": list(self.image_shape),
+            "mean": self.mean,
+            "std": self.std,
+            "default_policy": self.default_policy,
+            "cascade": list(self.cascade),
+            "budget_table": self.budget_table,
+            "labels": self.labels,
+            "name": self.name,
+        }
+
+
+def _floats(value: Any) -> Any:
+    array = np.asarray(value, "float64")
+    return float(array) if array.ndim == 0 else [float(v) for v in array]

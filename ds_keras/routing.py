@@ -1,0 +1,435 @@
+"""Routing: which level each image runs at, batches that really slice, and budgets.
+
+Every policy runs the shared start once, then each bucket of images densely at its level. Costs count all that ran.
+"""
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from ds_keras.layers.base import Compute
+from ds_keras.slicing import check_level
+
+if TYPE_CHECKING:
+    from ds_keras.models.supernet import Supernet
+
+Policy = str | int
+POLICIES = ("gate", "cascade", "random", "oracle")
+LEARNED = ("gate", "cascade")  # those that need nothing but the image, and have a budget knob
+
+
+class Routed(NamedTuple):
+    """Result of a routed run, in the order of the images.
+
+    Args:
+        logits: (batch, classes) float32.
+        levels: (batch,) int32, the level that gave the logits.
+        madds: (batch,) float32, multiply-adds of all that ran for the image.
+    """
+
+    logits: Any
+    levels: Any
+    madds: Any
+
+
+def check_policy(policy: Any, num_levels: int, allowed: tuple[str, ...] = LEARNED) -> Policy:
+    """Checks the name of a policy, or a fixed level.
+
+    Args:
+        policy: see ``allowed``, or an integer level.
+        num_levels: of the model.
+        allowed: names that fit here.
+
+    Returns:
+        The policy; a level as an int.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if isinstance(policy, str):
+        if policy not in allowed:
+            raise ValueError(f"policy must be one of {allowed} or a level in [0, {num_levels}), received {policy!r}")
+        return policy
+    return check_level(policy, num_levels)
+
+
+def shifted(model: "Supernet", gate_logits: tf.Tensor, knob: Any = None) -> tf.Tensor:
+    """Gate logits less ``knob`` x relative cost: a larger knob sends more images to small levels.
+
+    Args:
+        model: supernet.
+        gate_logits: (batch, levels).
+        knob: scalar; default the model's ``gate_shift``.
+
+    Returns:
+        (batch, levels) float32.
+    """
+    knob = tf.convert_to_tensor(model.gate_shift if knob is None else knob, tf.float32)
+    return tf.cast(gate_logits, tf.float32) - knob * tf.constant(_relative_costs(model), tf.float32)
+
+
+def run(model: "Supernet", x: tf.Tensor, policy: Policy, knob: Any = None, levels: Any = None) -> Routed:
+    """Routes one batch, in a graph or eagerly.
+
+    Args:
+        model: supernet.
+        x: (batch, height, width, channels) images in [0, 255].
+        policy: "gate", "cascade", or a level.
+        knob: gate shift or cascade threshold; default the model's own.
+        levels: (batch,) int32 levels to run at, instead of the policy's.
+
+    Returns:
+        ``Routed`` of tensors.
+
+    Raises:
+        ValueError: unknown policy.
+    """
+    model.build()
+    policy = check_policy(policy, len(model.levels))
+    features, gate_features = model.start(Compute(0), x)
+    start, gate, _ = model.costs[0]
+    bodies = tf.constant([float(part.body) for part in model.costs], tf.float32)
+    if levels is None and policy == "cascade":
+        return _cascade(model, features, knob, bodies, float(start))
+    paid = float(start)
+    if levels is None and policy == "gate":
+        logits = shifted(model, model.gate(Compute(0), gate_features), knob)
+        levels = tf.argmax(logits, axis=1, output_type=tf.int32)
+        paid += float(gate)
+    elif levels is None:
+        levels = tf.fill(tf.shape(x)[:1], policy)
+    return Routed(run_levels(model, features, levels), levels, paid + tf.gather(bodies, levels))
+
+
+def run_levels(model: "Supernet", features: Any, levels: tf.Tensor) -> tf.Tensor:
+    """Runs the body on each bucket of images that share a level, and puts the logits back in order.
+
+    Args:
+        model: supernet.
+        features: shared start's output, a tensor or a structure of them.
+        levels: (batch,) int32.
+
+    Returns:
+        (batch, classes) float32.
+    """
+    count = len(model.levels)
+    order = tf.dynamic_partition(tf.range(tf.shape(levels)[0]), levels, count)
+    parts = [tf.dynamic_partition(part, levels, count) for part in tf.nest.flatten(features)]
+    outputs = []
+    for level in range(count):
+        bucket = tf.nest.pack_sequence_as(features, [part[level] for part in parts])
+        outputs.append(_body(model, bucket, level, tf.shape(order[level])[0]))
+    return tf.dynamic_stitch(order, outputs)
+
+
+def _body(model: "Supernet", bucket: Any, level: int, size: tf.Tensor) -> tf.Tensor:
+    """The body's logits; an empty bucket costs nothing."""
+    return tf.cond(
+        size > 0,
+        lambda: tf.cast(model.body(Compute(level), bucket), tf.float32),
+        lambda: tf.zeros([0, model.num_classes]),
+    )
+
+
+def _cascade(model: "Supernet", features: Any, knob: Any, bodies: tf.Tensor, start: float) -> Routed:
+    small, large = model.cascade
+    threshold = tf.convert_to_tensor(model.cascade_threshold if knob is None else knob, tf.float32)
+    first = tf.cast(model.body(Compute(small), features), tf.float32)
+    unsure = tf.cast(tf.reduce_max(tf.nn.softmax(first), axis=1) < threshold, tf.int32)
+    order = tf.dynamic_partition(tf.range(tf.shape(first)[0]), unsure, 2)
+    again = tf.nest.map_structure(lambda part: tf.dynamic_partition(part, unsure, 2)[1], features)
+    logits = tf.dynamic_stitch(
+        order, [tf.dynamic_partition(first, unsure, 2)[0], _body(model, again, large, tf.shape(order[1])[0])]
+    )
+    madds = start + bodies[small] + tf.cast(unsure, tf.float32) * bodies[large]
+    return Routed(logits, tf.where(unsure > 0, large, small), madds)
+
+
+def predict_routed(
+    model: "Supernet",
+    x: Any,
+    policy: Policy | None = None,
+    budget: float | None = None,
+    labels: Any = None,
+    mix: Any = None,
+    seed: int | None = None,
+    batch_size: int = 256,
+) -> Routed:
+    """Routes and runs a set of images.
+
+    Args:
+        model: supernet.
+        x: (count, height, width, channels) images in [0, 255].
+        policy: "gate", "cascade", "random", "oracle" or a level; default the model's ``default_policy``.
+        budget: average MAdds as a fraction of the largest level's, for this call only ("gate" and "cascade").
+        labels: (count,) integer classes, for "oracle".
+        mix: (levels,) probabilities, for "random"; default equal.
+        seed: of "random".
+        batch_size: images at a time.
+
+    Returns:
+        ``Routed`` of numpy arrays.
+
+    Raises:
+        ValueError: unknown policy, or an argument that the policy needs or cannot use.
+
+    Example:
+        >>> routed = model.predict_routed(images, policy="cascade", budget=0.4)
+        >>> routed.madds.mean()
+    """
+    count = len(model.levels)
+    policy = check_policy(model.default_policy if policy is None else policy, count, POLICIES)
+    model.build()
+    x = np.asarray(x)
+    model.check_images(x[:0])
+    knob = None
+    if budget is not None:
+        if policy not in LEARNED:
+            raise ValueError(f"budget= goes with the policies {LEARNED}, received policy={policy!r}")
+        knob = knob_for(model, policy, fraction=budget)
+    given = None
+    if policy == "random":
+        given = _draw(mix, count, len(x), seed)
+    elif policy == "oracle":
+        if labels is None or np.shape(labels) != (len(x),):
+            raise ValueError(f"policy='oracle' needs labels of shape ({len(x)},), received {np.shape(labels)}")
+        every = predict_levels(model, x, batch_size)
+        given = oracle_levels(every, labels)
+    if policy not in LEARNED and given is None:
+        given = np.full(len(x), policy, "int32")
+    if knob is None:
+        knob = model.cascade_threshold if policy == "cascade" else model.gate_shift
+    knob = np.float32(knob)
+    results = []
+    for i in range(0, max(len(x), 1), batch_size):
+        images = tf.convert_to_tensor(x[i : i + batch_size])
+        if given is None:
+            results.append(model.graphs["policy"](images, policy, tf.constant(knob)))
+        else:
+            results.append(model.graphs["levels"](images, tf.constant(given[i : i + batch_size])))
+    return Routed(*(np.concatenate([np.asarray(part) for part in column]) for column in zip(*results, strict=True)))
+
+
+def compile_runs(model: "Supernet") -> dict[str, Any]:
+    """The graphs that ``predict_routed`` runs: traced once for each policy, for any batch size.
+
+    Args:
+        model: supernet.
+
+    Returns:
+        {"policy": f(x, policy, knob), "levels": f(x, levels), "every": f(x) -> (levels, batch, classes)}.
+    """
+
+    def every(x: tf.Tensor) -> tf.Tensor:
+        features, _ = model.start(Compute(0), x)
+        return tf.stack([tf.cast(model.body(Compute(level), features), tf.float32) for level in range(len(model.levels))])
+
+    functions = {
+        "policy": lambda x, policy, knob: run(model, x, policy, knob=knob),
+        "levels": lambda x, levels: run(model, x, 0, levels=levels),
+        "every": every,
+        "gate": lambda x: model.gate(Compute(0), model.start(Compute(0), x)[1]),
+    }
+    return {name: tf.function(function, reduce_retracing=True) for name, function in functions.items()}
+
+
+def predict_levels(model: "Supernet", x: Any, batch_size: int = 256) -> np.ndarray:
+    """Logits of every level for a set of images; the shared start runs once.
+
+    Args:
+        model: supernet.
+        x: (count, height, width, channels) images in [0, 255].
+        batch_size: images at a time.
+
+    Returns:
+        (levels, count, classes) float32.
+    """
+    return _batched(model, "every", x, batch_size, axis=1)
+
+
+def gate_logits(model: "Supernet", x: Any, batch_size: int = 256) -> np.ndarray:
+    """The gate's logits without the budget shift. Arguments as ``predict_levels``; returns (count, levels)."""
+    return _batched(model, "gate", x, batch_size, axis=0)
+
+
+def _batched(model: "Supernet", name: str, x: Any, batch_size: int, axis: int) -> np.ndarray:
+    model.build()
+    x = np.asarray(x)
+    model.check_images(x[:0])
+    starts = range(0, max(len(x), 1), batch_size)
+    function = model.graphs[name]
+    return np.concatenate([function(tf.convert_to_tensor(x[i : i + batch_size])).numpy() for i in starts], axis=axis)
+
+
+def oracle_levels(every: np.ndarray, labels: Any) -> np.ndarray:
+    """The cheapest right level of every image, else the smallest.
+
+    Args:
+        every: (levels, count, classes) logits.
+        labels: (count,) integer classes.
+
+    Returns:
+        (count,) int32.
+    """
+    return np.argmax(every.argmax(-1) == np.asarray(labels), axis=0).astype("int32")
+
+
+def _draw(mix: Any, levels: int, count: int, seed: int | None) -> np.ndarray:
+    p = np.full(levels, 1 / levels) if mix is None else np.asarray(mix, "float64")
+    if p.shape != (levels,) or not np.all(p >= 0) or not np.isclose(p.sum(), 1, atol=1e-6):
+        raise ValueError(f"mix must hold {levels} probabilities that add up to 1, received {mix!r}")
+    return np.random.default_rng(seed).choice(levels, count, p=p / p.sum()).astype("int32")
+
+
+def _relative_costs(model: "Supernet") -> np.ndarray:
+    bodies = np.array([part.body for part in model.costs], "float64")
+    return bodies / bodies[-1]
+
+
+# --- budgets -------------------------------------------------------------------------------------------------
+
+
+def measure_budget(model: "Supernet", x: Any, labels: Any, points: int = 41) -> dict[str, list]:
+    """Measures, on held-out images, what every setting of each policy's knob costs and scores.
+
+    Args:
+        model: supernet; its ``budget_table`` is replaced.
+        x: (count, height, width, channels) images in [0, 255] that neither stage was trained on.
+        labels: (count,) integer classes.
+        points: settings for each policy, evenly spaced in cost.
+
+    Returns:
+        {"gate" | "cascade": [[knob, average MAdds, accuracy in [0, 1]], ...] by rising cost, "levels": [...]}; the
+        last lists [level, MAdds, accuracy] of the fixed levels.
+    """
+    labels = np.asarray(labels)
+    every = predict_levels(model, x)
+    right = every.argmax(-1) == labels
+    start, gate, _ = model.costs[0]
+    bodies = np.array([part.body for part in model.costs], "float64")
+    raw, relative = gate_logits(model, x), _relative_costs(model)
+
+    def gate_point(knob: float) -> list[float]:
+        levels = (raw - np.float32(knob) * relative).argmax(1)
+        accuracy = right[levels, np.arange(len(levels))].mean()
+        return [float(knob), float(start + gate + bodies[levels].mean()), float(accuracy)]
+
+    small, large = model.cascade
+    confidence = np.sort(_confidence(every[small]))
+
+    def cascade_point(share: float) -> list[float]:
+        k = round(share * len(confidence))  # the k least confident images are run again
+        below = confidence[k - 1] if k else 0.0
+        above = confidence[k] if k < len(confidence) else 1.01
+        knob = np.float32((below + above) / 2) if k else np.float32(0)
+        again = _confidence(every[small]) < knob
+        accuracy = np.where(again, right[large], right[small]).mean()
+        return [float(knob), float(start + bodies[small] + again.mean() * bodies[large]), float(accuracy)]
+
+    spread = float(np.abs(raw).max() * 2 + 1) / min(np.diff(relative).min(), 1.0)
+    ends = gate_point(spread)[1], gate_point(-spread)[1]
+    table = {
+        "gate": [gate_point(_bisect(lambda k: gate_point(k)[1], c, spread)) for c in np.linspace(*ends, points)],
+        "cascade": [cascade_point(share) for share in np.linspace(0, 1, points)],
+        "levels": [[k, float(start + bodies[k]), float(right[k].mean())] for k in range(len(bodies))],
+    }
+    model.budget_table = {name: sorted(rows, key=lambda row: row[1]) for name, rows in table.items()}
+    return model.budget_table
+
+
+def _confidence(logits: np.ndarray) -> np.ndarray:
+    return tf.reduce_max(tf.nn.softmax(logits), axis=-1).numpy()
+
+
+def _bisect(cost: Any, target: float, spread: float) -> float:
+    """The knob whose cost is nearest below ``target``; cost falls as the knob rises."""
+    low, high = -spread, spread
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if cost(middle) <= target else (middle, high)
+    return high
+
+
+def knob_for(model: "Supernet", policy: Policy, fraction: float | None = None, madds: float | None = None) -> float:
+    """The knob that meets an average cost, from the model's budget table.
+
+    Args:
+        model: supernet with a budget table.
+        policy: "gate" or "cascade".
+        fraction: average MAdds as a fraction of the largest level's; or
+        madds: average MAdds.
+
+    Returns:
+        Gate shift or cascade threshold.
+
+    Raises:
+        ValueError: no table, not exactly one budget, or one out of reach (the error names the interval).
+    """
+    if policy not in LEARNED:
+        raise ValueError(f"a budget needs a policy of {LEARNED}, received {policy!r}")
+    if (fraction is None) == (madds is None):
+        raise ValueError(f"give exactly one of fraction and madds, received fraction={fraction!r} and madds={madds!r}")
+    table = model.budget_table.get(policy)
+    if not table:
+        raise ValueError("the model has no budget table: run ds_keras.routing.measure_budget(model, images, labels) first")
+    largest = model.costs[-1].start + model.costs[-1].body
+    wanted = float(madds) if fraction is None else float(fraction) * largest
+    knobs, costs, _ = np.array(table).T
+    slack = 1e-6 * largest
+    if not costs[0] - slack <= wanted <= costs[-1] + slack:
+        low, high = costs[0], costs[-1]
+        raise ValueError(
+            f"a budget of {wanted / 1e6:.3f} MMAdds ({wanted / largest:.3f} of the largest level) is out of reach of "
+            f"policy {policy!r}: it must lie in [{low / 1e6:.3f}, {high / 1e6:.3f}] MMAdds, "
+            f"a fraction in [{low / largest:.3f}, {high / largest:.3f}]"
+        )
+    return float(np.interp(wanted, costs, knobs))
+
+
+def set_budget(
+    model: "Supernet", fraction: float | None = None, madds: float | None = None, policy: Policy | None = None
+) -> None:
+    """Sets the knob of a policy so that it spends a given average cost. Saved with the weights; nothing retraces.
+
+    Args:
+        model: supernet with a budget table.
+        fraction: average MAdds as a fraction of the largest level's; or
+        madds: average MAdds.
+        policy: "gate" or "cascade"; default the model's ``default_policy``.
+
+    Raises:
+        ValueError: see ``knob_for``.
+
+    Example:
+        >>> model.set_budget(fraction=0.4)
+    """
+    policy = model.default_policy if policy is None else policy
+    knob = knob_for(model, policy, fraction, madds)
+    model.build()
+    (model.cascade_threshold if policy == "cascade" else model.gate_shift).assign(knob)
+
+
+def choose_policy(model: "Supernet", tolerance: float = 0.003) -> tuple[Policy, float]:
+    """Makes the cheapest setting that loses at most ``tolerance`` on the budget table's images the default.
+
+    Args:
+        model: supernet with a budget table.
+        tolerance: accuracy below the largest level's, in [0, 1].
+
+    Returns:
+        The policy (or level) and its average MAdds.
+
+    Raises:
+        ValueError: no budget table.
+    """
+    if not model.budget_table:
+        raise ValueError("the model has no budget table: run ds_keras.routing.measure_budget(model, images, labels) first")
+    floor = model.budget_table["levels"][-1][2] - tolerance
+    rows = [(row[1], name, row[0]) for name, table in model.budget_table.items() for row in table if row[2] >= floor]
+    cost, name, knob = min(rows)
+    model.default_policy = int(knob) if name == "levels" else name
+    if name != "levels":
+        model.build()
+        (model.cascade_threshold if name == "cascade" else model.gate_shift).assign(knob)
+    return model.default_policy, cost

@@ -1,0 +1,108 @@
+"""What both trainers share: validation of every level and of the routed model."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ds_keras import routing
+from ds_keras.layers.base import Compute
+from ds_keras.models.supernet import Supernet
+
+
+class Trainer(keras.Model):
+    """Wraps a supernet for ``compile``, ``fit`` and ``evaluate``.
+
+    Args:
+        supernet: the model to train; trained in place.
+        seed: of everything random in a step; with the step's number it determines the draw.
+        **kwargs: of ``keras.Model``.
+    """
+
+    def __init__(self, supernet: Supernet, seed: int = 0, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not isinstance(supernet, Supernet):
+            raise ValueError(f"model must be a ds_keras supernet, received {type(supernet).__name__}")
+        supernet.build()
+        self.supernet = supernet
+        self.seed = int(seed)
+        count = len(supernet.levels)
+        names = [f"level{k}_accuracy" for k in range(count)]
+        names += ["routed_accuracy", "routed_madds", *(f"gate_mix{k}" for k in range(count))]
+        self.evaluation = [keras.metrics.Mean(name=name) for name in names]
+        self.progress: list[keras.metrics.Metric] = []
+        self.built = True
+
+    @property
+    def trained_variables(self) -> list[keras.Variable]:
+        """The variables that the optimizer moves."""
+        raise TypeError(f"{type(self).__name__} does not define trained_variables")
+
+    def compile(self, optimizer: Any = "sgd", **kwargs: Any) -> None:
+        """As ``keras.Model.compile``; the losses and metrics are the trainer's own.
+
+        Args:
+            optimizer: Keras optimizer, without weight decay of its own.
+            **kwargs: run options of ``keras.Model.compile`` (``steps_per_execution``, ``run_eagerly``).
+
+        Raises:
+            ValueError: the optimizer decays weights, or a loss or metric is given.
+        """
+        given = {"loss", "metrics", "weighted_metrics", "loss_weights"} & set(kwargs)
+        if given:
+            raise ValueError(f"{type(self).__name__} has its own losses and metrics, received {sorted(given)}")
+        optimizer = keras.optimizers.get(optimizer)
+        if getattr(optimizer, "weight_decay", None):
+            raise ValueError(
+                f"optimizer.weight_decay must be 0, received {optimizer.weight_decay}: it would shrink the weights "
+                "outside the active slice too; give weight_decay= to the trainer"
+            )
+        kwargs.setdefault("jit_compile", False)  # XLA would compile every slice size anew
+        super().compile(optimizer=optimizer, **kwargs)
+        self.optimizer.build(self.trained_variables)
+
+    def call(self, x: Any, training: bool = False) -> tf.Tensor:
+        """The supernet's routed logits."""
+        return self.supernet(x)
+
+    def step_seed(self, salt: int) -> tf.Tensor:
+        """Seed of a random draw: a pure function of (seed, step)."""
+        return tf.stack([tf.constant(self.seed * 8 + salt, tf.int32), tf.cast(self.optimizer.iterations.value, tf.int32)])
+
+    def share(self, loss: tf.Tensor) -> tf.Tensor:
+        """A replica's share of the loss, scaled for the optimizer: gradients are summed over replicas."""
+        return self.optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """Accuracy of every level, of the routed model, and the argmax mix of the gate."""
+        x, y = data[0], tf.cast(data[1], tf.int32)
+        model = self.supernet
+        x = model.check_images(x)
+        features, gate_features = model.start(Compute(0), x)
+        values = [accuracy(y, model.body(Compute(k), features)) for k in range(len(model.levels))]
+        routed = routing.run(model, x, model.default_policy)
+        values += [accuracy(y, routed.logits), routed.madds]
+        gate = routing.shifted(model, model.gate(Compute(0), gate_features))
+        chosen = tf.one_hot(tf.argmax(gate, axis=1), len(model.levels))
+        values += tf.unstack(chosen, axis=1)
+        for metric, value in zip(self.evaluation, values, strict=True):
+            metric.update_state(value)
+        return {metric.name: metric.result() for metric in self.evaluation}
+
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Metrics that ``fit`` resets every epoch."""
+        return [*self.progress, *self.evaluation]
+
+
+def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+    """1.0 where the argmax is the label.
+
+    Args:
+        labels: (batch,) integers.
+        logits: (batch, classes).
+
+    Returns:
+        (batch,) float32.
+    """
+    return tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == tf.cast(labels, tf.int32), tf.float32)

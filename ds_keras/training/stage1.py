@@ -1,0 +1,197 @@
+"""Stage I: trains the supernet, every level of it, with the sandwich rule and in-place bootstrapping."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ds_keras.layers.base import Compute, Shapes, SliceableLayer
+from ds_keras.models.supernet import Supernet
+from ds_keras.slicing import Level
+from ds_keras.training import losses
+from ds_keras.training.base import Trainer, accuracy
+
+OBJECTIVES = ("ib", "inplace", "ce")
+
+
+class SupernetTrainer(Trainer):
+    """Stage I. Each step runs the largest, ``num_random`` random and the smallest sub-network on one batch.
+
+    The largest learns the labels (with label smoothing). The others match soft targets t:
+    "ib" (in-place bootstrapping): t = softmax of an exponential moving average of the supernet at the largest level;
+    "inplace": t = softmax of this step's largest output; "ce": t = the labels. Gradients are summed, then one
+    optimizer step. The shared start runs once; each body has a tape of its own and they run one after another, so that
+    one body's activations are in memory at a time.
+
+    Args:
+        model: supernet, trained in place.
+        num_random: random levels in each step, drawn in the graph.
+        objective: "ib", "inplace" or "ce".
+        label_smoothing: in [0, 1).
+        hard_label_weight: share of the labels in the others' targets (ours; 0 is the paper's).
+        distill_start: steps before which the others learn the labels: a teacher that knows nothing yet hurts (ours).
+        ensemble: the smallest matches the mean of the teacher's largest and random outputs (the paper's variant).
+        ema_decay: of the teacher; warmed up as min(ema_decay, (1 + step) / (10 + step)).
+        weight_decay: L2 on the kernels that this step's largest sub-network uses; nothing outside it shrinks.
+        levels: train these levels only (ints); default all, with ``teacher_level`` as the largest.
+        seed: of the drawn levels.
+        **kwargs: of ``keras.Model``.
+
+    Raises:
+        ValueError: bad arguments.
+
+    Source: DS-Net, arXiv 2103.13258, section 3.3; sandwich rule: arXiv 1903.05134.
+
+    Example:
+        >>> trainer = SupernetTrainer(model)
+        >>> trainer.compile(keras.optimizers.SGD(0.1, momentum=0.9, nesterov=True))
+        >>> trainer.fit(train, validation_data=held_out, epochs=20)
+        >>> calibrate_batch_norm(model, train)
+    """
+
+    def __init__(
+        self,
+        model: Supernet,
+        num_random: int = 2,
+        objective: str = "ib",
+        label_smoothing: float = 0.1,
+        hard_label_weight: float = 0.0,
+        distill_start: int = 0,
+        ensemble: bool = False,
+        ema_decay: float = 0.997,
+        weight_decay: float = 1e-4,
+        levels: Sequence[int] | None = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(model, seed, **kwargs)
+        if objective not in OBJECTIVES:
+            raise ValueError(f"objective must be one of {OBJECTIVES}, received {objective!r}")
+        for name, value in {"label_smoothing": label_smoothing, "hard_label_weight": hard_label_weight}.items():
+            if not 0 <= value <= 1:
+                raise ValueError(f"{name} must be in [0, 1], received {value!r}")
+        if not 0 <= ema_decay < 1 or num_random < 0 or weight_decay < 0:
+            raise ValueError(
+                "ema_decay must be in [0, 1), num_random and weight_decay at least 0, "
+                f"received {ema_decay!r}, {num_random!r}, {weight_decay!r}"
+            )
+        self.num_random, self.objective, self.ensemble = num_random, objective, ensemble
+        self.label_smoothing, self.hard_label_weight = label_smoothing, hard_label_weight
+        self.distill_start, self.ema_decay, self.weight_decay = distill_start, ema_decay, weight_decay
+        self.candidates = [model.level_index(k) for k in (range(len(model.levels)) if levels is None else levels)]
+        if not self.candidates:
+            raise ValueError(f"levels must name at least one level, received {levels!r}")
+        self.largest = model.teacher_level.index if levels is None else max(self.candidates)
+        self.smallest = min(self.candidates)
+        self.teacher = None
+        if objective == "ib" and self.smallest != self.largest:
+            self.teacher = model.clone()
+            self.teacher.trainable = False
+        self.progress = [keras.metrics.Mean(name=name) for name in ("largest_loss", "smallest_loss", "largest_accuracy")]
+
+    @property
+    def trained_variables(self) -> list[keras.Variable]:
+        """All trainable variables but the slimming branch."""
+        return self.supernet.supernet_variables
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One optimizer step over all passes."""
+        x, y = self.supernet.check_images(data[0]), data[1]
+        truth = losses.smooth_labels(y, self.supernet.num_classes, self.label_smoothing)
+        variables, levels = self.trained_variables, self.draw_levels()
+        with tf.GradientTape() as start_tape:  # every deployable level shares it: it runs once
+            features, _ = self.supernet.start(Compute(self.smallest, training=True), x)
+        total, previous, outputs = [None] * (len(variables) + 1), [], []
+        for i, level in enumerate(levels):
+            with tf.control_dependencies(previous):  # the activations of one sub-network at a time
+                targets = truth if i == 0 else self.targets(x, truth, levels, outputs[0], last=i == len(levels) - 1)
+                with tf.GradientTape() as tape:
+                    tape.watch(features)
+                    logits = self.forward(x, features, level, largest=i == 0)
+                    loss = losses.cross_entropy(targets, logits)
+                    scaled = self.share(loss + self.decay() if i == 0 else loss)
+                gradients = tape.gradient(scaled, [features, *variables])
+                previous = [gradient for gradient in gradients if gradient is not None]
+                total = [_add(a, b) for a, b in zip(total, gradients, strict=True)]
+            outputs.append((tf.stop_gradient(logits), loss))
+        if total[0] is not None:
+            start = start_tape.gradient(features, variables, output_gradients=total[0])
+            total[1:] = [_add(a, b) for a, b in zip(total[1:], start, strict=True)]
+        self.optimizer.apply(total[1:], variables)
+        if self.teacher is not None:
+            self.update_teacher()
+        for metric, value in zip(self.progress, (outputs[0][1], outputs[-1][1], accuracy(y, outputs[0][0])), strict=True):
+            metric.update_state(value)
+        return {metric.name: metric.result() for metric in self.progress}
+
+    def draw_levels(self) -> list[Level]:
+        """Largest, random ones, smallest; just the one where only one level is trained."""
+        if self.largest == self.smallest:
+            return [self.largest]
+        picks = tf.random.stateless_uniform([self.num_random], self.step_seed(0), 0, len(self.candidates), tf.int32)
+        randoms = tf.gather(tf.constant(self.candidates, tf.int32), picks)
+        return [self.largest, *tf.unstack(randoms), self.smallest]
+
+    def forward(self, x: tf.Tensor, features: tf.Tensor, level: Level, largest: bool) -> tf.Tensor:
+        """A training pass at one level; dropout acts in the largest only. A wider teacher has its own start."""
+        walk = Compute(level, training=True, dropout=largest)
+        if largest and self.largest >= len(self.supernet.levels):
+            return self.supernet.logits(walk, x)
+        return self.supernet.body(walk, features)
+
+    def targets(self, x: tf.Tensor, truth: tf.Tensor, levels: list[Level], largest: tuple, last: bool) -> tf.Tensor:
+        """Target distributions of the passes after the largest."""
+        if self.objective == "ce":
+            return truth
+        if self.objective == "inplace":
+            soft = tf.nn.softmax(tf.cast(largest[0], tf.float32))
+            return self.blend(truth, lambda: soft)
+        among = levels[:-1] if self.ensemble and last else levels[:1]
+        return self.blend(truth, lambda: self.teacher_probabilities(x, among))
+
+    def blend(self, truth: tf.Tensor, soft: Any) -> tf.Tensor:
+        """The labels before ``distill_start``; then the soft targets with ``hard_label_weight`` of the labels."""
+        weight = self.hard_label_weight
+        if not self.distill_start:
+            return weight * truth + (1 - weight) * soft()
+        started = tf.cast(self.optimizer.iterations.value, tf.int64) >= self.distill_start
+        return tf.cond(started, lambda: weight * truth + (1 - weight) * soft(), lambda: truth)
+
+    def teacher_probabilities(self, x: tf.Tensor, levels: list[Level]) -> tf.Tensor:
+        """Mean prediction of the moving-average teacher at ``levels``, in inference mode with its own statistics."""
+        predictions = [tf.nn.softmax(tf.cast(self.teacher.logits(Compute(k), x), tf.float32)) for k in levels]
+        return tf.stop_gradient(tf.add_n(predictions) / len(predictions))
+
+    def decay(self) -> tf.Tensor:
+        """``weight_decay`` x half the squared norm of the kernels that the largest pass uses."""
+        if not self.weight_decay:
+            return tf.constant(0.0)
+        walk = _ActiveKernels(self.largest)
+        self.supernet.logits(walk, self.supernet.input_shape)
+        return self.weight_decay * tf.add_n([tf.nn.l2_loss(kernel) for kernel in walk.kernels])
+
+    def update_teacher(self) -> None:
+        """Moves the teacher, its BatchNorm statistics included, towards the supernet."""
+        step = tf.cast(self.optimizer.iterations.value, tf.float32)
+        decay = tf.minimum(self.ema_decay, (1 + step) / (10 + step))
+        for slow, fast in zip(self.teacher.weights, self.supernet.weights, strict=True):
+            slow.assign_add((fast - slow) * (1 - decay))
+
+
+class _ActiveKernels(Shapes):
+    """Collects the active slices of kernels (not of biases or BatchNorm)."""
+
+    def __init__(self, level: int):
+        super().__init__(level)
+        self.kernels: list[tf.Tensor] = []
+
+    def visit(self, layer: keras.layers.Layer, shape: Any) -> None:
+        if isinstance(layer, SliceableLayer):
+            self.kernels += [w for w in layer.active_weights(shape, self.level) if w.shape.rank > 1]
+
+
+def _add(a: Any, b: Any) -> Any:
+    if a is None or b is None:
+        return b if a is None else a
+    return a + b

@@ -1,0 +1,125 @@
+"""Stage II: trains the gate's slimming branch on a frozen supernet."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ds_keras.layers.base import Compute
+from ds_keras.models.supernet import Supernet
+from ds_keras.training import losses
+from ds_keras.training.base import Trainer, accuracy
+
+
+class GateTrainer(Trainer):
+    """Stage II: sandwich gate sparsification, the task loss through a sampled level, and a budget.
+
+    loss = sandwich_weight x CE(gate logits, level 0 where the smallest level is right, else the last level)
+         + task_weight x CE(logits of the sampled level, label)
+         + budget_weight x |E[MAdds] - target|, in fractions of the largest level's MAdds.
+    The level is sampled by straight-through Gumbel softmax; every level's logits are computed without gradients, so
+    a step needs no backward pass through the network. Only the slimming branch moves.
+
+    Most images are easy, so the sandwich targets alone drive the argmax to level 0. ``balanced`` weights the two
+    targets to equal mass (a running share), and the budget shift (``routing.measure_budget``, ``model.set_budget``)
+    sets the mix afterwards; ``fit`` reports the argmax mix of the validation images as ``gate_mix{k}``.
+
+    Train on images or views that the supernet was not fit to: a held-out part, or freshly augmented views. Labels made on
+    the very training images are over-optimistic about level 0.
+
+    Args:
+        model: supernet after Stage I, with calibrated statistics; only its slimming branch is trained.
+        target: average MAdds to aim at, as a fraction of the largest level's; None for no budget term.
+        sandwich_weight: see above.
+        task_weight: see above.
+        budget_weight: see above.
+        balanced: see above.
+        temperature: of the Gumbel softmax.
+        seed: of the Gumbel noise.
+        **kwargs: of ``keras.Model``.
+
+    Raises:
+        ValueError: bad arguments.
+
+    Source: DS-Net, arXiv 2103.13258, section 3.4 (its budget term is (MAdds / 1e9)^2; |E[MAdds] - target| and the
+    balancing are ours).
+
+    Example:
+        >>> trainer = GateTrainer(model, target=0.5)
+        >>> trainer.compile(keras.optimizers.Adam(1e-3))
+        >>> trainer.fit(views, validation_data=held_out, epochs=10)
+    """
+
+    def __init__(
+        self,
+        model: Supernet,
+        target: float | None = 0.5,
+        sandwich_weight: float = 1.0,
+        task_weight: float = 1.0,
+        budget_weight: float = 1.0,
+        balanced: bool = True,
+        temperature: float = 1.0,
+        seed: int = 0,
+        **kwargs: Any,
+    ):
+        super().__init__(model, seed, **kwargs)
+        start, gate, body = model.costs[-1]
+        self.relative_costs = [(start + gate + part.body) / (start + body) for part in model.costs]
+        if target is not None and not self.relative_costs[0] <= target <= self.relative_costs[-1]:
+            raise ValueError(
+                f"target must be in [{self.relative_costs[0]:.3f}, {self.relative_costs[-1]:.3f}], the relative cost of "
+                f"the smallest and the largest level, or None; received {target!r}"
+            )
+        if temperature <= 0 or min(sandwich_weight, task_weight, budget_weight) < 0:
+            raise ValueError(
+                "temperature must be positive and the weights at least 0, received "
+                f"{temperature!r}, {sandwich_weight!r}, {task_weight!r}, {budget_weight!r}"
+            )
+        self.target, self.balanced, self.temperature = target, balanced, temperature
+        self.sandwich_weight, self.task_weight, self.budget_weight = sandwich_weight, task_weight, budget_weight
+        self.easy_share = self.add_weight(
+            name="easy_share", shape=(), initializer=keras.initializers.Constant(0.5), trainable=False
+        )
+        names = ("sandwich_loss", "task_loss", "sampled_fraction", "sampled_accuracy", "easy_share")
+        self.progress = [keras.metrics.Mean(name=name) for name in names]
+
+    @property
+    def trained_variables(self) -> list[keras.Variable]:
+        """The slimming branch."""
+        return self.supernet.gate_variables
+
+    def train_step(self, data: Any) -> dict[str, Any]:
+        """One optimizer step of the slimming branch."""
+        x, y = self.supernet.check_images(data[0]), data[1]
+        features, gate_features = self.supernet.start(Compute(0), x)
+        every = tf.stack([self.supernet.body(Compute(k), features) for k in range(len(self.supernet.levels))], axis=1)
+        every = tf.cast(every, tf.float32)
+        targets = losses.sandwich_targets(every[:, 0], y, len(self.supernet.levels))
+        truth = losses.smooth_labels(y, self.supernet.num_classes, 0.0)
+        with tf.GradientTape() as tape:
+            logits = tf.cast(self.supernet.gate(Compute(0), tf.stop_gradient(gate_features)), tf.float32)
+            sampled = losses.gumbel_one_hot(logits, self.step_seed(1), self.temperature)
+            output = tf.einsum("bl,blc->bc", sampled, tf.stop_gradient(every))
+            spent = tf.reduce_mean(tf.reduce_sum(sampled * tf.constant(self.relative_costs, tf.float32), axis=1))
+            sandwich = tf.reduce_mean(
+                tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits) * self.target_weights(targets)
+            )
+            task = losses.cross_entropy(truth, output)
+            loss = self.sandwich_weight * sandwich + self.task_weight * task
+            if self.target is not None:
+                loss += self.budget_weight * tf.abs(spent - self.target)
+            scaled = self.share(loss)
+        self.optimizer.apply(tape.gradient(scaled, self.trained_variables), self.trained_variables)
+        values = (sandwich, task, spent, accuracy(y, output), tf.cast(targets == 0, tf.float32))
+        for metric, value in zip(self.progress, values, strict=True):
+            metric.update_state(value)
+        return {metric.name: metric.result() for metric in self.progress}
+
+    def target_weights(self, targets: tf.Tensor) -> tf.Tensor:
+        """Weights (batch,) that give the easy and the hard images equal mass, from a running share of easy ones."""
+        easy = tf.cast(targets == 0, tf.float32)
+        if not self.balanced:
+            return tf.ones_like(easy)
+        self.easy_share.assign_add(0.05 * (tf.reduce_mean(easy) - self.easy_share))
+        share = tf.clip_by_value(tf.convert_to_tensor(self.easy_share), 0.01, 0.99)
+        return tf.where(easy > 0, 0.5 / share, 0.5 / (1 - share))

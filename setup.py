@@ -1,0 +1,48 @@
+"""Build of ds_keras. The presets of ``zoo/`` ship inside the wheel as the package ``ds_keras.zoo.presets``."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "ds_keras/__init__.py").read_text(), re.M).group(1)
+
+RUNTIME = ["numpy>=1.26,<3", "ai-edge-litert>=2.1,<3"]
+EXTRAS = {
+    "runtime": RUNTIME,
+    "onnx": ["tf2onnx>=1.17,<1.18", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
+    "compress": ["tensorflow-model-optimization>=0.8,<0.9", "tf_keras>=2.18,<2.22"],
+    "convert": ["torch>=2.6,<3"],
+    "demo": [*RUNTIME, "scikit-learn>=1.4,<2", "rich>=13,<16"],
+}
+EXTRAS["test"] = [
+    *EXTRAS["demo"],
+    "pytest>=8,<10",
+    "hypothesis>=6.100,<7",
+    "ruff>=0.8,<1",
+    "build>=1.2,<2",
+    "setuptools>=77",
+    "wheel",
+]
+
+setup(
+    name="ds_keras",
+    version=VERSION,
+    description="Dynamic slimmable networks for Keras: DS-Net and DS-Net++ supernets whose cost follows the input.",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11,<3.14",
+    packages=[*find_packages(include=["ds_keras", "ds_keras.*"]), "ds_keras.zoo.presets"],
+    package_dir={"ds_keras.zoo.presets": "zoo"},
+    package_data={"ds_keras": ["py.typed"], "ds_keras.zoo.presets": ["*/*"]},
+    install_requires=[
+        "tensorflow>=2.18,<2.22",
+        "keras>=3.14,<4",
+        "numpy>=1.26,<3",
+        "absl-py>=1.4,<3",
+        "pillow>=10,<14",
+    ],
+    extras_require=EXTRAS,
+)
