@@ -119,9 +119,7 @@ def count_plain(model: keras.Model) -> tuple[int, int]:
     """
     total = 0
     for layer in model.layers:
-        if isinstance(layer, keras.layers.DepthwiseConv2D):
-            total += int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:3]))
-        elif isinstance(layer, keras.layers.Conv2D):
+        if isinstance(layer, keras.layers.DepthwiseConv2D | keras.layers.Conv2D):
             total += int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:3]))
         elif isinstance(layer, keras.layers.Dense):
             total += int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1]))

@@ -141,4 +141,3 @@ def slice_kernel(kernel: Any, sizes: Sequence[Size], centre: Sequence[int] = ())
     begin = [(full[axis] - size) // 2 if axis in centre else 0 for axis, size in enumerate(sizes)]
     # Explicit sizes and a pinned static shape: a -1, or an unknown spatial size, makes converters guess the padding.
     return tf.ensure_shape(tf.slice(kernel, tf.stack(begin), tf.stack(list(sizes))), static)
-

@@ -163,9 +163,7 @@ class SliceableLayer(keras.layers.Layer):
         if symbolic:
             return [tf.TensorSpec(sizes) for _, sizes in weights]
         centre = (0, 1)
-        return [
-            slice_kernel(getattr(self, name), sizes, centre if len(sizes) == 4 else ()) for name, sizes in weights
-        ]
+        return [slice_kernel(getattr(self, name), sizes, centre if len(sizes) == 4 else ()) for name, sizes in weights]
 
     def weight_slices(self, input_shape: Shape, level: int) -> list[tuple[str, tuple[int, ...]]]:
         """Name and active sizes of every trainable weight, in the order of the plain layer's weights."""

@@ -147,7 +147,7 @@ class SliceableConv2D(_Convolution):
         return (input_shape[0], *self._spatial(input_shape), self.sizes[level])
 
     def madds_at(self, input_shape: Shape, level: int) -> int:
-        """cin x cout x kernel area x output area."""
+        """Cin x cout x kernel area x output area."""
         _, height, width, filters = self.output_shape_at(input_shape, level)
         return height * width * filters * input_shape[-1] * self.kernel_size[0] * self.kernel_size[1]
 
@@ -230,8 +230,8 @@ class SliceableDepthwiseConv2D(_Convolution):
         asked = self.output_size(full, slice_ratio, level)
         if not tf.is_tensor(asked) and not tf.is_tensor(channels) and asked != channels:
             raise ValueError(
-                f"{self.name}: a depthwise convolution keeps its channels; slice_ratio={slice_ratio!r}, level={level!r} "
-                f"asks for {asked} of {full}, but x has {channels}"
+                f"{self.name}: a depthwise convolution keeps its channels, but x has {channels} and "
+                f"slice_ratio={slice_ratio!r}, level={level!r} asks for {asked} of {full}"
             )
         kernel = self.cut(self.kernel, [*self.kernel_size, asked if tf.is_tensor(channels) else channels, 1])
         return tf.nn.depthwise_conv2d(x, kernel, (1, *self.strides, 1), self._tf_padding())

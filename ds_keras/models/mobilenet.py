@@ -101,17 +101,21 @@ class _SeparableBlock(SliceableBlock):
     ):
         super().__init__(**kwargs)
         old, new = widths
-        self.depthwise = SliceableDepthwiseConv2D(stage.kernel, stride, style.padding, sizes=old, name="depthwise")
-        self.norm1 = style.norm(before, "norm1")
-        self.activation1 = keras.layers.Activation(style.activation, name="activation1")
+        self.depthwise = SliceableDepthwiseConv2D(
+            stage.kernel, stride, style.padding, sizes=old, name=f"{self.name}_depthwise"
+        )
+        self.norm1 = style.norm(before, f"{self.name}_norm1")
+        self.activation1 = keras.layers.Activation(style.activation, name=f"{self.name}_activation1")
         self.gate = None
         if style.attention or num_outputs:
             hidden = style.gate_hidden if num_outputs else 0
-            self.gate = DoubleHeadedGate(old, num_outputs, attention=style.attention, hidden=hidden, name="gate")
-        self.pointwise = SliceableConv2D(new[-1], 1, sizes=new, name="pointwise")
-        self.norm2 = style.norm(after, "norm2")
-        self.activation2 = keras.layers.Activation(style.activation, name="activation2")
-        self.add = keras.layers.Add(name="add") if style.residual and stride == 1 and old == new else None
+            self.gate = DoubleHeadedGate(
+                old, num_outputs, attention=style.attention, hidden=hidden, name=f"{self.name}_gate"
+            )
+        self.pointwise = SliceableConv2D(new[-1], 1, sizes=new, name=f"{self.name}_pointwise")
+        self.norm2 = style.norm(after, f"{self.name}_norm2")
+        self.activation2 = keras.layers.Activation(style.activation, name=f"{self.name}_activation2")
+        self.add = keras.layers.Add(name=f"{self.name}_add") if style.residual and stride == 1 and old == new else None
 
     def spatial(self, walk: Walk, x: Any) -> tuple[Any, Any]:
         """The half before the width changes: the attended features, and what the slimming head reads."""
@@ -317,7 +321,9 @@ def _gated_stage(stages: tuple[Stage, ...]) -> int:
         if i >= gated[0]:
             count = len(stages[gated[0]].width) if isinstance(stages[gated[0]].width, tuple) else 0
             if not isinstance(stage.width, tuple) or len(stage.width) != count or count < 2:
-                raise ValueError(f"{row} must have a width for each level, a tuple of equal length, got {stage.width!r}")
+                raise ValueError(
+                    f"{row} must have a width for each level, a tuple of equal length, got {stage.width!r}"
+                )
             if list(stage.width) != sorted(stage.width):
                 raise ValueError(f"{row}: widths must not decrease from level to level, received {stage.width}")
             if stage.teacher:

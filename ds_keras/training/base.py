@@ -67,7 +67,9 @@ class Trainer(keras.Model):
 
     def step_seed(self, salt: int) -> tf.Tensor:
         """Seed of a random draw: a pure function of (seed, step)."""
-        return tf.stack([tf.constant(self.seed * 8 + salt, tf.int32), tf.cast(self.optimizer.iterations.value, tf.int32)])
+        return tf.stack(
+            [tf.constant(self.seed * 8 + salt, tf.int32), tf.cast(self.optimizer.iterations.value, tf.int32)]
+        )
 
     def share(self, loss: tf.Tensor) -> tf.Tensor:
         """A replica's share of the loss, scaled for the optimizer: gradients are summed over replicas."""

@@ -88,7 +88,9 @@ class SupernetTrainer(Trainer):
         if objective == "ib" and self.smallest != self.largest:
             self.teacher = model.clone()
             self.teacher.trainable = False
-        self.progress = [keras.metrics.Mean(name=name) for name in ("largest_loss", "smallest_loss", "largest_accuracy")]
+        self.progress = [
+            keras.metrics.Mean(name=name) for name in ("largest_loss", "smallest_loss", "largest_accuracy")
+        ]
 
     @property
     def trained_variables(self) -> list[keras.Variable]:
@@ -121,7 +123,9 @@ class SupernetTrainer(Trainer):
         self.optimizer.apply(total[1:], variables)
         if self.teacher is not None:
             self.update_teacher()
-        for metric, value in zip(self.progress, (outputs[0][1], outputs[-1][1], accuracy(y, outputs[0][0])), strict=True):
+        for metric, value in zip(
+            self.progress, (outputs[0][1], outputs[-1][1], accuracy(y, outputs[0][0])), strict=True
+        ):
             metric.update_state(value)
         return {metric.name: metric.result() for metric in self.progress}
 

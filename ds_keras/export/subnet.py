@@ -1,0 +1,79 @@
+"""A level of a supernet as a plain Keras network."""
+
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from ds_keras.layers.base import SliceableLayer, Walk
+
+if TYPE_CHECKING:
+    from ds_keras.models.supernet import Supernet
+
+
+def subnet(model: "Supernet", level: Any, fold_batch_norm: bool = False) -> keras.Model:
+    """The functional model of plain ``keras.layers`` that holds one level's slices.
+
+    Args:
+        model: supernet.
+        level: int, or a ``SliceLevel`` of the model.
+        fold_batch_norm: multiplies BatchNorm into the kernels (inference only; no BatchNormalization layer is left).
+
+    Returns:
+        A ``keras.Model`` from (batch, height, width, channels) images in [0, 255] to (batch, classes) logits. It needs
+        nothing of ds_keras, and has only the weights that the level uses.
+
+    Raises:
+        ValueError: the model has no such level.
+
+    Source: DS-Net, arXiv 2103.13258, section 3.1: a sub-network is a slice of the supernet.
+
+    Example:
+        >>> small = subnet(model, 0)
+        >>> small.save("small.keras")
+    """
+    model.build()
+    index = model.level_index(level)
+    images = keras.Input(model.image_shape, name="images")
+    logits = model.logits(_Plain(index, fold_batch_norm), images)
+    return keras.Model(images, logits, name=f"{model.name}_level{index}")
+
+
+class _Plain(Walk):
+    """Makes the plain twin of every layer, with the slices as its weights."""
+
+    def __init__(self, level: int, fold: bool):
+        super().__init__(level)
+        self.fold = fold
+        self.convolutions: dict[int, keras.layers.Layer] = {}  # by the id of what they return
+
+    def apply(self, layer: keras.layers.Layer, x: Any) -> Any:
+        """The output of the plain twin of ``layer`` on the Keras tensor ``x``."""
+        if isinstance(layer, keras.layers.Dropout):
+            return x
+        if not isinstance(layer, SliceableLayer):
+            return type(layer).from_config(layer.get_config())(x)
+        for twin, weights in layer.plain(tuple(x.shape), self.level, layer.name):
+            convolution = isinstance(twin, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
+            if self.fold and isinstance(twin, keras.layers.BatchNormalization):
+                _fold(self.convolutions[id(x)], twin.epsilon, weights)
+                continue
+            if self.fold and convolution and not twin.use_bias:
+                twin.use_bias = True
+                channels = weights[0].shape[2 if isinstance(twin, keras.layers.DepthwiseConv2D) else 3]
+                weights = [*weights, np.zeros(channels, "float32")]
+            x = twin(x)
+            twin.set_weights(weights)
+            if convolution:
+                self.convolutions[id(x)] = twin
+        return x
+
+
+def _fold(convolution: keras.layers.Layer, epsilon: float, weights: list[np.ndarray]) -> None:
+    """Multiplies a BatchNorm (gamma, beta, mean, variance) into the convolution before it."""
+    gamma, beta, mean, variance = (np.asarray(w, "float64") for w in weights)
+    kernel, bias = (np.asarray(w, "float64") for w in convolution.get_weights())
+    factor = gamma / np.sqrt(variance + epsilon)
+    depthwise = isinstance(convolution, keras.layers.DepthwiseConv2D)
+    kernel = kernel * (factor[:, None] if depthwise else factor)
+    convolution.set_weights([kernel.astype("float32"), ((bias - mean) * factor + beta).astype("float32")])
