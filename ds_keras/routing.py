@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 Policy = str | int
 POLICIES = ("gate", "cascade", "random", "oracle")
+_NO_TABLE = "the model has no budget table: run ds_keras.routing.measure_budget(model, images, labels) first"
 LEARNED = ("gate", "cascade")  # those that need nothing but the image, and have a budget knob
 
 

@@ -31,7 +31,8 @@ class DoubleHeadedGate(SliceableBlock):
         level: int or scalar integer tensor.
         Returns the attended x, and with ``num_outputs`` also the logits (batch, num_outputs).
 
-    Source: DS-Net, arXiv 2103.13258, section 3.2; sigmoid and sizes as in the released DS-MBNet. The hidden layer is ours.
+    Source: DS-Net, arXiv 2103.13258, section 3.2; sigmoid and sizes as in the released DS-MBNet; the
+    hidden layer is ours.
 
     Example:
         >>> gate = DoubleHeadedGate(sizes=[32, 64], num_outputs=2, reduced=16)

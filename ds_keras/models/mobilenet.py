@@ -46,16 +46,16 @@ IMAGENET = (
 )
 # Ours: 128 px, 28-32 px and 8 px.
 MEDIUM = (
-    Stage(24, 1, 1),
-    Stage(32, 1, 2),
-    Stage((32, 64, 96, 128), 3, 2, gate=True),
-    Stage((64, 128, 192, 256), 4, 2),
-    Stage((128, 256, 384, 512), 2, 2),
+    Stage(16, 1, 1),
+    Stage(24, 1, 2),
+    Stage((24, 64, 104, 144), 3, 2, gate=True),
+    Stage((48, 128, 208, 288), 4, 2),
+    Stage((96, 256, 416, 576), 2, 2),
 )
 SMALL = (
     Stage(32, 1, 1),
-    Stage((48, 96, 144, 192), 4, 2, gate=True),
-    Stage((96, 192, 288, 384), 3, 2),
+    Stage((32, 64, 96, 128), 4, 2, gate=True),
+    Stage((64, 128, 192, 256), 3, 2),
 )
 TINY = (
     Stage(16, 1, 1),

@@ -24,8 +24,8 @@ class GateTrainer(Trainer):
     targets to equal mass (a running share), and the budget shift (``routing.measure_budget``, ``model.set_budget``)
     sets the mix afterwards; ``fit`` reports the argmax mix of the validation images as ``gate_mix{k}``.
 
-    Train on images or views that the supernet was not fit to: a held-out part, or freshly augmented views. Labels made on
-    the very training images are over-optimistic about level 0.
+    Train on images or views that the supernet was not fit to: a held-out part, or freshly augmented views. Labels
+    made on the very training images are over-optimistic about level 0.
 
     Args:
         model: supernet after Stage I, with calibrated statistics; only its slimming branch is trained.
@@ -67,8 +67,8 @@ class GateTrainer(Trainer):
         self.relative_costs = [(start + gate + part.body) / (start + body) for part in model.costs]
         if target is not None and not self.relative_costs[0] <= target <= self.relative_costs[-1]:
             raise ValueError(
-                f"target must be in [{self.relative_costs[0]:.3f}, {self.relative_costs[-1]:.3f}], the relative cost of "
-                f"the smallest and the largest level, or None; received {target!r}"
+                f"target must be None or in [{self.relative_costs[0]:.3f}, {self.relative_costs[-1]:.3f}], the relative "
+                f"cost of the smallest and the largest level; received {target!r}"
             )
         if temperature <= 0 or min(sandwich_weight, task_weight, budget_weight) < 0:
             raise ValueError(
