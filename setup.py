@@ -13,11 +13,13 @@ EXTRAS = {
     "runtime": RUNTIME,
     "onnx": ["tf2onnx>=1.17,<1.18", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
     "compress": ["tensorflow-model-optimization>=0.8,<0.9", "tf_keras>=2.18,<2.22"],
+    "train": ["tensorboard>=2.18,<2.22"],
     "convert": ["torch>=2.6,<3"],
     "demo": [*RUNTIME, "scikit-learn>=1.4,<2", "rich>=13,<16"],
 }
 EXTRAS["test"] = [
     *EXTRAS["demo"],
+    *EXTRAS["train"],
     "pytest>=8,<10",
     "hypothesis>=6.100,<7",
     "ruff>=0.8,<1",

@@ -16,11 +16,23 @@ from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
 
-_SUBMODULES = ("cost", "data", "export", "layers", "models", "routing", "slicing", "training", "zoo")
+_SUBMODULES = (
+    "convert",
+    "cost",
+    "data",
+    "evaluation",
+    "export",
+    "layers",
+    "models",
+    "routing",
+    "slicing",
+    "training",
+    "zoo",
+)
 __all__ = ["__version__", *_SUBMODULES]
 
 if TYPE_CHECKING:
-    from ds_keras import cost, data, export, layers, models, routing, slicing, training, zoo  # noqa: F401
+    from ds_keras import convert, cost, data, evaluation, export, layers, models, routing, slicing, training, zoo  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:

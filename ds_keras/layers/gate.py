@@ -52,7 +52,7 @@ class DoubleHeadedGate(SliceableBlock):
         super().__init__(**kwargs)
         self.sizes = [int(size) for size in sizes]
         self.num_outputs = int(num_outputs)
-        self.reduced = int(reduced or max(1, round(0.25 * max(self.sizes))))
+        self.reduced = int(reduced or max(1, int(0.25 * max(self.sizes) + 0.5)))
         self.attention = bool(attention)
         self.hidden = int(hidden)
         count = len(self.sizes)

@@ -58,9 +58,9 @@ SMALL = (
     Stage((64, 128, 192, 256), 3, 2),
 )
 TINY = (
-    Stage(16, 1, 1),
-    Stage((12, 24, 36, 48), 2, 2, gate=True),
-    Stage((24, 48, 72, 96), 2, 1),
+    Stage(12, 1, 1),
+    Stage((4, 12, 24, 48), 2, 2, gate=True),
+    Stage((8, 24, 48, 96), 2, 1),
 )
 
 
@@ -298,7 +298,7 @@ class DSMobileNet(Supernet):
     @classmethod
     def tiny(cls, num_classes: int, input_shape: Sequence[int] = (8, 8, 1), **kwargs: Any) -> "DSMobileNet":
         """Four levels for images of about 8 px. Arguments as ``medium``."""
-        return cls(12, TINY, num_classes, input_shape, **{"stem_stride": 1, **kwargs})
+        return cls(8, TINY, num_classes, input_shape, **{"stem_stride": 1, **kwargs})
 
 
 def _stage(row: Stage | dict[str, Any]) -> Stage:

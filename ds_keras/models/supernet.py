@@ -50,6 +50,8 @@ class Supernet(keras.Model):
         super().__init__(name=name, **kwargs)
         if not isinstance(num_classes, int) or num_classes < 2:
             raise ValueError(f"num_classes must be an integer of at least 2, received {num_classes!r}")
+        if len(input_shape) != 3 or not all(int(n) > 0 for n in input_shape):
+            raise ValueError(f"input_shape must be (height, width, channels), received {tuple(input_shape)!r}")
         if labels is not None and len(labels) != num_classes:
             raise ValueError(f"labels must name num_classes={num_classes} classes, received {len(labels)}")
         self._levels = tuple(levels)

@@ -9,6 +9,8 @@ from ds_keras import routing
 from ds_keras.layers.base import Compute
 from ds_keras.models.supernet import Supernet
 
+NOT_FINITE = "the loss is not finite"
+
 
 class Trainer(keras.Model):
     """Wraps a supernet for ``compile``, ``fit`` and ``evaluate``.
@@ -74,6 +76,13 @@ class Trainer(keras.Model):
     def share(self, loss: tf.Tensor) -> tf.Tensor:
         """A replica's share of the loss, scaled for the optimizer: gradients are summed over replicas."""
         return self.optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
+
+    def check_finite(self, loss: tf.Tensor, level: Any) -> tf.Tensor:
+        """The loss; stops the run, before any weight moves, where it is not finite, naming step and level."""
+        step = self.optimizer.iterations.value
+        assertion = tf.debugging.Assert(tf.math.is_finite(loss), [NOT_FINITE, "at step", step, "level", level])
+        with tf.control_dependencies([] if assertion is None else [assertion]):
+            return tf.identity(loss)
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Accuracy of every level, of the routed model, and the argmax mix of the gate."""

@@ -111,7 +111,7 @@ class SupernetTrainer(Trainer):
                 with tf.GradientTape() as tape:
                     tape.watch(features)
                     logits = self.forward(x, features, level, largest=i == 0)
-                    loss = losses.cross_entropy(targets, logits)
+                    loss = self.check_finite(losses.cross_entropy(targets, logits), level)
                     scaled = self.share(loss + self.decay() if i == 0 else loss)
                 gradients = tape.gradient(scaled, [features, *variables])
                 previous = [gradient for gradient in gradients if gradient is not None]

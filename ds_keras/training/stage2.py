@@ -108,7 +108,7 @@ class GateTrainer(Trainer):
             loss = self.sandwich_weight * sandwich + self.task_weight * task
             if self.target is not None:
                 loss += self.budget_weight * tf.abs(spent - self.target)
-            scaled = self.share(loss)
+            scaled = self.share(self.check_finite(loss, "gate"))
         self.optimizer.apply(tape.gradient(scaled, self.trained_variables), self.trained_variables)
         values = (sandwich, task, spent, accuracy(y, output), tf.cast(targets == 0, tf.float32))
         for metric, value in zip(self.progress, values, strict=True):

@@ -1,0 +1,118 @@
+"""An experiment as plain values: what ``zoo/<preset>/experiment.py`` holds and ``tools/train.py`` runs."""
+
+import runpy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    Args:
+        epochs: passes over the training part.
+        learning_rate: peak; linear warm-up over ``warmup`` of the steps, then cosine to 0.
+        optimizer: "sgd" (Nesterov momentum 0.9) or "adam".
+        batch_size: images a step.
+        warmup: share of the steps.
+        augment: see ``ds_keras.data.augmentation``.
+        clip_norm: bound on the global norm of the gradient, or None.
+        accumulate: steps whose gradients are averaged before the weights move.
+        trainer: further arguments of the trainer.
+    """
+
+    epochs: int
+    learning_rate: float
+    optimizer: str = "sgd"
+    batch_size: int = 128
+    warmup: float = 0.15
+    augment: str = ""
+    clip_norm: float | None = None
+    accumulate: int = 1
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+    def make_optimizer(self, steps: int) -> keras.optimizers.Optimizer:
+        """The optimizer with its schedule.
+
+        Args:
+            steps: of the whole stage.
+
+        Returns:
+            Keras optimizer.
+
+        Raises:
+            ValueError: unknown optimizer.
+        """
+        updates = max(steps // self.accumulate, 1)
+        warmup = max(round(updates * self.warmup), 1)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, max(updates - warmup, 1), warmup_target=self.learning_rate, warmup_steps=warmup
+        )
+        common = {
+            "global_clipnorm": self.clip_norm,
+            "gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None,
+        }
+        if self.optimizer == "sgd":
+            return keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **common)
+        if self.optimizer == "adam":
+            return keras.optimizers.Adam(schedule, **common)
+        raise ValueError(f"optimizer must be 'sgd' or 'adam', received {self.optimizer!r}")
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that determines a preset: data, network, both stages.
+
+    Args:
+        name: of the preset.
+        data: see ``ds_keras.data.load``; the part after ":" may be replaced by ``--data``.
+        model: (num_classes, input_shape) -> supernet, unbuilt.
+        stage1: the supernet.
+        stage2: the gate, or None to leave it untrained.
+        image_size: (height, width) of the training images, or None for sets of one size.
+        held_out: images (int) or share (float) of the training set that thresholds and policy are chosen on.
+        calibration: (batches, batch size) for the BatchNorm statistics.
+        tolerance: accuracy that the default policy may lose on the held-out images, in [0, 1].
+        precision: Keras dtype policy.
+        data_terms: one line for the card: what the data is and its terms.
+        licence: of the weights.
+        seed: of everything random.
+    """
+
+    name: str
+    data: str
+    model: Callable[[int, tuple[int, int, int]], Any]
+    stage1: Stage
+    stage2: Stage | None
+    image_size: tuple[int, int] | None = None
+    held_out: int | float = 0.1
+    calibration: tuple[int, int] = (40, 500)
+    tolerance: float = 0.003
+    precision: str = "float32"
+    data_terms: str = ""
+    licence: str = "Apache-2.0"
+    seed: int = 0
+
+
+def read_experiment(path: str | Path) -> Experiment:
+    """Runs a config file and returns its ``EXPERIMENT``.
+
+    Args:
+        path: Python file of your own: it is executed.
+
+    Returns:
+        Experiment.
+
+    Raises:
+        ValueError: no such file, or it defines no ``EXPERIMENT``.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"config must be a Python file, received {str(path)!r}")
+    experiment = runpy.run_path(str(path)).get("EXPERIMENT")
+    if not isinstance(experiment, Experiment):
+        raise ValueError(f"{path} must define EXPERIMENT = ds_keras.training.Experiment(...), found {experiment!r}")
+    return experiment

@@ -1,0 +1,68 @@
+"""Model cards: the metrics of a preset as Markdown. Every figure comes from ``metrics.json``."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ds_keras.models.supernet import Supernet
+
+
+def render(model: "Supernet", metrics: dict[str, Any]) -> str:
+    """The text of a card.
+
+    Args:
+        model: the preset's supernet.
+        metrics: content of ``metrics.json``.
+
+    Returns:
+        Markdown.
+    """
+    name = metrics["experiment"]
+    height, width, channels = model.image_shape
+    parts = [
+        f"# {name}",
+        f"{type(model).__name__}, {len(model.levels)} slice levels, {model.num_classes} classes, "
+        f"images {height} x {width} x {channels} in [0, 255].",
+        f"```python\nimport ds_keras\n\nmodel = ds_keras.zoo.load({name!r})\nlogits = model(images)  # routed\n```",
+        *([] if metrics["complete"] else ["**A trial run: training was cut short.**"]),
+        "## Levels (test set)",
+        _table(
+            ["level", "top-1 %", "top-5 %", "MMAdds", "parameters"],
+            [[r["level"], r["top1"], r["top5"], f"{r['madds'] / 1e6:.3f}", r["params"]] for r in metrics["levels"]],
+        ),
+        "## Routing (test set)",
+        _table(
+            ["policy", "top-1 %", "MMAdds", "share of the largest", "images at each level, %"],
+            [
+                [r["policy"], r["top1"], f"{r['madds'] / 1e6:.3f}", f"{100 * r['share']:.1f} %", _mix(r["mix"])]
+                for r in metrics["policies"]
+            ],
+        ),
+        "MAdds count all that ran for an image: the shared start, the gate, and every pass of a cascade. `random` draws "
+        "levels with the default policy's mix; `static, interpolated` is a fixed level at the default policy's cost; "
+        "`oracle` knows the label.",
+        *[f"## {row['title']}\n\n{row['text']}" for row in metrics.get("notes", [])],
+        "## Data and training",
+        "\n".join(
+            f"- {label}: {metrics[key]}"
+            for label, key in (
+                ("data", "data"),
+                ("trained on", "trained_on"),
+                ("chosen on", "chosen_on"),
+                ("tested on", "tested_on"),
+                ("default policy", "default_policy"),
+                ("licence of the weights", "licence"),
+            )
+        ),
+        f"Command ({' + '.join(f'{v} s for {k}' for k, v in metrics['seconds'].items())} on two x86 CPU cores):\n\n"
+        f"```\n{metrics['command']}\n```",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _mix(mix: list[float] | None) -> str:
+    return "" if mix is None else " / ".join(f"{100 * m:.1f}" for m in mix)
+
+
+def _table(header: list[str], rows: list[list[Any]]) -> str:
+    cells = [header, ["---"] * len(header), *[["" if c is None else str(c) for c in row] for row in rows]]
+    return "\n".join(f"| {' | '.join(row)} |" for row in cells)

@@ -1,0 +1,96 @@
+"""What several test files share: random weights, images, comparisons."""
+
+import numpy as np
+import tensorflow as tf
+
+from ds_keras.layers import Compute
+from ds_keras.models import DSMobileNet
+from ds_keras.models.mobilenet import Stage
+
+
+def fill(layer, seed=0):
+    """Puts random, non-trivial values into every weight of a built layer or model, statistics too."""
+    rng = np.random.default_rng(seed)
+    for weight in layer.weights:
+        name, shape = weight.path.split("/")[-1], tuple(weight.shape)
+        if name in ("moving_variance", "gamma"):
+            value = rng.uniform(0.5, 1.5, shape)
+        elif name == "kernel":
+            fan = shape[0] * shape[1] if len(shape) == 4 and shape[-1] == 1 else np.prod(shape[:-1])
+            value = rng.normal(0, 1.4 / np.sqrt(fan), shape)
+        elif name == "cascade_threshold":
+            value = 0.6
+        else:
+            value = rng.normal(0, 0.3, shape)
+        weight.assign(value)
+    return layer
+
+
+def images(count, size=8, channels=1, seed=1):
+    """(count, size, size, channels) float32 in [0, 255]; brightness and contrast differ from image to image."""
+    rng = np.random.default_rng(seed)
+    low, high = np.sort(rng.uniform(0, 255, (2, count, 1, 1, 1)), axis=0)
+    return rng.uniform(low, high, (count, size, size, channels)).astype("float32")
+
+
+def tiny(seed=0, spread=True, **kwargs):
+    """``DSMobileNet.tiny`` with random weights; ``spread`` centres the gate, so that images differ in level."""
+    model = DSMobileNet.tiny(10, **kwargs)
+    model.build()
+    fill(model, seed)
+    if spread:
+        spread_gate(model)
+    return model
+
+
+def nano(**kwargs):
+    """Three levels, three blocks: the quickest network to trace."""
+    stages = (Stage(6, 1), Stage((4, 6, 8), 1, 2, gate=True), Stage((4, 8, 12), 1))
+    model = DSMobileNet(**{"stem": 4, "stages": stages, "num_classes": 3, "input_shape": (8, 8, 1), **kwargs})
+    model.build()
+    return fill(model)
+
+
+def spread_gate(model):
+    """Gives every gate logit mean 0 and deviation 1 over a set of images, so that the argmax takes every level."""
+    head, gate = model.gate_layer(), model.blocks[model.gated_block].gate
+    for layer in (head.dense if head.hidden else None, gate.reduce if gate.attention else None):
+        if layer is not None:
+            layer.bias.assign(0.5 + np.abs(array(layer.bias)))  # no dead units
+    walk = Compute(0)
+    _, features = model.start(walk, images(256, model.image_shape[0], model.image_shape[-1], seed=2))
+    features = walk(head.flatten, features)
+    if head.hidden:
+        features = walk(head.relu, walk(head.dense, features))
+        head.logits.bias.assign(0 * head.logits.bias)
+    features, kernel = array(features), array(head.logits.kernel)
+    mean = features.mean(0)
+    kernel = kernel - np.outer(mean, mean @ kernel) / (mean @ mean)
+    head.logits.kernel.assign(kernel / (features @ kernel).std(0))
+
+
+def array(variable):
+    """A numpy copy of a variable or tensor."""
+    return np.asarray(variable).copy()
+
+
+def snapshot(model):
+    """Every weight by path, as numpy."""
+    return {weight.path: array(weight) for weight in model.weights}
+
+
+def close(actual, expected, tolerance=1e-4):
+    """Equal within ``tolerance`` x max(1, largest |expected|)."""
+    actual, expected = np.asarray(actual, "float64"), np.asarray(expected, "float64")
+    assert actual.shape == expected.shape
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=tolerance * max(1.0, np.abs(expected).max(initial=0)))
+
+
+def same(actual, expected):
+    """Bit for bit equal."""
+    np.testing.assert_array_equal(np.asarray(actual), np.asarray(expected))
+
+
+def in_graph(function):
+    """``tf.function`` without autograph: the graph that a user's own function makes."""
+    return tf.function(function, autograph=False)

@@ -1,0 +1,99 @@
+"""The model under what Keras and TensorFlow offer: predict, evaluate, tf.function, SavedModel, dtype policies."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import close, images, in_graph, nano, tiny
+
+from ds_keras.models import DSMobileNet
+
+
+@pytest.fixture(scope="module")
+def routed(model, x):
+    """Eager routed logits; the images differ in level."""
+    result = model.predict_routed(x)
+    assert len(set(result.levels)) > 1
+    return result.logits
+
+
+def test_call_routes(model, x, routed):
+    close(model(x), routed)
+
+
+def test_predict(model, x, routed):
+    close(model.predict(x, batch_size=5, verbose=0), routed)
+    close(model.predict(tf.data.Dataset.from_tensor_slices(x).batch(5), verbose=0), routed)
+
+
+def test_tf_function(model, x, routed):
+    graph = tf.function(model, input_signature=[tf.TensorSpec([None, 8, 8, 1])])
+    for size in (12, 1):
+        close(graph(x[:size]), routed[:size])
+
+
+def test_evaluate(x):
+    model = tiny()
+    labels = np.arange(12) % 10
+    model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True), metrics=["accuracy"])
+    _, accuracy = model.evaluate(x, labels, batch_size=12, verbose=0)
+    assert accuracy == pytest.approx(np.mean(np.array(model(x)).argmax(1) == labels))
+
+
+@pytest.mark.parametrize("policy", ["gate", "cascade"])
+def test_saved_model(tmp_path, x, policy):
+    model = tiny(default_policy=policy)
+    serve = tf.function(lambda x: model(x), input_signature=[tf.TensorSpec([None, 8, 8, 1])], autograph=False)
+    tf.saved_model.save(model, str(tmp_path / "m"), signatures=serve)
+    loaded = tf.saved_model.load(str(tmp_path / "m"))
+    (logits,) = loaded.signatures["serving_default"](tf.constant(x)).values()
+    close(logits, model(x))
+
+
+def test_keras_export(tmp_path, x):
+    model = nano()
+    model.export(tmp_path / "m", input_signature=[tf.TensorSpec([None, 8, 8, 1])], verbose=False)
+    loaded = tf.saved_model.load(str(tmp_path / "m"))
+    close(loaded.serve(tf.constant(x)), model(x))
+
+
+def test_other_image_sizes_run(model):
+    for size in (12, 7):
+        assert model(images(2, size), level=1).shape == (2, 10)
+        assert model(images(2, size)).shape == (2, 10)
+
+
+def test_unbuilt_model_builds_at_first_use(x):
+    assert DSMobileNet.tiny(4)(x, level=0).shape == (12, 4)
+    assert DSMobileNet.tiny(4)(x).shape == (12, 4)
+    assert DSMobileNet.tiny(4).route(x).shape == (12, 4)
+    assert DSMobileNet.tiny(4).predict_routed(x, policy=1).logits.shape == (12, 4)
+    assert set(DSMobileNet.tiny(4).features(x, level=0)) == {1, 2}
+
+
+def test_mixed_bfloat16_stays_close(x):
+    expected = tiny()(x, level=2)
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = tiny()
+        logits, routed = model(x, level=2), model(x)
+        graph = in_graph(lambda x, level: model(x, level=level))(x, tf.constant(2))
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert {w.dtype for w in model.weights} == {"float32"}
+    assert np.isfinite(np.array(tf.cast(routed, tf.float32))).all()
+    for y in (logits, graph):
+        assert y.dtype == tf.float32
+        close(y, expected, tolerance=0.05)
+
+
+def test_training_updates_statistics_of_one_level_only(x):
+    model = nano()
+    before = {w.path: np.array(w.value) for w in model.weights}
+    model(x, level=1, training=True)
+    changed = {w.path for w in model.weights if not np.array_equal(w.value, before[w.path])}
+    assert {path.rsplit("/", 1)[1] for path in changed} == {"moving_mean", "moving_variance"}
+    block = model.blocks[-1]
+    for norm in (block.norm1, block.norm2):
+        rows = [np.array_equal(norm.moving_mean[k], before[norm.moving_mean.path][k]) for k in range(3)]
+        assert rows == [True, False, True]

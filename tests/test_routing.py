@@ -1,0 +1,257 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import close, images, in_graph, same, tiny
+
+from ds_keras import cost, routing
+from ds_keras.models import DSMobileNet
+
+COUNT = 40
+
+
+@pytest.fixture(scope="module")
+def x():
+    return images(COUNT)
+
+
+@pytest.fixture(scope="module")
+def every(model, x):
+    """Logits of every level, one static level at a time: (levels, images, classes)."""
+    return np.stack([model(x, level=level) for level in range(4)])
+
+
+@pytest.fixture(scope="module")
+def labels(every):
+    """Classes that level 3 gets right mostly, the others sometimes."""
+    return np.where(np.arange(COUNT) % 4, every[3].argmax(1), np.arange(COUNT) % 10)
+
+
+def parts(model):
+    start, gate, _ = model.costs[0]
+    return start, gate, np.array([part.body for part in model.costs], "float64")
+
+
+def softmax(logits):
+    e = np.exp(logits - logits.max(-1, keepdims=True))
+    return e / e.sum(-1, keepdims=True)
+
+
+def check(routed, every, levels, madds):
+    levels = np.asarray(levels)
+    same(routed.levels, levels)
+    close(routed.logits, every[levels, np.arange(len(levels))])
+    np.testing.assert_allclose(routed.madds, madds, rtol=1e-6)
+    assert routed.levels.dtype == np.int32
+    assert routed.logits.dtype == routed.madds.dtype == np.float32
+
+
+def test_predict_levels_equals_static_levels(model, x, every):
+    close(routing.predict_levels(model, x, batch_size=16), every)
+
+
+@pytest.mark.parametrize("count", [1, 7, COUNT])
+@pytest.mark.parametrize("batch_size", [3, 256])
+def test_random_mix_keeps_the_order(model, x, every, count, batch_size):
+    start, _, body = parts(model)
+    routed = model.predict_routed(x[:count], policy="random", seed=3, batch_size=batch_size)
+    check(routed, every[:, :count], routed.levels, start + body[routed.levels])
+    if count == COUNT:
+        assert set(routed.levels) == {0, 1, 2, 3}
+        same(model.predict_routed(x, policy="random", seed=3).levels, routed.levels)
+        assert np.any(model.predict_routed(x, policy="random", seed=4).levels != routed.levels)
+
+
+def test_each_image_alone_gives_the_same(model, x):
+    together = model.predict_routed(x[:8], policy="gate")
+    for i in range(8):
+        alone = model.predict_routed(x[i : i + 1], policy="gate")
+        close(alone.logits[0], together.logits[i])
+        assert alone.levels[0] == together.levels[i]
+
+
+@pytest.mark.parametrize("mix", [(0, 0.5, 0, 0.5), (0, 0, 1, 0)])
+def test_empty_buckets(model, x, every, mix):
+    start, _, body = parts(model)
+    routed = model.predict_routed(x, policy="random", mix=mix, seed=0)
+    assert set(routed.levels) == {k for k, p in enumerate(mix) if p}
+    check(routed, every, routed.levels, start + body[routed.levels])
+
+
+@pytest.mark.parametrize("policy", ["gate", "cascade", "random", "oracle", 2])
+def test_no_images(model, x, policy):
+    routed = model.predict_routed(x[:0], policy=policy, labels=np.zeros(0, int))
+    assert routed.logits.shape == (0, 10)
+    assert routed.levels.shape == routed.madds.shape == (0,)
+
+
+def test_no_images_for_every_level(model, x):
+    assert routing.predict_levels(model, x[:0]).shape == (4, 0, 10)
+    assert routing.gate_logits(model, x[:0]).shape == (0, 4)
+
+
+def test_gate_takes_the_argmax_of_route(model, x, every):
+    start, gate, body = parts(model)
+    logits = np.array(model.route(x))
+    levels = logits.argmax(1)
+    assert len(set(levels)) >= 3
+    routed = model.predict_routed(x, policy="gate")
+    check(routed, every, levels, start + gate + body[levels])
+    close(model(x), routed.logits)
+    close(routing.gate_logits(model, x) - model.gate_shift * body / body[-1], logits)
+
+
+@pytest.mark.parametrize("small,large", [(0, 3), (1, 2)])
+def test_cascade_by_hand(x, every, small, large):
+    model = tiny(cascade=(small, large), default_policy="cascade")
+    start, _, body = parts(model)
+    confidence = softmax(every[small]).max(1)
+    for threshold, share in ((0.0, 0), (np.quantile(confidence, 0.26), 0.275), (np.quantile(confidence, 0.74), 0.725), (1.01, 1)):
+        model.cascade_threshold.assign(threshold)
+        again = confidence < threshold
+        assert again.mean() == share
+        routed = model.predict_routed(x)
+        check(routed, every, np.where(again, large, small), start + body[small] + again * body[large])
+        close(model(x), routed.logits)
+
+
+@pytest.mark.parametrize("level", [0, 2, np.int64(3)])
+def test_fixed_level(model, x, every, level):
+    check(model.predict_routed(x, policy=level), every, np.full(COUNT, level), cost.madds(model, int(level)))
+
+
+def test_oracle_takes_the_cheapest_right_level(model, x, every, labels):
+    start, _, body = parts(model)
+    right = every.argmax(-1) == labels
+    levels = [next((k for k in range(4) if right[k, i]), 0) for i in range(COUNT)]
+    assert len(set(levels)) >= 3
+    assert not right.any(0).all()
+    check(model.predict_routed(x, policy="oracle", labels=labels), every, levels, start + body[levels])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"policy": "best"}, "policy must be one of"),
+        ({"policy": 4}, "level must be an integer"),
+        ({"policy": "oracle"}, "needs labels of shape"),
+        ({"policy": "oracle", "labels": [1, 2]}, r"needs labels of shape \(40,\), received \(2,\)"),
+        ({"policy": "random", "mix": [0.5, 0.5]}, "mix must hold 4 probabilities"),
+        ({"policy": "random", "mix": [0.5, 0.5, 0.5, -0.5]}, "mix must hold 4 probabilities"),
+        ({"policy": "random", "mix": [0.5, 0.5, 0.5, 0.5]}, "add up to 1"),
+        ({"policy": "random", "mix": [np.nan, 0.5, 0.5, 0]}, "add up to 1"),
+        ({"policy": "random", "budget": 0.5}, "budget= goes with the policies"),
+        ({"policy": 1, "budget": 0.5}, "budget= goes with the policies"),
+        ({"policy": "gate", "budget": 0.5}, "no budget table"),
+        ({"batch_size": 0}, "batch_size"),
+    ],
+)
+def test_bad_arguments(model, x, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        model.predict_routed(x, **arguments)
+
+
+# --- budgets
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """A model with its budget table, the images and the labels that the table was measured on."""
+    model, x = tiny(seed=5, gate_hidden=8), images(200, seed=3)
+    labels = routing.predict_levels(model, x)[3].argmax(1)
+    labels[::10] = (labels[::10] + 1) % 10
+    routing.measure_budget(model, x, labels)
+    return model, x, labels
+
+
+def test_table_is_by_rising_cost_and_true(measured):
+    model, x, labels = measured
+    assert set(model.budget_table) == {"gate", "cascade", "levels"}
+    for policy, rows in model.budget_table.items():
+        assert np.all(np.diff([row[1] for row in rows]) >= 0)
+        for knob, madds, accuracy in rows[:: max(1, len(rows) // 5)]:
+            if policy == "levels":
+                routed = model.predict_routed(x, policy=knob)
+            else:
+                routed = routing.Routed(*model.graphs["policy"](tf.constant(x), policy, tf.constant(knob)))
+            assert np.mean(routed.madds) == pytest.approx(madds, rel=1e-4)
+            assert np.mean(np.argmax(routed.logits, 1) == labels) == pytest.approx(accuracy, abs=0.011)
+    costs = [row[1] for row in model.budget_table["gate"]]
+    start, gate, body = parts(model)
+    assert costs[0] == pytest.approx(start + gate + body[0])
+    assert costs[-1] == pytest.approx(start + gate + body[3])
+    assert model.budget_table["cascade"][-1][1] == pytest.approx(start + body[0] + body[3])
+
+
+@pytest.mark.parametrize("policy", ["gate", "cascade"])
+def test_budget_asked_is_budget_spent(measured, policy):
+    model, x, _ = measured
+    largest = cost.madds(model, 3)
+    costs = [row[1] / largest for row in model.budget_table[policy]]
+    for fraction in np.linspace(costs[0], costs[-1], 7):
+        routed = model.predict_routed(x, policy=policy, budget=fraction)
+        assert routed.madds.mean() / largest == pytest.approx(fraction, rel=0.05)
+        model.set_budget(fraction=fraction, policy=policy)
+        same(model.predict_routed(x, policy=policy).levels, routed.levels)
+        model.set_budget(madds=fraction * largest, policy=policy)
+        same(model.predict_routed(x, policy=policy).levels, routed.levels)
+
+
+def test_set_budget_does_not_retrace(measured, x):
+    model, *_ = measured
+    serve = in_graph(lambda x: model(x))
+    model.set_budget(fraction=0.8, policy="gate")
+    before, _ = serve(x), model.predict_routed(x, policy="gate")
+    counts = serve.experimental_get_tracing_count(), model.graphs["policy"].experimental_get_tracing_count()
+    model.set_budget(fraction=0.5, policy="gate")
+    assert np.abs(serve(x) - before).max() > 0.01
+    close(serve(x), model.predict_routed(x, policy="gate").logits)
+    assert counts == (
+        serve.experimental_get_tracing_count(),
+        model.graphs["policy"].experimental_get_tracing_count(),
+    )
+
+
+@pytest.mark.parametrize("policy", ["gate", "cascade"])
+@pytest.mark.parametrize("fraction", [0.01, 1.9])
+def test_unreachable_budget_names_the_interval(measured, policy, fraction):
+    model, *_ = measured
+    costs = [row[1] for row in model.budget_table[policy]]
+    interval = rf"must lie in \[{costs[0] / 1e6:.3f}, {costs[-1] / 1e6:.3f}\] MMAdds"
+    with pytest.raises(ValueError, match=interval):
+        model.set_budget(fraction=fraction, policy=policy)
+
+
+def test_budget_errors(measured):
+    model, *_ = measured
+    for arguments in ({}, {"fraction": 0.5, "madds": 1e6}):
+        with pytest.raises(ValueError, match="exactly one of fraction and madds"):
+            model.set_budget(**arguments)
+    for policy in ("random", "oracle", 1):
+        with pytest.raises(ValueError, match="a budget needs a policy of"):
+            model.set_budget(fraction=0.5, policy=policy)
+    for call in (lambda m: m.set_budget(fraction=0.5), routing.choose_policy):
+        with pytest.raises(ValueError, match="no budget table"):
+            call(DSMobileNet.tiny(10))
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.05, 1.0])
+def test_choose_policy_takes_the_cheapest_good_setting(measured, tolerance):
+    model, x, labels = measured
+    twin = model.clone()
+    policy, madds = routing.choose_policy(twin, tolerance)
+    rows = [row for table in model.budget_table.values() for row in table]
+    floor = model.budget_table["levels"][-1][2] - tolerance
+    assert madds == min(row[1] for row in rows if row[2] >= floor)
+    assert twin.default_policy == policy
+    routed = twin.predict_routed(x)
+    assert routed.madds.mean() == pytest.approx(madds, rel=1e-4)
+    assert np.mean(routed.logits.argmax(1) == labels) >= floor - 0.011
+
+
+def test_the_table_survives_equal_levels():
+    """Neighbouring levels may have equal widths, and so equal costs."""
+    stages = DSMobileNet.tiny(3).table["stages"][:1]
+    stages += tuple(type(stages[0])((8, 8, 16), 1, gate=i == 0) for i in range(2))
+    model = DSMobileNet(4, stages, 3, (8, 8, 1))
+    table = routing.measure_budget(model, images(20), np.zeros(20, int), points=5)
+    assert np.isfinite(table["gate"]).all()

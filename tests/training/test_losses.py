@@ -1,0 +1,60 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import close, same
+
+from ds_keras.training import losses
+
+
+@pytest.mark.parametrize(("smoothing", "high", "low"), [(0.0, 1.0, 0.0), (0.2, 0.85, 0.05), (1.0, 0.25, 0.25)])
+def test_smooth_labels(smoothing, high, low):
+    expected = np.full((3, 4), low)
+    expected[[0, 1, 2], [2, 0, 3]] = high
+    close(losses.smooth_labels(tf.constant([2, 0, 3], tf.int64), 4, smoothing), expected, tolerance=1e-6)
+
+
+def test_cross_entropy_by_hand(rng):
+    logits, targets = rng.normal(size=(5, 3)).astype("float32"), rng.dirichlet(np.ones(3), 5).astype("float32")
+    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
+    with tf.GradientTape(persistent=True) as tape:
+        inputs = tf.constant(logits), tf.constant(targets)
+        tape.watch(inputs)
+        loss = losses.cross_entropy(inputs[1], inputs[0])
+    close(loss, -(targets * log_p).sum(1).mean(), tolerance=1e-6)
+    close(tape.gradient(loss, inputs[0]), (np.exp(log_p) - targets) / 5, tolerance=1e-6)
+    assert tape.gradient(loss, inputs[1]) is None
+
+
+def test_sandwich_targets():
+    logits = tf.constant([[3.0, 1, 2], [0, 5, 1], [1, 0, 9]])
+    same(losses.sandwich_targets(logits, tf.constant([0, 0, 2]), 4), [0, 3, 0])
+
+
+def test_gumbel_one_hot_samples_the_softmax():
+    p = np.array([0.5, 0.3, 0.15, 0.05])
+    logits = tf.tile(tf.math.log(tf.constant(p, tf.float32))[None], [20000, 1])
+    sample = np.asarray(losses.gumbel_one_hot(logits, tf.constant([1, 2])))
+    close(sample.max(1), np.ones(20000), tolerance=1e-6)
+    close(sample.sum(1), np.ones(20000), tolerance=1e-6)
+    close(sample.mean(0), p, tolerance=0.015)
+    same(losses.gumbel_one_hot(logits, tf.constant([1, 2])), sample)
+    assert np.any(losses.gumbel_one_hot(logits, tf.constant([1, 3])) != sample)
+
+
+@pytest.mark.parametrize("temperature", [1.0, 0.5])
+def test_gumbel_one_hot_has_the_gradient_of_the_softmax(rng, temperature):
+    logits = tf.constant(rng.normal(size=(6, 3)), tf.float32)
+    value = tf.constant(rng.normal(size=(6, 3)), tf.float32)
+    seed = tf.constant([4, 5])
+    noise = -tf.math.log(-tf.math.log(tf.random.stateless_uniform([6, 3], seed, 1e-7, 1.0)))
+    gradients = []
+    for function in (
+        lambda z: losses.gumbel_one_hot(z, seed, temperature),
+        lambda z: tf.nn.softmax((z + noise) / temperature),
+    ):
+        with tf.GradientTape() as tape:
+            tape.watch(logits)
+            loss = tf.reduce_sum(value * function(logits))
+        gradients.append(tape.gradient(loss, logits))
+    close(*gradients, tolerance=1e-5)
+    assert np.abs(gradients[0]).max() > 0.01
