@@ -20,9 +20,9 @@ def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> d
         batch_size: images at a time.
 
     Returns:
-        {"levels": rows of level, top1, top5 (percent), madds, params; "policies": rows of policy, top1, madds, share (of
-        the largest level's MAdds), mix (share of the images at each level)}. "static" interpolates the fixed levels
-        at the default policy's cost; "random" draws levels with the default policy's mix.
+        {"levels": rows of level, top1, top5 (percent), madds, params; "policies": rows of policy, top1, madds, share
+        (of the largest level's MAdds), mix (share of the images at each level)}. "static" interpolates the fixed
+        levels at the default policy's cost; "random" draws levels with the default policy's mix.
     """
     labels = np.asarray(labels)
     every = routing.predict_levels(model, x, batch_size)

@@ -1,7 +1,7 @@
 """Runs an experiment: both stages, calibration, thresholds, evaluation, preset. The same command resumes it.
 
-Data order, augmentation, drawn levels and noise are pure functions of (seed, step), and a checkpoint holds every variable
-that the rest of a stage depends on: a run that was killed at any moment ends with the same weights as one that was not.
+Data order, augmentation, drawn levels and noise are pure functions of (seed, step), and a checkpoint holds every
+variable that the rest of a stage depends on: a run that was killed ends with the same weights as one that was not.
 """
 
 import importlib.util

@@ -67,8 +67,8 @@ class GateTrainer(Trainer):
         self.relative_costs = [(start + gate + part.body) / (start + body) for part in model.costs]
         if target is not None and not self.relative_costs[0] <= target <= self.relative_costs[-1]:
             raise ValueError(
-                f"target must be None or in [{self.relative_costs[0]:.3f}, {self.relative_costs[-1]:.3f}], the relative "
-                f"cost of the smallest and the largest level; received {target!r}"
+                f"target must be None, or lie between the relative costs {self.relative_costs[0]:.3f} of the smallest "
+                f"and {self.relative_costs[-1]:.3f} of the largest level; received {target!r}"
             )
         if temperature <= 0 or min(sandwich_weight, task_weight, budget_weight) < 0:
             raise ValueError(

@@ -37,7 +37,7 @@ def render(model: "Supernet", metrics: dict[str, Any]) -> str:
                 for r in metrics["policies"]
             ],
         ),
-        "MAdds count all that ran for an image: the shared start, the gate, and every pass of a cascade. `random` draws "
+        "MAdds count all that ran for an image: the shared start, the gate, every pass of a cascade. `random` draws "
         "levels with the default policy's mix; `static, interpolated` is a fixed level at the default policy's cost; "
         "`oracle` knows the label.",
         *[f"## {row['title']}\n\n{row['text']}" for row in metrics.get("notes", [])],

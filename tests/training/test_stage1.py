@@ -4,72 +4,212 @@ import pytest
 import tensorflow as tf
 from helpers import array, close, images, nano, same, snapshot
 
-from ds_keras.layers import SliceableBatchNormalization
 from ds_keras.models.mobilenet import Stage
 from ds_keras.training import SupernetTrainer, losses
 
-COUNT = 24
-X, Y = images(COUNT), np.arange(COUNT) % 3
+X, Y = images(24), np.arange(24) % 3
+# A teacher that is wider in the stem and in stage 1.
 WIDE = {
     "stem": (4, 6),
     "stages": (Stage(6, 1, teacher=8), Stage((4, 6, 8), 1, 2, gate=True), Stage((4, 8, 12), 1)),
 }
 
 
-def sgd(rate=0.05):
-    return keras.optimizers.SGD(rate, momentum=0.9, nesterov=True)
-
-
-def adam():
-    return keras.optimizers.Adam(0.01)
-
-
-def trainer_for(model, optimizer=None, **kwargs):
+def make(model, optimizer=None, levels_drawn=None, eager=True, **kwargs):
+    """Eager, because tracing takes longer than a few steps; the tests of ``fit`` run the graph."""
     trainer = SupernetTrainer(model, **kwargs)
-    trainer.compile(optimizer or sgd())
+    trainer.compile(optimizer or keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True), run_eagerly=eager)
+    if levels_drawn:
+        trainer.draw_levels = lambda: list(levels_drawn)
     return trainer
 
 
-def train(trainer, steps, batch=8):
-    for i in range(steps):
-        picks = np.arange(i * batch, (i + 1) * batch) % COUNT
-        trainer.train_on_batch(X[picks], Y[picks])
-    return trainer
+def step(trainer, i=0):
+    picks = np.arange(8 * i, 8 * i + 8) % 24
+    return trainer.train_on_batch(X[picks], Y[picks], return_dict=True)
 
 
-def sublayers(model):
-    return [layer for layer in model._flatten_layers(include_self=False) if layer.weights and hasattr(layer, "divisor")]
+def softmax(logits):
+    return tf.stop_gradient(tf.nn.softmax(logits))
 
 
-def active(model, level):
-    """For every weight of the supernet, by path, a mask of what ``level`` may change."""
-    masks = {path: np.zeros(value.shape, bool) for path, value in snapshot(model).items()}
-    plain = {}
+def by_hand(model, objective, hard, ensemble, decay, rate):
+    """One SGD step of the sandwich [largest, 1, 0], on one tape, with the public ``model(x, level=)``."""
+    x, teacher = X[:8], model.clone()
+    truth = losses.smooth_labels(Y[:8], 3, 0.1)
+    full = softmax(teacher(x, level=teacher.teacher_level)), softmax(teacher(x, level=1))
+    with tf.GradientTape() as tape:
+        largest = model(x, level=model.teacher_level, training=True)
+        soft = {"ce": [truth] * 2, "inplace": [softmax(largest)] * 2}.get(objective)
+        soft = soft or [full[0], (full[0] + full[1]) / 2 if ensemble else full[0]]
+        loss = losses.cross_entropy(truth, largest)
+        for level, target in zip((1, 0), soft, strict=True):
+            target = hard * truth + (1 - hard) * target
+            loss += losses.cross_entropy(target, model(x, level=level, training=True))
+        kernels = [v for v in model.supernet_variables if len(v.shape) > 1]
+        loss += decay * tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(v)) for v in kernels])
+        variables = [v.value for v in model.supernet_variables]
+    gradients = tape.gradient(loss, variables)
+    for variable, gradient in zip(model.supernet_variables, gradients, strict=True):
+        variable.assign_sub(rate * gradient)
 
-    class Recorder:
-        """Shapes at the level, from the sizes of every layer."""
 
-    widths = {"stem": (1, 4), "stage1": (4, 6), "stage2": (6, (4, 6, 8)[level]), "stage3": ((4, 6, 8)[level], (4, 8, 12)[level])}
-    del plain, Recorder
-    for path, mask in masks.items():
-        name, weight = path.split("/")[-2:]
-        if "slimming" in path or weight in ("gate_shift", "cascade_threshold"):
-            continue
-        if name == "classifier":
-            mask[(slice(widths["stage3"][1]),) if weight == "kernel" else ...] = True
-            continue
-        old, new = widths[name.split("_")[0]]
-        outer = new if name in ("stem", "stem_norm") or name.endswith(("pointwise", "norm2")) else old
-        if name.endswith("pointwise") or name == "stem":
-            mask[:, :, :old, :new] = True
-        elif name.endswith("depthwise"):
-            mask[:, :, :old] = True
-        elif name.endswith("reduce"):
-            mask[(slice(None), slice(None), slice(old)) if weight == "kernel" else ...] = True
-        elif name.endswith("expand"):
-            mask[..., :old] = True
-        elif weight in ("gamma", "beta"):
-            mask[:outer] = True
-        else:
-            mask[level if mask.shape[0] > 1 else 0, :outer] = True
-    return masks
+@pytest.mark.parametrize("layout", [{}, WIDE], ids=["same", "wide"])
+@pytest.mark.parametrize(
+    ("objective", "hard", "ensemble"),
+    [("ce", 0.0, False), ("inplace", 0.3, False), ("ib", 0.3, False), ("ib", 0, True)],
+)
+def test_a_step_equals_one_big_tape(layout, objective, hard, ensemble):
+    model, twin = nano(**layout), nano(**layout)
+    levels = [model.teacher_level.index, 1, 0]
+    options = {"objective": objective, "hard_label_weight": hard, "ensemble": ensemble, "weight_decay": 1e-2}
+    step(make(model, keras.optimizers.SGD(0.1), levels, num_random=1, **options))
+    before = snapshot(twin)
+    by_hand(twin, objective, hard, ensemble, 1e-2, 0.1)
+    for a, b in zip(model.supernet_variables, twin.supernet_variables, strict=True):
+        close(a, b, tolerance=1e-5)
+        assert np.abs(array(b) - before[b.path]).max() > 1e-5, b.path
+    for a, b in zip(model.weights, twin.weights, strict=True):
+        if a.path.split("/")[-1].startswith("moving") and a.shape[0] >= 3:
+            close(a, b, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("objective", ["ib", "inplace", "ce"])
+def test_the_sandwich_without_a_drawn_level(objective):
+    model = nano()
+    before = snapshot(model)
+    logs = step(make(model, objective=objective, num_random=0))
+    assert set(logs) == {"largest_loss", "smallest_loss", "largest_accuracy"}
+    assert all(np.isfinite(value) for value in logs.values())
+    norm = model.blocks[-1].norm2
+    rows = np.any(array(norm.moving_mean) != before[norm.moving_mean.path], axis=1)
+    assert rows.tolist() == [True, False, True]
+
+
+def test_drawn_levels_cover_the_candidates():
+    trainer = make(nano(), num_random=2, objective="ce")
+    drawn = []
+    for i in range(20):
+        trainer.optimizer.iterations.assign(i)
+        first, *middle, last = trainer.draw_levels()
+        assert (int(first), int(last)) == (2, 0)
+        drawn.append(tuple(int(level) for level in middle))
+    assert {level for pair in drawn for level in pair} == {0, 1, 2}
+    assert len(set(drawn)) > 3
+
+
+def test_teacher_is_the_moving_average():
+    model = nano()
+    trainer = make(model, ema_decay=0.15)
+    expected = snapshot(trainer.teacher)
+    for path, value in snapshot(model).items():
+        same(expected[path.replace(model.name, trainer.teacher.name, 1)], value)
+    for i in range(2):
+        step(trainer, i)
+        decay = min(0.15, (2 + i) / (11 + i))  # 0.15 and 3 / 12: warm-up does not bind in the second step
+        for path, value in snapshot(model).items():
+            path = path.replace(model.name, trainer.teacher.name, 1)
+            expected[path] = decay * expected[path] + (1 - decay) * value
+    for path, value in snapshot(trainer.teacher).items():
+        close(value, expected[path], tolerance=1e-5)
+    assert not trainer.teacher.trainable_variables
+
+
+@pytest.mark.parametrize(("steps", "equal"), [(2, True), (3, False)])
+def test_distillation_starts_late(steps, equal):
+    """Until ``distill_start`` the others learn the labels; ``distill_start=2`` differs from the third step on."""
+    models = nano(), nano()
+    for trainer in (make(models[0], objective="ce"), make(models[1], objective="ib", distill_start=2)):
+        for i in range(steps):
+            step(trainer, i)
+    difference = max(np.abs(array(a) - array(b)).max() for a, b in zip(*(m.weights for m in models), strict=True))
+    assert difference < 1e-6 if equal else difference > 1e-4
+
+
+def test_dropout_acts_in_the_largest_pass_only():
+    model = nano(dropout=0.5)
+    for level, differs in ((0, False), (1, False), (2, True)):
+        a, b = (np.array(model(X, level=level, training=True)) for _ in range(2))
+        assert (np.abs(a - b).max() > 1e-3) == differs
+    same(model(X, level=2), model(X, level=2))
+
+
+@pytest.mark.parametrize(("layout", "eager"), [({}, False), ({"dropout": 0.3}, True)], ids=["plain", "dropout"])
+def test_training_is_a_function_of_the_seed(layout, eager):
+    def run(seed):
+        model = nano(**layout)
+        make(model, num_random=1, seed=seed, eager=eager).fit(X, Y, batch_size=8, epochs=1, shuffle=False, verbose=0)
+        return model.get_weights()
+
+    first, again, other = run(1), run(1), run(2)
+    for a, b in zip(first, again, strict=True):
+        same(a, b)
+    assert any(np.any(a != b) for a, b in zip(first, other, strict=True))
+
+
+def test_a_wider_teacher_trains():
+    model = nano(**WIDE)
+    before, small = snapshot(model), array(model(X, level=2))
+    trainer = make(model, num_random=1)
+    for i in range(3):
+        step(trainer, i)
+    kernel, old = array(model.stem.kernel), before[model.stem.kernel.path]
+    assert np.all(kernel[..., 4:] != old[..., 4:])
+    assert model.stem_norm.moving_mean.shape == (2, 6)
+    assert np.all(array(model.stem_norm.moving_mean)[1] != before[model.stem_norm.moving_mean.path][1])
+    assert np.abs(model(X, level=2) - small).max() > 1e-3
+    assert trainer.teacher.stem.kernel.shape == (3, 3, 1, 6)
+
+
+def test_fit_reports_every_level():
+    model = nano(default_policy="cascade")
+    data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
+    history = make(model, eager=False).fit(data, validation_data=data, epochs=2, verbose=0).history
+    logs = {name: values[-1] for name, values in history.items()}
+    for level in range(3):
+        right = np.argmax(model(X, level=level), 1) == Y
+        assert logs[f"val_level{level}_accuracy"] == pytest.approx(right.mean())
+        share = np.mean(np.argmax(model.route(X), 1) == level)
+        assert logs[f"val_gate_mix{level}"] == pytest.approx(share)
+    routed = model.predict_routed(X)
+    assert logs["val_routed_accuracy"] == pytest.approx(np.mean(routed.logits.argmax(1) == Y))
+    assert logs["val_routed_madds"] == pytest.approx(routed.madds.mean(), rel=1e-5)
+
+
+def test_training_learns():
+    """Brightness decides the class: a few epochs lower both losses."""
+    x = X * 0 + 100.0 * Y[:, None, None, None].astype("float32") + X / 10
+    history = (
+        make(nano(), keras.optimizers.Adam(0.01), eager=False).fit(x, Y, batch_size=8, epochs=15, verbose=0).history
+    )
+    assert history["largest_loss"][-1] < 0.8 * history["largest_loss"][0]
+    assert history["largest_accuracy"][-1] > 0.8
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"objective": "kd"}, "objective must be one of"),
+        ({"label_smoothing": 1.5}, "label_smoothing must be in"),
+        ({"hard_label_weight": -0.1}, "hard_label_weight must be in"),
+        ({"ema_decay": 1.0}, "ema_decay must be in"),
+        ({"num_random": -1}, "num_random"),
+        ({"weight_decay": -1.0}, "weight_decay"),
+        ({"levels": []}, "levels must name at least one level"),
+        ({"levels": [3]}, "level must be an integer"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        SupernetTrainer(nano(), **arguments)
+
+
+def test_compile_errors():
+    trainer = SupernetTrainer(nano(), objective="ce")
+    with pytest.raises(ValueError, match=r"optimizer.weight_decay must be 0, received 0.004"):
+        trainer.compile(keras.optimizers.AdamW())
+    for argument in ({"loss": "mse"}, {"metrics": ["accuracy"]}):
+        with pytest.raises(ValueError, match="its own losses and metrics"):
+            trainer.compile("sgd", **argument)
+    with pytest.raises(ValueError, match="must be a ds_keras supernet, received Sequential"):
+        SupernetTrainer(keras.Sequential())

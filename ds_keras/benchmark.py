@@ -1,0 +1,184 @@
+"""Paired timings: two functions in turn (A B A B ...), so that a noisy machine touches both alike."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ds_keras import routing
+from ds_keras.export.subnet import subnet
+from ds_keras.layers.base import Compute
+from ds_keras.training.stage1 import SupernetTrainer
+
+if TYPE_CHECKING:
+    from ds_keras.models.supernet import Supernet
+
+
+class Paired(NamedTuple):
+    """Result of a paired timing: A's and B's median milliseconds, and the ratio A / B pair by pair."""
+
+    a_ms: float
+    b_ms: float
+    ratio: float
+    ratio_p90: float
+
+
+def paired(a: Callable[[], Any], b: Callable[[], Any], rounds: int = 30, warmup: int = 3) -> Paired:
+    """Times two functions in turn, the order within a pair alternating.
+
+    Args:
+        a: what is judged.
+        b: what it is compared with.
+        rounds: pairs that count.
+        warmup: pairs that do not.
+
+    Returns:
+        ``Paired``.
+    """
+    times = np.zeros((rounds, 2))
+    for i in range(-warmup, rounds):
+        for j in (0, 1) if i % 2 else (1, 0):
+            began = time.perf_counter()
+            (a, b)[j]()
+            times[max(i, 0), j] = time.perf_counter() - began
+    ratios = times[:, 0] / times[:, 1]
+    return Paired(
+        *(1e3 * np.median(times, axis=0)).tolist(), float(np.median(ratios)), float(np.percentile(ratios, 90))
+    )
+
+
+def slicing(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[str, Any]]:
+    """Run-time slicing against the plain network of the same level, both compiled and with fused BatchNorm.
+
+    The plain network is ``export.subnet`` with BatchNorm kept; its BatchNormalization layers are replaced by the
+    fused kernel, because Keras' own layer is not fused and would flatter the supernet.
+
+    Args:
+        model: supernet.
+        batch_size: images at a time.
+        rounds: pairs for each row.
+
+    Returns:
+        Rows: level, kind ("int" or "tensor" level), and the fields of ``Paired`` (A is the supernet).
+    """
+    x = _images(model, batch_size)
+    rows = []
+    by_tensor = tf.function(lambda x, level: model(x, level=level))
+    for level in range(len(model.levels)):
+        network = _fused(subnet(model, level))
+        plain = tf.function(lambda x, network=network: network(x, training=False))
+        by_int = tf.function(lambda x, level=level: model(x, level=level))
+        index = tf.constant(level)
+        for kind, run in (("int", lambda f=by_int: f(x)), ("tensor", lambda i=index: by_tensor(x, i))):
+            result = paired(run, lambda f=plain: f(x), rounds)
+            rows.append({"what": "slicing", "level": level, "kind": kind, **result._asdict()})
+    return rows
+
+
+def routed_batch(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[str, Any]]:
+    """A routed batch against the time of ``route`` plus the bodies of its buckets, each run alone.
+
+    Args:
+        model: supernet.
+        batch_size: images at a time, spread evenly over the levels.
+        rounds: pairs.
+
+    Returns:
+        One row (A is the routed batch).
+    """
+    x = _images(model, batch_size)
+    count = len(model.levels)
+    levels = tf.constant(np.arange(batch_size) % count, tf.int32)
+    route = tf.function(lambda x: (model.start(Compute(0), x)[0], model.route(x)))
+    features = model.start(Compute(0), x)[0]
+    bodies, buckets = [], []
+    for level in range(count):
+        buckets.append(tf.nest.map_structure(lambda f, k=level: tf.boolean_mask(f, levels == k), features))
+        bodies.append(tf.function(lambda f, k=level: model.body(Compute(k), f)))
+
+    def separately() -> None:
+        route(x)
+        for body, bucket in zip(bodies, buckets, strict=True):
+            body(bucket)
+
+    @tf.function
+    def routed(x: tf.Tensor) -> tf.Tensor:
+        features, gate_features = model.start(Compute(0), x)
+        gate = tf.reduce_sum(model.gate(Compute(0), gate_features))  # paid, though the benchmark sets the mix
+        return routing.run_levels(model, features, levels) + 0 * gate
+
+    result = paired(lambda: routed(x), separately, rounds)
+    return [{"what": "routed batch", "level": "even mix", "kind": "", **result._asdict()}]
+
+
+def stage1_step(model: "Supernet", batch_size: int, rounds: int = 20) -> list[dict[str, Any]]:
+    """A Stage I step against the sum of its passes, each a training pass alone, at the same levels.
+
+    Args:
+        model: supernet; its weights move.
+        batch_size: images at a time.
+        rounds: pairs.
+
+    Returns:
+        One row (A is the step: largest, two middle levels, smallest; labels as targets, plain SGD).
+    """
+    x = _images(model, batch_size)
+    y = tf.constant(np.arange(batch_size) % model.num_classes, tf.int32)
+    count = len(model.levels)
+    drawn = [model.teacher_level.index, count // 2, count // 3, 0]
+    trainer = SupernetTrainer(model, objective="ce", weight_decay=0.0)
+    trainer.draw_levels = lambda: drawn
+    trainer.compile("sgd")
+    step = tf.function(lambda: trainer.train_step((x, y)))
+    variables = trainer.trained_variables
+
+    def alone(level: int) -> Callable[[], Any]:
+        @tf.function
+        def run() -> list:
+            with tf.GradientTape() as tape:
+                logits = model.logits(Compute(level, training=True), x)
+                loss = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+            return [g for g in tape.gradient(loss, variables) if g is not None]
+
+        return run
+
+    passes = [alone(level) for level in drawn]
+    result = paired(step, lambda: [run() for run in passes], rounds)
+    return [{"what": "Stage I step", "level": str(drawn), "kind": "", **result._asdict()}]
+
+
+class _FusedBatchNormalization(keras.layers.BatchNormalization):
+    """Keras' layer on the fused kernel, inference only."""
+
+    def call(self, x: tf.Tensor, training: Any = None, mask: Any = None) -> tf.Tensor:
+        y, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=x,
+            scale=self.gamma,
+            offset=self.beta,
+            mean=self.moving_mean,
+            variance=self.moving_variance,
+            epsilon=self.epsilon,
+            is_training=False,
+        )
+        return y
+
+
+def _fused(network: keras.Model) -> keras.Model:
+    """The same network with fused BatchNorm layers."""
+
+    def swap(layer: Any) -> Any:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            return _FusedBatchNormalization.from_config(layer.get_config())
+        return layer.__class__.from_config(layer.get_config())
+
+    twin = keras.models.clone_model(network, clone_function=swap)
+    twin.set_weights(network.get_weights())
+    return twin
+
+
+def _images(model: "Supernet", batch_size: int) -> tf.Tensor:
+    images = np.random.default_rng(0).uniform(0, 255, (batch_size, *model.image_shape))
+    return tf.constant(images, tf.float32)
