@@ -52,7 +52,10 @@ def check_policy(policy: Any, num_levels: int, allowed: tuple[str, ...] = LEARNE
         if policy not in allowed:
             raise ValueError(f"policy must be one of {allowed} or a level in [0, {num_levels}), received {policy!r}")
         return policy
-    return check_level(policy, num_levels)
+    level = check_level(policy, num_levels)
+    if not isinstance(level, int):
+        raise ValueError(f"policy must be one of {allowed} or an integer level, received {policy!r}")
+    return level
 
 
 def shifted(model: "Supernet", gate_logits: tf.Tensor, knob: Any = None) -> tf.Tensor:

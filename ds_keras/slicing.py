@@ -16,7 +16,6 @@ import tensorflow as tf
 import ds_keras.backend  # noqa: F401
 
 Size = int | tf.Tensor
-Level = int | tf.Tensor
 
 # Ratios are compared in float32, as tensors hold them; the slack keeps 0.7 x 5 = 3.5 on the upper side
 # there too, so that a Python float and a tensor of the same ratio always give the same size.
@@ -40,6 +39,44 @@ class SliceLevel:
 
     def __str__(self) -> str:
         return f"level {self.index} ({', '.join(f'{k} {v:.2f}' for k, v in self.ratios.items())})"
+
+
+class LevelTensor:
+    """A scalar slice level that is known at run time only: checked once, then used by every layer of a pass.
+
+    Remembers what it has picked, because many layers share a list of sizes; so it lives within one graph.
+
+    Args:
+        level: scalar integer tensor.
+        count: number of levels; ``tf.errors.InvalidArgumentError`` when run with another level.
+
+    Raises:
+        ValueError: not a scalar integer tensor.
+    """
+
+    def __init__(self, level: tf.Tensor, count: int):
+        if not level.dtype.is_integer or level.shape.rank not in (0, None):
+            raise ValueError(
+                f"level must be a scalar integer in [0, {count}), received {level.dtype.name} {level.shape}"
+            )
+        level = tf.cast(level, tf.int32)
+        check = tf.debugging.Assert((level >= 0) & (level < count), [f"level must be in [0, {count}), received", level])
+        with tf.control_dependencies([check] if check is not None else []):
+            self.tensor = tf.identity(level)
+        self.count = count
+        self._picked: dict[tuple[int, ...], Size] = {}
+
+    def pick(self, values: Sequence[int]) -> Size:
+        """The value of this level: a scalar int32 tensor, or an int where all levels agree."""
+        values = tuple(values)
+        if len(set(values)) == 1:
+            return values[0]
+        if values not in self._picked:
+            self._picked[values] = tf.gather(tf.constant(values, tf.int32), self.tensor)
+        return self._picked[values]
+
+
+Level = int | LevelTensor
 
 
 def slice_size(size: int, slice_ratio: Any, divisor: int = 1) -> Size:
@@ -82,11 +119,11 @@ def check_level(level: Any, count: int) -> Level:
     """Checks a slice level: a Python or numpy integer becomes an int, a tensor is checked when it runs.
 
     Args:
-        level: integer or scalar integer tensor in [0, count).
+        level: integer, scalar integer tensor or ``LevelTensor``, in [0, count).
         count: number of levels.
 
     Returns:
-        The level, as an int or as a scalar int32 tensor.
+        The level, as an int or as a ``LevelTensor``.
 
     Raises:
         ValueError: the level is not an integer, or is out of range (``InvalidArgumentError`` for a tensor).
@@ -95,15 +132,12 @@ def check_level(level: Any, count: int) -> Level:
         >>> check_level(2, count=4)
         2
     """
+    if isinstance(level, LevelTensor):
+        if level.count > count:
+            raise ValueError(f"level is one of {level.count}, but only {count} are known here")
+        return level
     if tf.is_tensor(level):
-        if not level.dtype.is_integer or level.shape.rank not in (0, None):
-            raise ValueError(
-                f"level must be a scalar integer in [0, {count}), received {level.dtype.name} {level.shape}"
-            )
-        level = tf.cast(level, tf.int32)
-        check = tf.debugging.Assert((level >= 0) & (level < count), [f"level must be in [0, {count}), received", level])
-        with tf.control_dependencies([check] if check is not None else []):
-            return tf.identity(level)
+        return LevelTensor(level, count)
     try:
         index = operator.index(level)
     except TypeError:

@@ -105,12 +105,8 @@ def test_cascade_by_hand(x, every, small, large):
     model = tiny(cascade=(small, large), default_policy="cascade")
     start, _, body = parts(model)
     confidence = softmax(every[small]).max(1)
-    for threshold, share in (
-        (0.0, 0),
-        (np.quantile(confidence, 0.26), 0.275),
-        (np.quantile(confidence, 0.74), 0.725),
-        (1.01, 1),
-    ):
+    few, many = np.quantile(confidence, [0.26, 0.74])
+    for threshold, share in ((0.0, 0), (few, 0.275), (many, 0.725), (1.01, 1)):
         model.cascade_threshold.assign(threshold)
         again = confidence < threshold
         assert again.mean() == share

@@ -50,8 +50,8 @@ def main(_: list[str]) -> None:
         rows += getattr(benchmark, what)(model, FLAGS.batch_size, FLAGS.rounds)
     for row in rows:
         print(
-            f"{row['what']:13} {row['level']!s:>14} {row['kind']:6} {row['a_ms']:9.3f} ms against {row['b_ms']:9.3f} ms: "
-            f"ratio {row['ratio']:.3f}, p90 {row['ratio_p90']:.3f}"
+            f"{row['what']:13} {row['level']!s:>14} {row['kind']:6} {row['a_ms']:9.3f} ms "
+            f"against {row['b_ms']:9.3f} ms: ratio {row['ratio']:.3f}, p90 {row['ratio_p90']:.3f}"
         )
     if FLAGS.json:
         write_json(FLAGS.json, {"model": model.name, "batch_size": FLAGS.batch_size, "rows": rows})

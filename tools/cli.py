@@ -6,17 +6,18 @@ from collections.abc import Callable
 from absl import app, flags, logging
 
 
-def run(main: Callable[[list[str]], None]) -> None:
+def run(main: Callable[[list[str]], None], verbose: bool = False) -> None:
     """Runs a tool's ``main``.
 
     Args:
         main: takes the arguments that are left after the flags.
+        verbose: show log lines, not only warnings.
     """
 
     def guarded(argv: list[str]) -> None:
         if len(argv) > 1:
             _stop(f"unexpected argument {argv[1]!r}; see --help")
-        logging.set_verbosity(logging.INFO)
+        logging.set_verbosity(logging.INFO if verbose else logging.WARNING)
         try:
             main(argv)
         except (ValueError, OSError, ImportError, FloatingPointError) as error:

@@ -22,7 +22,7 @@ class Walk:
     """One pass over a network at one slice level.
 
     Args:
-        level: int or scalar int32 tensor, already checked.
+        level: int or ``LevelTensor``: already checked.
     """
 
     def __init__(self, level: Level):
@@ -46,7 +46,7 @@ class Compute(Walk):
     """Runs the layers on tensors.
 
     Args:
-        level: int or scalar int32 tensor.
+        level: int or ``LevelTensor``.
         training: batch statistics in BatchNorm (and moving averages updated).
         dropout: whether dropout layers act.
     """
@@ -120,11 +120,7 @@ class SliceableLayer(keras.layers.Layer):
         if self.sizes is None:
             raise ValueError(f"{self.name}: level={level!r} needs a layer made with sizes=[...], one for each level")
         level = check_level(level, len(self.sizes))
-        if not tf.is_tensor(level):
-            return self.sizes[level]
-        if len(set(self.sizes)) == 1:
-            return self.sizes[0]
-        return tf.gather(tf.constant(self.sizes, tf.int32), level)
+        return self.sizes[level] if isinstance(level, int) else level.pick(self.sizes)
 
     def cut(self, kernel: Any, sizes: Sequence[Size], centre: Sequence[int] = ()) -> tf.Tensor:
         """The active slice of a weight, in the layer's compute dtype."""

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ds_keras.layers.base import Shape, SliceableLayer
 from ds_keras.layers.conv import input_channels
-from ds_keras.slicing import Level, Size, check_level, slice_kernel
+from ds_keras.slicing import Size, check_level, slice_kernel
 
 
 @keras.saving.register_keras_serializable("ds_keras")
@@ -73,12 +73,10 @@ class SliceableBatchNormalization(SliceableLayer):
         self.moving_variance = self.add_kernel("moving_variance", (rows, channels), "ones", trainable=False)
         self.built = True
 
-    def row(self, level: Any) -> Level:
+    def row(self, level: Any) -> Size:
         """The row of statistics that a level uses."""
         level = check_level(level, self.num_levels)
-        if not tf.is_tensor(level):
-            return self.statistics[level]
-        return tf.gather(tf.constant(self.statistics, tf.int32), level)
+        return self.statistics[level] if isinstance(level, int) else level.pick(self.statistics)
 
     def call(self, x: tf.Tensor, level: Any = None, training: bool = False) -> tf.Tensor:
         """Normalises ``x``."""
@@ -120,7 +118,7 @@ class SliceableBatchNormalization(SliceableLayer):
         )
         return (y[:, 0, 0, :] if flat else y), batch_mean, batch_variance
 
-    def _move(self, variable: keras.Variable, row: Level, channels: Size, value: tf.Tensor) -> None:
+    def _move(self, variable: keras.Variable, row: Size, channels: Size, value: tf.Tensor) -> None:
         rows, full = variable.shape
         step = (value - _row(variable, row, channels)) * (1 - self.momentum)
         # Zeros elsewhere: what lies outside the active slice stays bit-identical.
@@ -166,6 +164,6 @@ class SliceableBatchNormalization(SliceableLayer):
         }
 
 
-def _row(variable: keras.Variable, row: Level, channels: Size) -> tf.Tensor:
+def _row(variable: keras.Variable, row: Size, channels: Size) -> tf.Tensor:
     # Not slice_kernel: a row of statistics is chosen, not a prefix. The prefix of its channels is.
-    return slice_kernel(tf.convert_to_tensor(variable)[row], [channels])
+    return slice_kernel(tf.gather(tf.convert_to_tensor(variable), row), [channels])

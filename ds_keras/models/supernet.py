@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from ds_keras import cost, routing
 from ds_keras.layers.base import Build, Compute, Shape, Walk
-from ds_keras.slicing import Level, SliceLevel, check_level
+from ds_keras.slicing import Level, LevelTensor, SliceLevel, check_level
 
 
 class Supernet(keras.Model):
@@ -108,7 +108,7 @@ class Supernet(keras.Model):
             level: see above.
 
         Returns:
-            int, or a scalar int32 tensor.
+            int, or a ``LevelTensor``.
 
         Raises:
             ValueError: no such level.
@@ -187,7 +187,11 @@ class Supernet(keras.Model):
                 )
             return routing.run(self, x, self.default_policy).logits
         level = self.level_index(level)
-        dropout = bool(training) and not tf.is_tensor(level) and level == self._teacher_level.index
+        if isinstance(level, LevelTensor) and not training:
+            # A branch for each level has static shapes: no size is computed and nothing copied that is used whole.
+            branches = [lambda k=k: self.logits(Compute(k), x) for k in range(len(self._levels))]
+            return tf.switch_case(level.tensor, branches)
+        dropout = bool(training) and level == self._teacher_level.index
         return self.logits(Compute(level, bool(training), dropout), x)
 
     def logits(self, walk: Walk, x: Any) -> Any:

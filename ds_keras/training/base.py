@@ -8,6 +8,7 @@ import tensorflow as tf
 from ds_keras import routing
 from ds_keras.layers.base import Compute
 from ds_keras.models.supernet import Supernet
+from ds_keras.slicing import LevelTensor
 
 NOT_FINITE = "the loss is not finite"
 
@@ -80,6 +81,7 @@ class Trainer(keras.Model):
     def check_finite(self, loss: tf.Tensor, level: Any) -> tf.Tensor:
         """The loss; stops the run, before any weight moves, where it is not finite, naming step and level."""
         step = self.optimizer.iterations.value
+        level = level.tensor if isinstance(level, LevelTensor) else level
         assertion = tf.debugging.Assert(tf.math.is_finite(loss), [NOT_FINITE, "at step", step, "level", level])
         with tf.control_dependencies([] if assertion is None else [assertion]):
             return tf.identity(loss)

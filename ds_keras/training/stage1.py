@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ds_keras.layers.base import Compute, Shapes, SliceableLayer
 from ds_keras.models.supernet import Supernet
-from ds_keras.slicing import Level
+from ds_keras.slicing import Level, LevelTensor
 from ds_keras.training import losses
 from ds_keras.training.base import Trainer, accuracy
 
@@ -135,7 +135,8 @@ class SupernetTrainer(Trainer):
             return [self.largest]
         picks = tf.random.stateless_uniform([self.num_random], self.step_seed(0), 0, len(self.candidates), tf.int32)
         randoms = tf.gather(tf.constant(self.candidates, tf.int32), picks)
-        return [self.largest, *tf.unstack(randoms), self.smallest]
+        drawn = [LevelTensor(level, len(self.supernet.levels)) for level in tf.unstack(randoms)]
+        return [self.largest, *drawn, self.smallest]
 
     def forward(self, x: tf.Tensor, features: tf.Tensor, level: Level, largest: bool) -> tf.Tensor:
         """A training pass at one level; dropout acts in the largest only. A wider teacher has its own start."""
@@ -164,6 +165,8 @@ class SupernetTrainer(Trainer):
 
     def teacher_probabilities(self, x: tf.Tensor, levels: list[Level]) -> tf.Tensor:
         """Mean prediction of the moving-average teacher at ``levels``, in inference mode with its own statistics."""
+        # This may run inside a branch, whose tensors must not be remembered outside it: a LevelTensor of its own.
+        levels = [LevelTensor(k.tensor, k.count) if isinstance(k, LevelTensor) else k for k in levels]
         predictions = [tf.nn.softmax(tf.cast(self.teacher.logits(Compute(k), x), tf.float32)) for k in levels]
         return tf.stop_gradient(tf.add_n(predictions) / len(predictions))
 
