@@ -1,0 +1,70 @@
+"""Input pipelines: labelled image sets with random access, readers, augmentation, and batches that resume exactly.
+
+Names load on first use, so that ``import ds_keras.data`` does not import TensorFlow.
+
+Example:
+    >>> from ds_keras import data
+    >>> sets = data.load("fashion_mnist:data/fashion-mnist")
+    >>> train, held_out = sets["train"].split(5000, seed=0)
+    >>> dataset = data.batches(train, 128, seed=0, augment="flip,pad_crop:2,erase:0.25")
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+_NAMES = {
+    "Source": "source",
+    "batches": "pipeline",
+    "evaluation_batches": "pipeline",
+    "augmentation": "recipe",
+    "Recipe": "recipe",
+    "flip": "augment",
+    "pad_crop": "augment",
+    "shift": "augment",
+    "random_erasing": "augment",
+    "random_resized_crop": "crop",
+    "trivial_augment": "trivial",
+    "rand_augment": "trivial",
+    "mixup": "mix",
+    "decode_image": "decode",
+    "resize_and_crop": "resize",
+    "load": "spec",
+    "fashion_mnist": "idx",
+    "jpeg_pack": "packs",
+    "lossless_pack": "packs",
+    "LosslessPack": "packs",
+    "image_folder": "folder",
+    "digits": "named",
+    "keras_dataset": "named",
+    "tfds": "named",
+    "write_tfrecords": "tfrecord",
+    "read_tfrecords": "tfrecord",
+}
+__all__ = sorted(_NAMES)
+
+if TYPE_CHECKING:
+    from ds_keras.data.augment import flip, pad_crop, random_erasing, shift  # noqa: F401
+    from ds_keras.data.crop import random_resized_crop  # noqa: F401
+    from ds_keras.data.decode import decode_image  # noqa: F401
+    from ds_keras.data.folder import image_folder  # noqa: F401
+    from ds_keras.data.idx import fashion_mnist  # noqa: F401
+    from ds_keras.data.mix import mixup  # noqa: F401
+    from ds_keras.data.named import digits, keras_dataset, tfds  # noqa: F401
+    from ds_keras.data.packs import LosslessPack, jpeg_pack, lossless_pack  # noqa: F401
+    from ds_keras.data.pipeline import batches, evaluation_batches  # noqa: F401
+    from ds_keras.data.recipe import Recipe, augmentation  # noqa: F401
+    from ds_keras.data.resize import resize_and_crop  # noqa: F401
+    from ds_keras.data.source import Source  # noqa: F401
+    from ds_keras.data.spec import load  # noqa: F401
+    from ds_keras.data.tfrecord import read_tfrecords, write_tfrecords  # noqa: F401
+    from ds_keras.data.trivial import rand_augment, trivial_augment  # noqa: F401
+
+
+def __getattr__(name: str) -> Any:
+    if name in _NAMES:
+        return getattr(importlib.import_module(f"ds_keras.data.{_NAMES[name]}"), name)
+    raise AttributeError(f"module 'ds_keras.data' has no attribute {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

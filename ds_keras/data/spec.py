@@ -1,0 +1,59 @@
+"""One string for any image set, as the command line tools take it."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from ds_keras.data.folder import TEST_FOLDERS, image_folder
+from ds_keras.data.idx import fashion_mnist
+from ds_keras.data.named import digits, keras_dataset, tfds
+from ds_keras.data.packs import jpeg_pack
+from ds_keras.data.source import Source
+from ds_keras.data.tfrecord import read_tfrecords
+
+FORMS = (
+    "digits",
+    "fashion_mnist:DIRECTORY",
+    "pack:FILE.npz",
+    "folder:DIRECTORY",
+    "keras:NAME",
+    "tfds:NAME",
+    "tfrecord:DIRECTORY",
+)
+
+
+def load(spec: str) -> dict[str, Source]:
+    """Opens an image set.
+
+    Args:
+        spec: "digits", "fashion_mnist:DIRECTORY", "pack:FILE.npz", "folder:DIRECTORY", "keras:NAME", "tfds:NAME", or
+            "tfrecord:DIRECTORY" (with the folders train and test or val).
+
+    Returns:
+        {"train": Source, "test": Source}.
+
+    Raises:
+        ValueError: any other string; the message lists the forms. Each reader adds its own errors.
+
+    Example:
+        >>> sets = load("folder:data/flowers")
+    """
+    kind, _, place = str(spec).partition(":")
+    readers: dict[str, Callable[[str], dict[str, Source]]] = {
+        "fashion_mnist": fashion_mnist,
+        "pack": jpeg_pack,
+        "folder": image_folder,
+        "keras": keras_dataset,
+        "tfds": tfds,
+        "tfrecord": _tfrecords,
+    }
+    if spec == "digits":
+        return digits()
+    if kind not in readers or not place:
+        raise ValueError(f"data must be one of {', '.join(FORMS)}, received {spec!r}")
+    return readers[kind](place)
+
+
+def _tfrecords(directory: str) -> dict[str, Source]:
+    root = Path(directory)
+    test = next((root / name for name in TEST_FOLDERS if (root / name).is_dir()), root / TEST_FOLDERS[0])
+    return {"train": read_tfrecords(root / "train"), "test": read_tfrecords(test)}
