@@ -3,7 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
-from ds_keras.layers import Compute
+from ds_keras.layers import Compute, SliceableBatchNormalization
 from ds_keras.models import DSMobileNet
 from ds_keras.models.mobilenet import Stage
 
@@ -26,6 +26,35 @@ def fill(layer, seed=0):
     return layer
 
 
+class _Standardise(Compute):
+    """Gives every BatchNorm statistics near those of its input: each logit then depends on the image."""
+
+    def __init__(self, level, rng):
+        super().__init__(level)
+        self.rng = rng
+
+    def apply(self, layer, x):
+        if not isinstance(layer, SliceableBatchNormalization):
+            return super().apply(layer, x)
+        y, mean, variance = layer.normalize_batch(x)
+        mean, deviation = array(mean), np.sqrt(array(variance) + 1e-3)
+        factor = self.rng.uniform(0.7, 1.4, mean.shape)
+        mean += 0.2 * deviation * self.rng.normal(size=mean.shape)
+        layer.set_statistics(self.level, mean, (deviation * factor) ** 2)
+        return y
+
+
+def fill_model(model, seed=0):
+    """``fill``, with statistics that suit the weights; different for every level, and not the true ones."""
+    model.build()
+    fill(model, seed)
+    rng, x = np.random.default_rng(seed), tf.constant(images(64, model.image_shape[0], model.image_shape[-1], seed=2))
+    for level in sorted({level.index for level in (*model.levels, model.teacher_level)}):
+        model.logits(_Standardise(level, rng), x)
+    model.classifier.kernel.assign(2 * array(model.classifier.kernel))
+    return model
+
+
 def images(count, size=8, channels=1, seed=1):
     """(count, size, size, channels) float32 in [0, 255]; brightness and contrast differ from image to image."""
     rng = np.random.default_rng(seed)
@@ -36,8 +65,7 @@ def images(count, size=8, channels=1, seed=1):
 def tiny(seed=0, spread=True, **kwargs):
     """``DSMobileNet.tiny`` with random weights; ``spread`` centres the gate, so that images differ in level."""
     model = DSMobileNet.tiny(10, **kwargs)
-    model.build()
-    fill(model, seed)
+    fill_model(model, seed)
     if spread:
         spread_gate(model)
     return model
@@ -47,8 +75,20 @@ def nano(**kwargs):
     """Three levels, three blocks: the quickest network to trace."""
     stages = (Stage(6, 1), Stage((4, 6, 8), 1, 2, gate=True), Stage((4, 8, 12), 1))
     model = DSMobileNet(**{"stem": 4, "stages": stages, "num_classes": 3, "input_shape": (8, 8, 1), **kwargs})
-    model.build()
-    return fill(model)
+    return fill_model(model)
+
+
+class _Capture(Compute):
+    """Keeps what one layer reads."""
+
+    def __init__(self, layer):
+        super().__init__(0)
+        self.layer = layer
+
+    def apply(self, layer, x):
+        if layer is self.layer:
+            self.features = array(x)
+        return super().apply(layer, x)
 
 
 def spread_gate(model):
@@ -57,16 +97,13 @@ def spread_gate(model):
     for layer in (head.dense if head.hidden else None, gate.reduce if gate.attention else None):
         if layer is not None:
             layer.bias.assign(0.5 + np.abs(array(layer.bias)))  # no dead units
-    walk = Compute(0)
-    _, features = model.start(walk, images(256, model.image_shape[0], model.image_shape[-1], seed=2))
-    features = walk(head.flatten, features)
+    walk = _Capture(head.logits)
+    model.gate(walk, model.start(walk, images(256, model.image_shape[0], model.image_shape[-1], seed=2))[1])
     if head.hidden:
-        features = walk(head.relu, walk(head.dense, features))
         head.logits.bias.assign(0 * head.logits.bias)
-    features, kernel = array(features), array(head.logits.kernel)
-    mean = features.mean(0)
+    kernel, mean = array(head.logits.kernel), walk.features.mean(0)
     kernel = kernel - np.outer(mean, mean @ kernel) / (mean @ mean)
-    head.logits.kernel.assign(kernel / (features @ kernel).std(0))
+    head.logits.kernel.assign(kernel / (walk.features @ kernel).std(0))
 
 
 def array(variable):

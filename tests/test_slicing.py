@@ -83,9 +83,14 @@ def test_level_from_integers(level):
 @pytest.mark.parametrize("dtype", [tf.int32, tf.int64, tf.uint8])
 def test_level_from_tensors(dtype):
     checked = check_level(tf.constant(3, dtype), 4)
-    assert checked.dtype == tf.int32
-    assert int(checked) == 3
-    assert int(in_graph(lambda level: check_level(level, 4))(tf.constant(0, dtype))) == 0
+    assert check_level(checked, 4) is checked
+    assert checked.tensor.dtype == tf.int32
+    assert int(checked.tensor) == 3
+    assert int(in_graph(lambda level: check_level(level, 4).tensor)(tf.constant(0, dtype))) == 0
+    assert int(checked.pick([5, 6, 7, 8])) == 8
+    assert checked.pick([5, 5, 5, 5]) == 5
+    with pytest.raises(ValueError, match="only 3 are known here"):
+        check_level(checked, 3)
 
 
 @pytest.mark.parametrize("level", [True, False, 1.0, np.float32(1), "1", None, -1, 4, np.int64(4)])
@@ -99,7 +104,7 @@ def test_level_tensor_out_of_range(level):
     with pytest.raises(TENSOR_ERROR, match="level must be in"):
         check_level(tf.constant(level), 4)
     with pytest.raises(TENSOR_ERROR, match="level must be in"):
-        in_graph(lambda value: check_level(value, 4))(tf.constant(level))
+        in_graph(lambda value: check_level(value, 4).tensor)(tf.constant(level))
 
 
 @pytest.mark.parametrize("level", [tf.constant(1.0), tf.constant([1]), tf.constant(True)])

@@ -184,6 +184,10 @@ class SliceableBlock(keras.layers.Layer):
     Callable as a layer too: ``block(x, level=1)``.
     """
 
+    def child(self, name: str) -> dict[str, Any]:
+        """Name and dtype for a layer of this block; names are unique in the whole network."""
+        return {"name": f"{self.name}_{name}", "dtype": self.dtype_policy}
+
     def forward(self, walk: Walk, x: Any) -> Any:
         """The pass, for any walk."""
         raise TypeError(f"{type(self).__name__} does not define forward()")

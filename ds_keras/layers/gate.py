@@ -56,19 +56,17 @@ class DoubleHeadedGate(SliceableBlock):
         self.attention = bool(attention)
         self.hidden = int(hidden)
         count = len(self.sizes)
-        self.pool = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{self.name}_pool")
+        self.pool = keras.layers.GlobalAveragePooling2D(keepdims=True, **self.child("pool"))
         if self.attention:
             self.reduce = SliceableConv2D(
-                self.reduced, 1, use_bias=True, sizes=[self.reduced] * count, name=f"{self.name}_reduce"
+                self.reduced, 1, use_bias=True, sizes=[self.reduced] * count, **self.child("reduce")
             )
-            self.relu = keras.layers.ReLU(name=f"{self.name}_relu")
-            self.expand = SliceableConv2D(
-                max(self.sizes), 1, use_bias=True, sizes=self.sizes, name=f"{self.name}_expand"
-            )
-            self.sigmoid = keras.layers.Activation("sigmoid", name=f"{self.name}_sigmoid")
-            self.multiply = keras.layers.Multiply(name=f"{self.name}_multiply")
+            self.relu = keras.layers.ReLU(**self.child("relu"))
+            self.expand = SliceableConv2D(max(self.sizes), 1, use_bias=True, sizes=self.sizes, **self.child("expand"))
+            self.sigmoid = keras.layers.Activation("sigmoid", **self.child("sigmoid"))
+            self.multiply = keras.layers.Multiply(**self.child("multiply"))
         if self.num_outputs:
-            self.slimming_head = SlimmingHead(count, self.num_outputs, self.hidden, name=f"{self.name}_slimming_head")
+            self.slimming_head = SlimmingHead(count, self.num_outputs, self.hidden, **self.child("slimming_head"))
 
     def attend(self, walk: Walk, x: Any) -> tuple[Any, Any]:
         """The attended x, and what the slimming head reads: (batch, 1, 1, features)."""
@@ -115,15 +113,15 @@ class SlimmingHead(SliceableBlock):
     def __init__(self, num_levels: int, num_outputs: int, hidden: int = 0, **kwargs: Any):
         super().__init__(**kwargs)
         self.num_levels, self.num_outputs, self.hidden = int(num_levels), int(num_outputs), int(hidden)
-        self.flatten = keras.layers.Flatten(name=f"{self.name}_flatten")
+        self.flatten = keras.layers.Flatten(**self.child("flatten"))
         if self.hidden:
-            self.dense = SliceableDense(self.hidden, sizes=[self.hidden] * self.num_levels, name=f"{self.name}_dense")
-            self.relu = keras.layers.ReLU(name=f"{self.name}_relu")
+            self.dense = SliceableDense(self.hidden, sizes=[self.hidden] * self.num_levels, **self.child("dense"))
+            self.relu = keras.layers.ReLU(**self.child("relu"))
         self.logits = SliceableDense(
             self.num_outputs,
             use_bias=self.hidden > 0,
             sizes=[self.num_outputs] * self.num_levels,
-            name=f"{self.name}_logits",
+            **self.child("logits"),
         )
 
     def forward(self, walk: Walk, x: Any) -> Any:

@@ -11,30 +11,9 @@ from ds_keras.layers.batch_norm import SliceableBatchNormalization
 from ds_keras.layers.conv import SliceableConv2D, SliceableDepthwiseConv2D
 from ds_keras.layers.dense import SliceableDense
 from ds_keras.layers.gate import DoubleHeadedGate
+from ds_keras.models.stage import Stage, gated_stage, read_stage
 from ds_keras.models.supernet import Supernet
 from ds_keras.slicing import SliceLevel
-
-
-@dataclass(frozen=True)
-class Stage:
-    """A row of the architecture.
-
-    Args:
-        width: output channels: one int before the gate (the same at every level), a tuple (one for each level) after.
-        depth: number of blocks.
-        stride: of the first block.
-        gate: the first block holds the slimming head; the level starts at its pointwise convolution.
-        teacher: a wider width that only ``teacher_level`` uses (before the gate).
-        kernel: size of the depthwise convolution.
-    """
-
-    width: int | tuple[int, ...]
-    depth: int
-    stride: int = 1
-    gate: bool = False
-    teacher: int | None = None
-    kernel: int = 3
-
 
 # The released DS-MBNet (DS-Net, arXiv 2103.13258; widths from its public configuration).
 IMAGENET = (
@@ -76,9 +55,9 @@ class _Style:
     bn_momentum: float
     bn_epsilon: float
 
-    def norm(self, statistics: Sequence[int], name: str) -> SliceableBatchNormalization:
+    def norm(self, statistics: Sequence[int], **kwargs: Any) -> SliceableBatchNormalization:
         return SliceableBatchNormalization(
-            len(statistics), statistics, momentum=self.bn_momentum, epsilon=self.bn_epsilon, name=name
+            len(statistics), statistics, momentum=self.bn_momentum, epsilon=self.bn_epsilon, **kwargs
         )
 
 
@@ -102,20 +81,20 @@ class _SeparableBlock(SliceableBlock):
         super().__init__(**kwargs)
         old, new = widths
         self.depthwise = SliceableDepthwiseConv2D(
-            stage.kernel, stride, style.padding, sizes=old, name=f"{self.name}_depthwise"
+            stage.kernel, stride, style.padding, sizes=old, **self.child("depthwise")
         )
-        self.norm1 = style.norm(before, f"{self.name}_norm1")
-        self.activation1 = keras.layers.Activation(style.activation, name=f"{self.name}_activation1")
+        self.norm1 = style.norm(before, **self.child("norm1"))
+        self.activation1 = keras.layers.Activation(style.activation, **self.child("activation1"))
         self.gate = None
         if style.attention or num_outputs:
             hidden = style.gate_hidden if num_outputs else 0
             self.gate = DoubleHeadedGate(
-                old, num_outputs, attention=style.attention, hidden=hidden, name=f"{self.name}_gate"
+                old, num_outputs, attention=style.attention, hidden=hidden, **self.child("gate")
             )
-        self.pointwise = SliceableConv2D(new[-1], 1, sizes=new, name=f"{self.name}_pointwise")
-        self.norm2 = style.norm(after, f"{self.name}_norm2")
-        self.activation2 = keras.layers.Activation(style.activation, name=f"{self.name}_activation2")
-        self.add = keras.layers.Add(name=f"{self.name}_add") if style.residual and stride == 1 and old == new else None
+        self.pointwise = SliceableConv2D(new[-1], 1, sizes=new, **self.child("pointwise"))
+        self.norm2 = style.norm(after, **self.child("norm2"))
+        self.activation2 = keras.layers.Activation(style.activation, **self.child("activation2"))
+        self.add = keras.layers.Add(**self.child("add")) if style.residual and stride == 1 and old == new else None
 
     def spatial(self, walk: Walk, x: Any) -> tuple[Any, Any]:
         """The half before the width changes: the attended features, and what the slimming head reads."""
@@ -183,8 +162,8 @@ class DSMobileNet(Supernet):
         bn_epsilon: float = 1e-5,
         **kwargs: Any,
     ):
-        stages = tuple(_stage(stage) for stage in stages)
-        gated = _gated_stage(stages)
+        stages = tuple(read_stage(stage) for stage in stages)
+        gated = gated_stage(stages)
         stem = tuple(stem) if isinstance(stem, list | tuple) else (int(stem),)
         count = len(stages[gated].width)
         has_teacher = len(stem) > 1 or any(stage.teacher for stage in stages)
@@ -208,11 +187,12 @@ class DSMobileNet(Supernet):
             listed = list(width) if isinstance(width, tuple) else [width] * count
             return listed + [teacher or listed[-1]] * extra
 
+        dtype = self.dtype_policy
         stem, stride = self.table["stem"], self.table["stem_stride"]
         old = widths(stem[0], stem[-1])
-        self.stem = SliceableConv2D(old[-1], 3, stride, self.style.padding, sizes=old, name="stem")
-        self.stem_norm = self.style.norm(shared, "stem_norm")
-        self.stem_activation = keras.layers.Activation(self.style.activation, name="stem_activation")
+        self.stem = SliceableConv2D(old[-1], 3, stride, self.style.padding, sizes=old, name="stem", dtype=dtype)
+        self.stem_norm = self.style.norm(shared, name="stem_norm", dtype=dtype)
+        self.stem_activation = keras.layers.Activation(self.style.activation, name="stem_activation", dtype=dtype)
         self.blocks, self.strides = [], [stride]
         for i, stage in enumerate(self.table["stages"]):
             new = widths(stage.width, stage.teacher)
@@ -229,13 +209,16 @@ class DSMobileNet(Supernet):
                     after=shared if i < gated else private,
                     num_outputs=count if gate_here else 0,
                     name=f"stage{i + 1}_block{j + 1}",
+                    dtype=dtype,
                 )
                 self.blocks.append(block)
                 self.strides.append(self.strides[-1] * (stage.stride if j == 0 else 1))
                 old = new
-        self.pool = keras.layers.GlobalAveragePooling2D(name="pool")
-        self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout")
-        self.classifier = SliceableDense(self.num_classes, sizes=[self.num_classes] * len(old), name="classifier")
+        self.pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype=dtype)
+        self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", dtype=dtype)
+        self.classifier = SliceableDense(
+            self.num_classes, sizes=[self.num_classes] * len(old), name="classifier", dtype=dtype
+        )
 
     def start(self, walk: Walk, x: Any) -> tuple[Any, Any]:
         """Stem, the stages before the gate, and the gated block up to its attention."""
@@ -299,37 +282,3 @@ class DSMobileNet(Supernet):
     def tiny(cls, num_classes: int, input_shape: Sequence[int] = (8, 8, 1), **kwargs: Any) -> "DSMobileNet":
         """Four levels for images of about 8 px. Arguments as ``medium``."""
         return cls(8, TINY, num_classes, input_shape, **{"stem_stride": 1, **kwargs})
-
-
-def _stage(row: Stage | dict[str, Any]) -> Stage:
-    if isinstance(row, Stage):
-        return row
-    row = dict(row)
-    row["width"] = tuple(row["width"]) if isinstance(row["width"], list) else row["width"]
-    return Stage(**row)
-
-
-def _gated_stage(stages: tuple[Stage, ...]) -> int:
-    """The index of the gated stage, after checking the table."""
-    gated = [i for i, stage in enumerate(stages) if stage.gate]
-    if len(gated) != 1:
-        raise ValueError(f"stages must have exactly one row with gate=True, received {len(gated)}")
-    for i, stage in enumerate(stages):
-        row = f"stage {i + 1}"
-        if i < gated[0] and not isinstance(stage.width, int):
-            raise ValueError(f"{row} lies before the gate: its width must be one int, received {stage.width!r}")
-        if i >= gated[0]:
-            count = len(stages[gated[0]].width) if isinstance(stages[gated[0]].width, tuple) else 0
-            if not isinstance(stage.width, tuple) or len(stage.width) != count or count < 2:
-                raise ValueError(
-                    f"{row} must have a width for each level, a tuple of equal length, got {stage.width!r}"
-                )
-            if list(stage.width) != sorted(stage.width):
-                raise ValueError(f"{row}: widths must not decrease from level to level, received {stage.width}")
-            if stage.teacher:
-                raise ValueError(f"{row}: the teacher is wider only before the gate, received teacher={stage.teacher}")
-        elif stage.teacher and stage.teacher < stage.width:
-            raise ValueError(f"{row}: teacher={stage.teacher} must be at least width={stage.width}")
-        if stage.depth < 1:
-            raise ValueError(f"{row}: depth must be at least 1, received {stage.depth}")
-    return gated[0]

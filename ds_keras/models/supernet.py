@@ -64,7 +64,9 @@ class Supernet(keras.Model):
         self.default_policy = routing.check_policy(default_policy, len(self._levels))
         self.budget_table = copy.deepcopy(budget_table or {})
         scale, offset = 1 / np.asarray(self.std), -np.asarray(self.mean) / np.asarray(self.std)
-        self.rescale = keras.layers.Rescaling(_floats(scale), _floats(offset), name="normalize")
+        self.rescale = keras.layers.Rescaling(
+            _floats(scale), _floats(offset), name="normalize", dtype=self.dtype_policy
+        )
 
     # --- what an architecture writes -------------------------------------------------------------------------
 

@@ -27,6 +27,8 @@ from ds_keras.training.stage1 import SupernetTrainer
 from ds_keras.training.stage2 import GateTrainer
 from ds_keras.zoo.cards import render
 
+TRIAL_IMAGES = 256
+
 
 def run(
     experiment: Experiment,
@@ -71,7 +73,10 @@ def _run(
     sources = data.load(experiment.data)
     train, held_out = sources["train"].split(experiment.held_out, seed=experiment.seed)
     size = experiment.image_size
-    x_held, x_test = held_out.images(size), sources["test"].images(size)
+    test = sources["test"]
+    if max_steps is not None:  # a trial run evaluates on a few images
+        held_out, test = (s.subset(np.arange(min(len(s), TRIAL_IMAGES))) for s in (held_out, test))
+    x_held, x_test = held_out.images(size), test.images(size)
     model = experiment.model(len(train.class_names), x_held.shape[1:])
     model.labels = list(train.class_names)
     model.build()
@@ -104,12 +109,12 @@ def _run(
         "licence": experiment.licence,
         "trained_on": f"{len(train)} images of the training set",
         "chosen_on": f"{len(held_out)} held-out images of the training set (thresholds, budget table, default policy)",
-        "tested_on": f"{len(sources['test'])} test images, read once",
+        "tested_on": f"{len(test)} test images, read once",
         "default_policy": policy,
         "complete": max_steps is None,
         "seconds": {name: round(value) for name, value in seconds.items()},
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
-        **evaluate(model, x_test, sources["test"].labels),
+        **evaluate(model, x_test, test.labels),
     }
     zoo.save(model, workdir / "preset", metrics, render(model, metrics))
     return metrics

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 SCRIPT = """
 import keras, numpy as np, tensorflow as tf
@@ -29,9 +31,10 @@ def run(make, size, **options):
     return list(after.values())
 
 
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+assert strategy.num_replicas_in_sync == 2
 for make in (lambda m: SupernetTrainer(m, num_random=1), lambda m: GateTrainer(m, 0.9)):
-    with tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]).scope():
-        assert tf.distribute.get_strategy().num_replicas_in_sync == 2
+    with strategy.scope():
         two = run(make, 16)
     for a, b in zip(two, run(make, 8, run_eagerly=True), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
@@ -39,6 +42,7 @@ print("two devices agree with one")
 """
 
 
+@pytest.mark.slow
 def test_a_step_on_two_devices_equals_a_step_on_one():
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     result = subprocess.run(

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import close, images, nano, same, tiny
+from helpers import close, images, nano, same
 
 from ds_keras import cost
 from ds_keras.training import GateTrainer, losses
@@ -35,9 +35,8 @@ def test_a_step_by_hand(balanced):
     relative = [(start + gate + part.body) / cost.madds(twin, 2) for part in twin.costs]
     weights = weights_for(targets, 0.5 + 0.05 * (easy.mean() - 0.5)) if balanced else np.ones(24)
     with tf.GradientTape() as tape:
-        logits = twin.route(X) + twin.gate_shift * np.array(
-            [p.body / twin.costs[2].body for p in twin.costs], "float32"
-        )
+        shift = [float(twin.gate_shift) * part.body / twin.costs[2].body for part in twin.costs]
+        logits = twin.route(X) + tf.constant(shift)
         sample = losses.gumbel_one_hot(logits, tf.constant([1, 0]))
         spent = tf.reduce_mean(tf.linalg.matvec(sample, tf.constant(relative, tf.float32)))
         sandwich = tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits) * weights.astype("float32")
@@ -66,27 +65,25 @@ def test_balanced_weights_follow_a_running_share():
     close(make(nano(), balanced=False).target_weights(tf.constant(targets)), np.ones(4))
 
 
-@pytest.mark.parametrize("target", [0.3, 0.7])
+@pytest.mark.parametrize("target", [0.79, 0.97])
 def test_the_budget_drives_the_mix(target):
-    model = tiny()
-    trainer = GateTrainer(model, target=target, sandwich_weight=0.0, task_weight=0.0, budget_weight=20.0)
-    trainer.compile(keras.optimizers.Adam(0.02))
-    logs = trainer.fit(images(200), np.zeros(200, int), batch_size=100, epochs=30, verbose=0).history
-    assert logs["sampled_fraction"][-1] == pytest.approx(target, abs=0.05)
+    trainer = GateTrainer(nano(), target=target, sandwich_weight=0.0, task_weight=0.0, budget_weight=20.0)
+    trainer.compile(keras.optimizers.Adam(0.05))
+    history = trainer.fit(images(200), np.zeros(200, int), batch_size=100, epochs=30, verbose=0).history
+    assert history["sampled_fraction"][-1] == pytest.approx(target, abs=0.02)
 
 
 def test_sandwich_targets_are_learned():
     """Easy images are dark, hard ones bright: the gate tells them apart."""
-    model = tiny(gate_hidden=8)
-    x = images(120)
-    x[::2] /= 8
+    model = nano(gate_hidden=8)
+    x, easy = images(120), np.arange(120) % 2 == 0
+    x[easy] /= 8
     small = np.argmax(model(x, level=0), 1)
-    labels = np.where(np.arange(120) % 2 == 0, small, (small + 1) % 10)
+    labels = np.where(easy, small, (small + 1) % 3)
     trainer = GateTrainer(model, target=None, task_weight=0.0)
     trainer.compile(keras.optimizers.Adam(0.02))
     trainer.fit(x, labels, batch_size=40, epochs=40, verbose=0)
-    picks = np.argmax(model.route(x), 1)
-    assert np.mean((picks == 0) == (np.arange(120) % 2 == 0)) > 0.85
+    assert np.mean((np.argmax(model.route(x), 1) == 0) == easy) > 0.85
 
 
 def test_training_is_a_function_of_the_seed():

@@ -1,0 +1,50 @@
+"""Accuracy and cost of every level and every policy of a preset, on the test part of a data set.
+
+Example:
+    python tools/evaluate.py --preset=ds_mobilenet_digits --data=digits --json=digits.json
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import cli
+from absl import flags
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("preset", None, "Preset, alias or directory.", required=True)
+flags.DEFINE_string("data", None, "Data set (see ds_keras.data.load).", required=True)
+flags.DEFINE_enum("split", "test", ["train", "test"], "Part of the data set.")
+flags.DEFINE_integer("batch_size", 256, "Images at a time.", lower_bound=1)
+flags.DEFINE_string("json", None, "Write the figures to this file too.")
+
+
+def main(_: list[str]) -> None:
+    """Reads the flags, evaluates, prints two tables."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ds_keras import data, zoo
+    from ds_keras.evaluation import evaluate
+    from ds_keras.files import write_json
+
+    model = zoo.load(FLAGS.preset)
+    source = data.load(FLAGS.data)[FLAGS.split]
+    if len(source.class_names) != model.num_classes:
+        raise ValueError(f"--data has {len(source.class_names)} classes, but {FLAGS.preset} has {model.num_classes}")
+    console = Console()
+    with console.status(f"evaluating {len(source)} images"):
+        figures = evaluate(model, source.images(model.image_shape[:2]), source.labels, FLAGS.batch_size)
+    for title, rows in figures.items():
+        table = Table(title=f"{model.name}, {title} ({len(source)} images)")
+        for name in rows[0]:
+            table.add_column(name, justify="right")
+        for row in rows:
+            table.add_row(*("" if value is None else str(value) for value in row.values()))
+        console.print(table)
+    if FLAGS.json:
+        write_json(FLAGS.json, {"preset": FLAGS.preset, "data": FLAGS.data, "split": FLAGS.split, **figures})
+
+
+if __name__ == "__main__":
+    cli.run(main)

@@ -1,0 +1,43 @@
+"""Writes TFLite files of a preset's levels, each run and compared before it is kept.
+
+Example:
+    python tools/export.py --preset=ds_mobilenet_digits --output=tflite --quantization=float16
+"""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import cli
+from absl import flags
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("preset", None, "Preset, alias or directory.", required=True)
+flags.DEFINE_string("output", None, "Directory of the files.", required=True)
+flags.DEFINE_list("levels", ["all"], "Levels, or 'all'.")
+flags.DEFINE_enum("quantization", "none", ["none", "float16"], "How weights are stored.")
+
+
+def main(_: list[str]) -> None:
+    """Reads the flags and exports."""
+    from rich.progress import track
+
+    from ds_keras import cost, export, zoo
+
+    model = zoo.load(FLAGS.preset)
+    if FLAGS.levels == ["all"]:
+        levels = list(range(len(model.levels)))
+    elif all(level.strip().isdigit() for level in FLAGS.levels):
+        levels = [model.level_index(int(level)) for level in FLAGS.levels]
+    else:
+        raise ValueError(f"--levels must be 'all' or integers, received {','.join(FLAGS.levels)!r}")
+    quantization = None if FLAGS.quantization == "none" else FLAGS.quantization
+    written = []
+    for level in track(levels, description="exporting"):
+        written += export.to_tflite(model, FLAGS.output, [level], quantization)
+    for level, path in zip(levels, written, strict=True):
+        print(f"{path}  {path.stat().st_size} bytes  {cost.madds(model, level)} MAdds")
+
+
+if __name__ == "__main__":
+    cli.run(main)

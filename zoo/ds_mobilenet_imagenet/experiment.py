@@ -1,0 +1,27 @@
+"""DS-MobileNet, the published 14-level layout, on ImageNet. Untrained: no such run was made here.
+
+Command: python tools/train.py --config=zoo/ds_mobilenet_imagenet/experiment.py --workdir=runs/imagenet \
+         --data=tfrecord:DIRECTORY   (shards of train and val: ds_keras.data.write_tfrecords)
+Hours: unknown. The paper's schedule (150 epochs, batch 512, lr 0.08, weight decay 1e-4, RandAugment m9, erasing 0.2).
+"""
+
+from ds_keras.models import DSMobileNet
+from ds_keras.training import Experiment, Stage
+
+EXPERIMENT = Experiment(
+    name="ds_mobilenet_imagenet",
+    data="tfrecord:data/imagenet",
+    model=lambda classes, shape: DSMobileNet.imagenet(classes, input_shape=shape, name="ds_mobilenet_imagenet"),
+    image_size=(224, 224),
+    stage1=Stage(
+        epochs=150,
+        learning_rate=0.08,
+        batch_size=512,
+        warmup=5 / 150,
+        augment="rrc:0.08,flip,rand:2:9,erase:0.2",
+        trainer={"num_random": 2, "weight_decay": 1e-4, "label_smoothing": 0.1},
+    ),
+    stage2=Stage(epochs=30, learning_rate=1e-3, optimizer="adam", batch_size=512, augment="rrc:0.35,flip"),
+    held_out=25000,
+    data_terms="ImageNet (non-commercial research and education)",
+)
