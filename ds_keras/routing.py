@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 Policy = str | int
 POLICIES = ("gate", "cascade", "random", "oracle")
-_NO_TABLE = "the model has no budget table: run ds_keras.routing.measure_budget(model, images, labels) first"
 LEARNED = ("gate", "cascade")  # those that need nothing but the image, and have a budget knob
 
 
@@ -70,7 +69,7 @@ def shifted(model: "Supernet", gate_logits: tf.Tensor, knob: Any = None) -> tf.T
         (batch, levels) float32.
     """
     knob = tf.convert_to_tensor(model.gate_shift if knob is None else knob, tf.float32)
-    return tf.cast(gate_logits, tf.float32) - knob * tf.constant(_relative_costs(model), tf.float32)
+    return tf.cast(gate_logits, tf.float32) - knob * tf.constant(relative_costs(model), tf.float32)
 
 
 def run(model: "Supernet", x: tf.Tensor, policy: Policy, knob: Any = None, levels: Any = None) -> Routed:
@@ -154,7 +153,7 @@ def predict_routed(
     model: "Supernet",
     x: Any,
     policy: Policy | None = None,
-    budget: float | None = None,
+    knob: float | None = None,
     labels: Any = None,
     mix: Any = None,
     seed: int | None = None,
@@ -166,7 +165,7 @@ def predict_routed(
         model: supernet.
         x: (count, height, width, channels) images in [0, 255].
         policy: "gate", "cascade", "random", "oracle" or a level; default the model's ``default_policy``.
-        budget: average MAdds as a fraction of the largest level's, for this call only ("gate" and "cascade").
+        knob: gate shift or cascade threshold, for this call only; default the model's own.
         labels: (count,) integer classes, for "oracle".
         mix: (levels,) probabilities, for "random"; default equal.
         seed: of "random".
@@ -179,19 +178,12 @@ def predict_routed(
         ValueError: unknown policy, or an argument that the policy needs or cannot use.
 
     Example:
-        >>> routed = model.predict_routed(images, policy="cascade", budget=0.4)
+        >>> routed = predict_routed(model, images, policy="cascade")
         >>> routed.madds.mean()
     """
     count = len(model.levels)
     policy = check_policy(model.default_policy if policy is None else policy, count, POLICIES)
-    model.build()
-    x = np.asarray(x)
-    model.check_images(x[:0])
-    knob = None
-    if budget is not None:
-        if policy not in LEARNED:
-            raise ValueError(f"budget= goes with the policies {LEARNED}, received policy={policy!r}")
-        knob = knob_for(model, policy, fraction=budget)
+    x = _image_array(model, x, batch_size)
     given = None
     if policy == "random":
         given = _draw(mix, count, len(x), seed)
@@ -205,8 +197,8 @@ def predict_routed(
     if knob is None:
         knob = model.cascade_threshold if policy == "cascade" else model.gate_shift
     knob = np.float32(knob)
-    results = []
-    for i in range(0, max(len(x), 1), batch_size):
+    results = [Routed(np.zeros((0, model.num_classes), "float32"), np.zeros(0, "int32"), np.zeros(0, "float32"))]
+    for i in range(0, len(x), batch_size):
         images = tf.convert_to_tensor(x[i : i + batch_size])
         if given is None:
             results.append(model.graphs["policy"](images, policy, tf.constant(knob)))
@@ -251,21 +243,28 @@ def predict_levels(model: "Supernet", x: Any, batch_size: int = 256) -> np.ndarr
     Returns:
         (levels, count, classes) float32.
     """
-    return _batched(model, "every", x, batch_size, axis=1)
+    empty = np.zeros((len(model.levels), 0, model.num_classes), "float32")
+    return _batched(model, "every", x, batch_size, empty, axis=1)
 
 
 def gate_logits(model: "Supernet", x: Any, batch_size: int = 256) -> np.ndarray:
     """The gate's logits without the budget shift. Arguments as ``predict_levels``; returns (count, levels)."""
-    return _batched(model, "gate", x, batch_size, axis=0)
+    return _batched(model, "gate", x, batch_size, np.zeros((0, len(model.levels)), "float32"), axis=0)
 
 
-def _batched(model: "Supernet", name: str, x: Any, batch_size: int, axis: int) -> np.ndarray:
+def _batched(model: "Supernet", name: str, x: Any, batch_size: int, empty: np.ndarray, axis: int) -> np.ndarray:
+    x = _image_array(model, x, batch_size)
+    parts = [model.graphs[name](tf.convert_to_tensor(x[i : i + batch_size])) for i in range(0, len(x), batch_size)]
+    return np.concatenate([empty, *parts], axis=axis)
+
+
+def _image_array(model: "Supernet", x: Any, batch_size: int) -> np.ndarray:
+    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise ValueError(f"batch_size must be a positive integer, received {batch_size!r}")
     model.build()
     x = np.asarray(x)
     model.check_images(x[:0])
-    starts = range(0, max(len(x), 1), batch_size)
-    function = model.graphs[name]
-    return np.concatenate([function(tf.convert_to_tensor(x[i : i + batch_size])).numpy() for i in starts], axis=axis)
+    return x
 
 
 def oracle_levels(every: np.ndarray, labels: Any) -> np.ndarray:
@@ -288,158 +287,7 @@ def _draw(mix: Any, levels: int, count: int, seed: int | None) -> np.ndarray:
     return np.random.default_rng(seed).choice(levels, count, p=p / p.sum()).astype("int32")
 
 
-def _relative_costs(model: "Supernet") -> np.ndarray:
+def relative_costs(model: "Supernet") -> np.ndarray:
+    """Cost of every level's body as a fraction of the largest's: (levels,) float64."""
     bodies = np.array([part.body for part in model.costs], "float64")
     return bodies / bodies[-1]
-
-
-# --- budgets -------------------------------------------------------------------------------------------------
-
-
-def measure_budget(model: "Supernet", x: Any, labels: Any, points: int = 41) -> dict[str, list]:
-    """Measures, on held-out images, what every setting of each policy's knob costs and scores.
-
-    Args:
-        model: supernet; its ``budget_table`` is replaced.
-        x: (count, height, width, channels) images in [0, 255] that neither stage was trained on.
-        labels: (count,) integer classes.
-        points: settings for each policy, evenly spaced in cost.
-
-    Returns:
-        {"gate" | "cascade": [[knob, average MAdds, accuracy in [0, 1]], ...] by rising cost, "levels": [...]}; the
-        last lists [level, MAdds, accuracy] of the fixed levels.
-    """
-    labels = np.asarray(labels)
-    every = predict_levels(model, x)
-    right = every.argmax(-1) == labels
-    start, gate, _ = model.costs[0]
-    bodies = np.array([part.body for part in model.costs], "float64")
-    raw, relative = gate_logits(model, x), _relative_costs(model)
-
-    def gate_point(knob: float) -> list[float]:
-        levels = (raw - np.float32(knob) * relative).argmax(1)
-        accuracy = right[levels, np.arange(len(levels))].mean()
-        return [float(knob), float(start + gate + bodies[levels].mean()), float(accuracy)]
-
-    small, large = model.cascade
-    confidence = np.sort(_confidence(every[small]))
-
-    def cascade_point(share: float) -> list[float]:
-        k = round(share * len(confidence))  # the k least confident images are run again
-        below = confidence[k - 1] if k else 0.0
-        above = confidence[k] if k < len(confidence) else 1.01
-        knob = np.float32((below + above) / 2) if k else np.float32(0)
-        again = _confidence(every[small]) < knob
-        accuracy = np.where(again, right[large], right[small]).mean()
-        return [float(knob), float(start + bodies[small] + again.mean() * bodies[large]), float(accuracy)]
-
-    spread = float(np.abs(raw).max() * 2 + 1) / min(np.diff(relative).min(), 1.0)
-    ends = gate_point(spread)[1], gate_point(-spread)[1]
-    table = {
-        "gate": [gate_point(_bisect(lambda k: gate_point(k)[1], c, spread)) for c in np.linspace(*ends, points)],
-        "cascade": [cascade_point(share) for share in np.linspace(0, 1, points)],
-        "levels": [[k, float(start + bodies[k]), float(right[k].mean())] for k in range(len(bodies))],
-    }
-    model.budget_table = {name: sorted(rows, key=lambda row: row[1]) for name, rows in table.items()}
-    return model.budget_table
-
-
-def _confidence(logits: np.ndarray) -> np.ndarray:
-    return tf.reduce_max(tf.nn.softmax(logits), axis=-1).numpy()
-
-
-def _bisect(cost: Any, target: float, spread: float) -> float:
-    """The knob whose cost is nearest below ``target``; cost falls as the knob rises."""
-    low, high = -spread, spread
-    for _ in range(40):
-        middle = (low + high) / 2
-        low, high = (low, middle) if cost(middle) <= target else (middle, high)
-    return high
-
-
-def knob_for(model: "Supernet", policy: Policy, fraction: float | None = None, madds: float | None = None) -> float:
-    """The knob that meets an average cost, from the model's budget table.
-
-    Args:
-        model: supernet with a budget table.
-        policy: "gate" or "cascade".
-        fraction: average MAdds as a fraction of the largest level's; or
-        madds: average MAdds.
-
-    Returns:
-        Gate shift or cascade threshold.
-
-    Raises:
-        ValueError: no table, not exactly one budget, or one out of reach (the error names the interval).
-    """
-    if policy not in LEARNED:
-        raise ValueError(f"a budget needs a policy of {LEARNED}, received {policy!r}")
-    if (fraction is None) == (madds is None):
-        raise ValueError(f"give exactly one of fraction and madds, received fraction={fraction!r} and madds={madds!r}")
-    table = model.budget_table.get(policy)
-    if not table:
-        raise ValueError(
-            "the model has no budget table: run ds_keras.routing.measure_budget(model, images, labels) first"
-        )
-    largest = model.costs[-1].start + model.costs[-1].body
-    wanted = float(madds) if fraction is None else float(fraction) * largest
-    knobs, costs, _ = np.array(table).T
-    slack = 1e-6 * largest
-    if not costs[0] - slack <= wanted <= costs[-1] + slack:
-        low, high = costs[0], costs[-1]
-        raise ValueError(
-            f"a budget of {wanted / 1e6:.3f} MMAdds ({wanted / largest:.3f} of the largest level) is out of reach of "
-            f"policy {policy!r}: it must lie in [{low / 1e6:.3f}, {high / 1e6:.3f}] MMAdds, "
-            f"a fraction in [{low / largest:.3f}, {high / largest:.3f}]"
-        )
-    return float(np.interp(wanted, costs, knobs))
-
-
-def set_budget(
-    model: "Supernet", fraction: float | None = None, madds: float | None = None, policy: Policy | None = None
-) -> None:
-    """Sets the knob of a policy so that it spends a given average cost. Saved with the weights; nothing retraces.
-
-    Args:
-        model: supernet with a budget table.
-        fraction: average MAdds as a fraction of the largest level's; or
-        madds: average MAdds.
-        policy: "gate" or "cascade"; default the model's ``default_policy``.
-
-    Raises:
-        ValueError: see ``knob_for``.
-
-    Example:
-        >>> model.set_budget(fraction=0.4)
-    """
-    policy = model.default_policy if policy is None else policy
-    knob = knob_for(model, policy, fraction, madds)
-    model.build()
-    (model.cascade_threshold if policy == "cascade" else model.gate_shift).assign(knob)
-
-
-def choose_policy(model: "Supernet", tolerance: float = 0.003) -> tuple[Policy, float]:
-    """Makes the cheapest setting that loses at most ``tolerance`` on the budget table's images the default.
-
-    Args:
-        model: supernet with a budget table.
-        tolerance: accuracy below the largest level's, in [0, 1].
-
-    Returns:
-        The policy (or level) and its average MAdds.
-
-    Raises:
-        ValueError: no budget table.
-    """
-    if not model.budget_table:
-        raise ValueError(
-            "the model has no budget table: run ds_keras.routing.measure_budget(model, images, labels) first"
-        )
-    floor = model.budget_table["levels"][-1][2] - tolerance
-    rows = [(row[1], name, row[0]) for name, table in model.budget_table.items() for row in table if row[2] >= floor]
-    cost, name, knob = min(rows)
-    model.default_policy = int(knob) if name == "levels" else name
-    if name != "levels":
-        model.build()
-        (model.cascade_threshold if name == "cascade" else model.gate_shift).assign(knob)
-    return model.default_policy, cost

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from helpers import close, images, in_graph, same, tiny
 
-from ds_keras import cost, routing
+from ds_keras import budget, cost, routing
 from ds_keras.models import DSMobileNet
 
 COUNT = 40
@@ -160,7 +160,7 @@ def measured():
     model, x = tiny(seed=5, gate_hidden=8), images(200, seed=3)
     labels = routing.predict_levels(model, x)[3].argmax(1)
     labels[::10] = (labels[::10] + 1) % 10
-    routing.measure_budget(model, x, labels)
+    budget.measure_budget(model, x, labels)
     return model, x, labels
 
 
@@ -230,7 +230,7 @@ def test_budget_errors(measured):
     for policy in ("random", "oracle", 1):
         with pytest.raises(ValueError, match="a budget needs a policy of"):
             model.set_budget(fraction=0.5, policy=policy)
-    for call in (lambda m: m.set_budget(fraction=0.5), routing.choose_policy):
+    for call in (lambda m: m.set_budget(fraction=0.5), budget.choose_policy):
         with pytest.raises(ValueError, match="no budget table"):
             call(DSMobileNet.tiny(10))
 
@@ -239,7 +239,7 @@ def test_budget_errors(measured):
 def test_choose_policy_takes_the_cheapest_good_setting(measured, tolerance):
     model, x, labels = measured
     twin = model.clone()
-    policy, madds = routing.choose_policy(twin, tolerance)
+    policy, madds = budget.choose_policy(twin, tolerance)
     rows = [row for table in model.budget_table.values() for row in table]
     floor = model.budget_table["levels"][-1][2] - tolerance
     assert madds == min(row[1] for row in rows if row[2] >= floor)
@@ -254,5 +254,5 @@ def test_the_table_survives_equal_levels():
     stages = DSMobileNet.tiny(3).table["stages"][:1]
     stages += tuple(type(stages[0])((8, 8, 16), 1, gate=i == 0) for i in range(2))
     model = DSMobileNet(4, stages, 3, (8, 8, 1))
-    table = routing.measure_budget(model, images(20), np.zeros(20, int), points=5)
+    table = budget.measure_budget(model, images(20), np.zeros(20, int), points=5)
     assert np.isfinite(table["gate"]).all()

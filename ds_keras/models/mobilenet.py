@@ -216,8 +216,10 @@ class DSMobileNet(Supernet):
                 old = new
         self.pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype=dtype)
         self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", dtype=dtype)
+        constant = [self.num_classes] * len(old)
+        # Logits in full precision, under a mixed policy too.
         self.classifier = SliceableDense(
-            self.num_classes, sizes=[self.num_classes] * len(old), name="classifier", dtype=dtype
+            self.num_classes, sizes=constant, name="classifier", dtype=dtype.variable_dtype
         )
 
     def start(self, walk: Walk, x: Any) -> tuple[Any, Any]:

@@ -1,19 +1,18 @@
 """The supernet: what every architecture shares. An architecture adds its table and its blocks."""
 
-import copy
-import functools
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ds_keras import cost, routing
+from ds_keras import routing
 from ds_keras.layers.base import Build, Compute, Shape, Walk
+from ds_keras.models.routed import RoutedInference
 from ds_keras.slicing import Level, LevelTensor, SliceLevel, check_level
 
 
-class Supernet(keras.Model):
+class Supernet(RoutedInference, keras.Model):
     """Base class: a shared start, a gate, and a body that runs at a slice level.
 
     A subclass writes ``start``, ``gate`` and ``body`` once, for any walk, and ``get_config``.
@@ -62,7 +61,7 @@ class Supernet(keras.Model):
         self.labels = labels
         self.cascade = tuple(cascade or (0, len(self._levels) - 1))
         self.default_policy = routing.check_policy(default_policy, len(self._levels))
-        self.budget_table = copy.deepcopy(budget_table or {})
+        self.budget_table = budget_table or {}
         scale, offset = 1 / np.asarray(self.std), -np.asarray(self.mean) / np.asarray(self.std)
         self.rescale = keras.layers.Rescaling(
             _floats(scale), _floats(offset), name="normalize", dtype=self.dtype_policy
@@ -121,16 +120,6 @@ class Supernet(keras.Model):
             return level.index
         return check_level(level, len(self._levels))
 
-    @functools.cached_property
-    def costs(self) -> tuple[cost.Parts, ...]:
-        """MAdds of the shared start, the gate and the body, for every level."""
-        return tuple(cost.parts(self, level) for level in self._levels)
-
-    @functools.cached_property
-    def graphs(self) -> dict[str, Any]:
-        """The graphs of ``predict_routed``."""
-        return routing.compile_runs(self)
-
     # --- running ---------------------------------------------------------------------------------------------
 
     def build(self, input_shape: Any = None) -> None:
@@ -142,10 +131,10 @@ class Supernet(keras.Model):
         self.gate(walk, gate_features)
         self.body(walk, features)
         # The knobs of set_budget: saved, read at run time, so that a new budget never retraces.
-        self.gate_shift = self.add_weight(name="gate_shift", shape=(), initializer="zeros", trainable=False)
-        self.cascade_threshold = self.add_weight(
-            name="cascade_threshold", shape=(), initializer=keras.initializers.Constant(0.8), trainable=False
-        )
+        knob = {"shape": (), "trainable": False, "dtype": "float32", "autocast": False}
+        self.gate_shift = self.add_weight(name="gate_shift", initializer="zeros", **knob)
+        start = keras.initializers.Constant(0.8)
+        self.cascade_threshold = self.add_weight(name="cascade_threshold", initializer=start, **knob)
         self.built = True
 
     def check_images(self, x: Any) -> tf.Tensor:
@@ -201,20 +190,6 @@ class Supernet(keras.Model):
         features, _ = self.start(walk, x)
         return self.body(walk, features)
 
-    def route(self, x: Any) -> tf.Tensor:
-        """The gate's logits with the budget shift; their argmax is the level.
-
-        Args:
-            x: (batch, height, width, channels) images in [0, 255].
-
-        Returns:
-            (batch, levels) float32.
-        """
-        self.build()
-        walk = Compute(0)
-        _, features = self.start(walk, self.check_images(x))
-        return routing.shifted(self, self.gate(walk, features))
-
     def features(self, x: Any, level: Any) -> dict[int, tf.Tensor]:
         """The last features of every stride at one level, for detectors and segmenters.
 
@@ -229,14 +204,6 @@ class Supernet(keras.Model):
         walk = Compute(self.level_index(level))
         self.logits(walk, self.check_images(x))
         return walk.endpoints
-
-    def predict_routed(self, x: Any, **kwargs: Any) -> routing.Routed:
-        """Routes and runs a set of images: see ``ds_keras.routing.predict_routed``."""
-        return routing.predict_routed(self, x, **kwargs)
-
-    def set_budget(self, fraction: float | None = None, madds: float | None = None, policy: Any = None) -> None:
-        """Sets the average cost to aim at: see ``ds_keras.routing.set_budget``."""
-        routing.set_budget(self, fraction=fraction, madds=madds, policy=policy)
 
     # --- weights and config ----------------------------------------------------------------------------------
 
@@ -259,29 +226,17 @@ class Supernet(keras.Model):
             twin.set_weights(self.get_weights())
         return twin
 
-    def summary_table(self) -> list[dict[str, Any]]:
-        """A row for every level: index, ratios, MAdds, parameters."""
-        return [
-            {
-                "level": level.index,
-                "ratios": dict(level.ratios),
-                "madds": cost.madds(self, level),
-                "params": cost.params(self, level),
-            }
-            for level in self._levels
-        ]
-
     def get_config(self) -> dict[str, Any]:
         """The constructor arguments that every architecture shares."""
         return {
             "num_classes": self.num_classes,
             "input_shape": list(self.image_shape),
-            "mean": self.mean,
-            "std": self.std,
+            "mean": _floats(self.mean),
+            "std": _floats(self.std),
             "default_policy": self.default_policy,
             "cascade": list(self.cascade),
             "budget_table": self.budget_table,
-            "labels": self.labels,
+            "labels": None if self.labels is None else list(self.labels),
             "name": self.name,
         }
 

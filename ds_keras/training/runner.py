@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
-from ds_keras import data, routing, zoo
+from ds_keras import budget, data, zoo
 from ds_keras.evaluation import evaluate
 from ds_keras.files import write_json
 from ds_keras.training.base import NOT_FINITE, Trainer
@@ -100,8 +100,8 @@ def _run(
     if experiment.stage2 is not None:
         stage2 = GateTrainer(model, seed=experiment.seed, **experiment.stage2.trainer)
         seconds["stage2"] = fit("stage2", experiment.stage2, stage2)
-    routing.measure_budget(model, x_held, held_out.labels)
-    policy, _ = routing.choose_policy(model, experiment.tolerance)
+    budget.measure_budget(model, x_held, held_out.labels)
+    policy, _ = budget.choose_policy(model, experiment.tolerance)
     metrics = {
         "experiment": experiment.name,
         "command": command,

@@ -22,7 +22,7 @@ def render(model: "Supernet", metrics: dict[str, Any]) -> str:
         f"# {name}",
         f"{type(model).__name__}, {len(model.levels)} slice levels, {model.num_classes} classes, "
         f"images {height} x {width} x {channels} in [0, 255].",
-        f"```python\nimport ds_keras\n\nmodel = ds_keras.zoo.load({name!r})\nlogits = model(images)  # routed\n```",
+        f'```python\nimport ds_keras\n\nmodel = ds_keras.zoo.load("{name}")\nlogits = model(images)  # routed\n```',
         *([] if metrics["complete"] else ["**A trial run: training was cut short.**"]),
         "## Levels (test set)",
         _table(

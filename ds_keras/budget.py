@@ -1,0 +1,167 @@
+"""Budgets: what every setting of a policy's knob costs and scores, and the setting that meets an average cost.
+
+The gate's knob is a shift of its logits, the cascade's a threshold of confidence. Both are saved with the model and
+read at run time, so that a new budget retraces nothing.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from ds_keras.routing import LEARNED, Policy, gate_logits, predict_levels, relative_costs
+
+if TYPE_CHECKING:
+    from ds_keras.models.supernet import Supernet
+
+_NO_TABLE = "the model has no budget table: run ds_keras.budget.measure_budget(model, images, labels) first"
+
+
+def measure_budget(model: "Supernet", x: Any, labels: Any, points: int = 41) -> dict[str, list]:
+    """Measures, on held-out images, what every setting of each policy's knob costs and scores.
+
+    Args:
+        model: supernet; its ``budget_table`` is replaced.
+        x: (count, height, width, channels) images in [0, 255] that neither stage was trained on.
+        labels: (count,) integer classes.
+        points: settings for each policy, evenly spaced in cost.
+
+    Returns:
+        {"gate" | "cascade": [[knob, average MAdds, accuracy in [0, 1]], ...] by rising cost, "levels": [...]}; the
+        last lists [level, MAdds, accuracy] of the fixed levels.
+    """
+    labels = np.asarray(labels)
+    every = predict_levels(model, x)
+    right = every.argmax(-1) == labels
+    start, gate, _ = model.costs[0]
+    bodies = np.array([part.body for part in model.costs], "float64")
+    raw, relative = gate_logits(model, x), relative_costs(model)
+
+    def gate_point(knob: float) -> list[float]:
+        levels = (raw - np.float32(knob) * relative).argmax(1)
+        accuracy = right[levels, np.arange(len(levels))].mean()
+        return [float(knob), float(start + gate + bodies[levels].mean()), float(accuracy)]
+
+    small, large = model.cascade
+    confidence = np.sort(_confidence(every[small]))
+
+    def cascade_point(share: float) -> list[float]:
+        k = round(share * len(confidence))  # the k least confident images are run again
+        below = confidence[k - 1] if k else 0.0
+        above = confidence[k] if k < len(confidence) else 1.01
+        knob = np.float32((below + above) / 2) if k else np.float32(0)
+        again = _confidence(every[small]) < knob
+        accuracy = np.where(again, right[large], right[small]).mean()
+        return [float(knob), float(start + bodies[small] + again.mean() * bodies[large]), float(accuracy)]
+
+    steps = np.diff(relative)
+    spread = float(np.abs(raw).max() * 2 + 1) / steps[steps > 0].min(initial=1.0)
+    ends = gate_point(spread)[1], gate_point(-spread)[1]
+    table = {
+        "gate": [gate_point(_bisect(lambda k: gate_point(k)[1], c, spread)) for c in np.linspace(*ends, points)],
+        "cascade": [cascade_point(share) for share in np.linspace(0, 1, points)],
+        "levels": [[k, float(start + bodies[k]), float(right[k].mean())] for k in range(len(bodies))],
+    }
+    model.budget_table = {name: sorted(rows, key=lambda row: row[1]) for name, rows in table.items()}
+    return model.budget_table
+
+
+def _confidence(logits: np.ndarray) -> np.ndarray:
+    return tf.reduce_max(tf.nn.softmax(logits), axis=-1).numpy()
+
+
+def _bisect(cost: Any, target: float, spread: float) -> float:
+    """The knob whose cost is nearest below ``target``; cost falls as the knob rises."""
+    low, high = -spread, spread
+    for _ in range(40):
+        middle = (low + high) / 2
+        low, high = (low, middle) if cost(middle) <= target else (middle, high)
+    return high
+
+
+def knob_for(model: "Supernet", policy: Policy, fraction: float | None = None, madds: float | None = None) -> float:
+    """The knob that meets an average cost, from the model's budget table.
+
+    Args:
+        model: supernet with a budget table.
+        policy: "gate" or "cascade".
+        fraction: average MAdds as a fraction of the largest level's; or
+        madds: average MAdds.
+
+    Returns:
+        Gate shift or cascade threshold.
+
+    Raises:
+        ValueError: no table, not exactly one budget, or one out of reach (the error names the interval).
+    """
+    if policy not in LEARNED:
+        raise ValueError(f"a budget needs a policy of {LEARNED}, received {policy!r}")
+    if (fraction is None) == (madds is None):
+        raise ValueError(f"give exactly one of fraction and madds, received fraction={fraction!r} and madds={madds!r}")
+    table = model.budget_table.get(policy)
+    if not table:
+        raise ValueError(
+            "the model has no budget table: run ds_keras.routing.measure_budget(model, images, labels) first"
+        )
+    largest = model.costs[-1].start + model.costs[-1].body
+    wanted = float(madds) if fraction is None else float(fraction) * largest
+    knobs, costs, _ = np.array(table).T
+    slack = 1e-6 * largest
+    if not costs[0] - slack <= wanted <= costs[-1] + slack:
+        low, high = costs[0], costs[-1]
+        raise ValueError(
+            f"a budget of {wanted / 1e6:.3f} MMAdds ({wanted / largest:.3f} of the largest level) is out of reach of "
+            f"policy {policy!r}: it must lie in [{low / 1e6:.3f}, {high / 1e6:.3f}] MMAdds, "
+            f"a fraction in [{low / largest:.3f}, {high / largest:.3f}]"
+        )
+    return float(np.interp(wanted, costs, knobs))
+
+
+def set_budget(
+    model: "Supernet", fraction: float | None = None, madds: float | None = None, policy: Policy | None = None
+) -> None:
+    """Sets the knob of a policy so that it spends a given average cost. Saved with the weights; nothing retraces.
+
+    Args:
+        model: supernet with a budget table.
+        fraction: average MAdds as a fraction of the largest level's; or
+        madds: average MAdds.
+        policy: "gate" or "cascade"; default the model's ``default_policy``.
+
+    Raises:
+        ValueError: see ``knob_for``.
+
+    Example:
+        >>> model.set_budget(fraction=0.4)
+    """
+    policy = model.default_policy if policy is None else policy
+    knob = knob_for(model, policy, fraction, madds)
+    model.build()
+    (model.cascade_threshold if policy == "cascade" else model.gate_shift).assign(knob)
+
+
+def choose_policy(model: "Supernet", tolerance: float = 0.003) -> tuple[Policy, float]:
+    """Makes the cheapest setting that loses at most ``tolerance`` on the budget table's images the default.
+
+    Args:
+        model: supernet with a budget table.
+        tolerance: accuracy below the largest level's, in [0, 1].
+
+    Returns:
+        The policy (or level) and its average MAdds.
+
+    Raises:
+        ValueError: no budget table.
+    """
+    if not model.budget_table:
+        raise ValueError(
+            "the model has no budget table: run ds_keras.routing.measure_budget(model, images, labels) first"
+        )
+    floor = model.budget_table["levels"][-1][2] - tolerance
+    rows = [(row[1], name, row[0]) for name, table in model.budget_table.items() for row in table if row[2] >= floor]
+    cost, name, knob = min(rows)
+    model.default_policy = int(knob) if name == "levels" else name
+    if name != "levels":
+        model.build()
+        (model.cascade_threshold if name == "cascade" else model.gate_shift).assign(knob)
+    return model.default_policy, cost

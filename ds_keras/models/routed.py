@@ -1,0 +1,89 @@
+"""What a supernet can do with routing: route, predict a set, keep to a budget."""
+
+import functools
+import json
+from typing import Any
+
+import tensorflow as tf
+
+from ds_keras import cost, routing
+from ds_keras.budget import knob_for, set_budget
+from ds_keras.layers.base import Compute
+
+
+class RoutedInference:
+    """Methods of ``Supernet`` that route; the work is in ``ds_keras.routing`` and ``ds_keras.budget``."""
+
+    @property
+    def budget_table(self) -> dict[str, list]:
+        """What every setting of a policy's knob cost and scored: see ``ds_keras.budget.measure_budget``."""
+        return self.__dict__.get("_plain_budget_table", {})
+
+    @budget_table.setter
+    def budget_table(self, table: dict[str, list]) -> None:
+        # A plain copy, kept from Keras, which would wrap it in containers that tie it to this model.
+        self.__dict__["_plain_budget_table"] = json.loads(json.dumps(table))
+
+    @functools.cached_property
+    def costs(self) -> tuple[cost.Parts, ...]:
+        """MAdds of the shared start, the gate and the body, for every level."""
+        return tuple(cost.parts(self, level) for level in self.levels)
+
+    @functools.cached_property
+    def graphs(self) -> dict[str, Any]:
+        """The graphs of ``predict_routed``."""
+        return routing.compile_runs(self)
+
+    def route(self, x: Any) -> tf.Tensor:
+        """The gate's logits with the budget shift; their argmax is the level.
+
+        Args:
+            x: (batch, height, width, channels) images in [0, 255].
+
+        Returns:
+            (batch, levels) float32.
+        """
+        self.build()
+        walk = Compute(0)
+        _, features = self.start(walk, self.check_images(x))
+        return routing.shifted(self, self.gate(walk, features))
+
+    def predict_routed(
+        self,
+        x: Any,
+        policy: routing.Policy | None = None,
+        budget: float | None = None,
+        labels: Any = None,
+        mix: Any = None,
+        seed: int | None = None,
+        batch_size: int = 256,
+    ) -> routing.Routed:
+        """Routes and runs a set of images.
+
+        Args:
+            x: (count, height, width, channels) images in [0, 255].
+            policy: "gate", "cascade", "random", "oracle" or a level; default ``default_policy``.
+            budget: average MAdds as a fraction of the largest level's, for this call only ("gate" and "cascade").
+            labels: (count,) integer classes, for "oracle".
+            mix: (levels,) probabilities, for "random"; default equal.
+            seed: of "random".
+            batch_size: images at a time.
+
+        Returns:
+            ``Routed(logits, levels, madds)`` of numpy arrays.
+
+        Raises:
+            ValueError: unknown policy, or an argument that the policy needs or cannot use.
+
+        Example:
+            >>> model.predict_routed(images, policy="cascade", budget=0.4).madds.mean()
+        """
+        policy = self.default_policy if policy is None else policy
+        knob = None if budget is None else knob_for(self, policy, fraction=budget)
+        return routing.predict_routed(self, x, policy, knob, labels, mix, seed, batch_size)
+
+    def set_budget(
+        self, fraction: float | None = None, madds: float | None = None, policy: routing.Policy | None = None
+    ) -> None:
+        """Sets the average cost to aim at: see ``ds_keras.budget.set_budget``."""
+        set_budget(self, fraction=fraction, madds=madds, policy=policy)

@@ -1,0 +1,169 @@
+"""What a user installs: the wheel, alone, in a directory of its own."""
+
+import importlib
+import inspect
+import json
+import os
+import shutil
+import subprocess
+import sys
+import zipfile
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+from helpers import close
+
+import ds_keras
+
+ROOT = Path(__file__).parents[1]
+SUBMODULES = sorted(set(ds_keras.__all__) - {"__version__"})
+NEEDS_KERAS = ["convert", "cost", "evaluation", "export", "layers", "models", "routing", "slicing", "training"]
+
+
+def run(*command, **kwargs):
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, **kwargs)
+    assert result.returncode == 0, f"{result.stdout[-2000:]}\n{result.stderr[-3000:]}"
+    return result.stdout
+
+
+def python(code, cwd, **env):
+    """Runs ``code`` with nothing of the checkout on the path but what ``env`` adds."""
+    clean = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "KERAS_BACKEND")}
+    return run(sys.executable, "-P", "-c", code, cwd=cwd, env={**clean, **env})
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """Built from a copy of the files that git tracks."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("needs the git checkout")
+    source = tmp_path_factory.mktemp("source")
+    for name in run("git", "ls-files", "-z", cwd=ROOT).split("\0"):
+        if name and (ROOT / name).is_file():
+            (source / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, source / name)
+    run(sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", source / "dist", cwd=source)
+    (path,) = (source / "dist").iterdir()
+    return path
+
+
+@pytest.fixture(scope="module")
+def installed(wheel, tmp_path_factory):
+    target = tmp_path_factory.mktemp("installed") / "site"
+    run(sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", "--target", target, wheel)
+    return target
+
+
+def test_what_the_wheel_holds(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert wheel.name == f"ds_keras-{ds_keras.__version__}-py3-none-any.whl"
+    modules = {str(path.relative_to(ROOT)) for path in (ROOT / "ds_keras").rglob("*.py")}
+    tracked = set(run("git", "ls-files", "ds_keras", "zoo", cwd=ROOT).split("\n"))
+    assert modules & tracked <= names and "ds_keras/py.typed" in names
+    for preset in ds_keras.zoo.list_models():
+        for file in ("config.json", "model.weights.h5", "metrics.json", "README.md"):
+            if f"zoo/{preset}/{file}" in tracked:
+                assert f"ds_keras/zoo/presets/{preset}/{file}" in names
+    assert {name.split("/")[0] for name in names} == {"ds_keras", f"ds_keras-{ds_keras.__version__}.dist-info"}
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_wheel_elsewhere(installed, tmp_path):
+    """The digits preset from the installed package alone: golden logits."""
+    golden = json.loads((ROOT / "tests/zoo/golden_digits.json").read_text())
+    code = """
+import json, sys, importlib.metadata
+import numpy as np
+import ds_keras
+model = ds_keras.zoo.load("ds_mobilenet_digits")
+x = np.array(json.load(open("golden.json"))["images"], "float32")
+logits = [np.asarray(model(x, level=k)).tolist() for k in range(len(model.levels))]
+print(json.dumps({
+    "file": ds_keras.__file__, "presets": str(ds_keras.zoo.presets()), "names": ds_keras.zoo.list_models(),
+    "version": importlib.metadata.version("ds_keras"), "logits": logits,
+    "modules": [getattr(m, "__file__", None) or "" for n, m in sys.modules.items() if n.split(".")[0] == "ds_keras"],
+}))
+"""
+    (tmp_path / "golden.json").write_text(json.dumps(golden))
+    found = json.loads(python(code, tmp_path, PYTHONPATH=str(installed)).splitlines()[-1])
+    assert all(Path(file).is_relative_to(installed) for file in [found["file"], *found["modules"]])
+    assert Path(found["presets"]) == installed / "ds_keras/zoo/presets"
+    assert "ds_mobilenet_digits" in found["names"]
+    assert found["version"] == ds_keras.__version__
+    close(found["logits"], golden["levels"], tolerance=1e-3)
+
+
+def test_version():
+    assert version("ds_keras") == ds_keras.__version__
+
+
+def test_importing_the_package_is_light(tmp_path):
+    code = """
+import sys
+import ds_keras, ds_keras.data, ds_keras.zoo, ds_keras.files
+assert ds_keras.zoo.list_models() and ds_keras.zoo.card("ds_mobilenet_digits")["levels"] and dir(ds_keras)
+heavy = {"tensorflow", "keras", "torch", "jax", "ai_edge_litert"} & set(sys.modules)
+assert not heavy, heavy
+"""
+    python(code, tmp_path)
+
+
+def test_unknown_attribute():
+    with pytest.raises(AttributeError, match="module 'ds_keras' has no attribute 'modles'; it has .*models"):
+        _ = ds_keras.modles
+
+
+def test_another_backend_of_keras(tmp_path):
+    """Keras is told that it runs on JAX, which need not be installed: each module says what to do."""
+    code = """
+import importlib, keras, sys
+keras.backend.backend = lambda: "jax"
+import ds_keras
+for name in sys.argv[1].split(","):
+    try:
+        importlib.import_module("ds_keras." + name)
+    except ImportError as error:
+        print(name, "|", error)
+"""
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    env = {**clean, "KERAS_BACKEND": "tensorflow"}
+    lines = run(sys.executable, "-c", code, ",".join(NEEDS_KERAS), cwd=tmp_path, env=env).splitlines()
+    assert [line.split(" | ")[0] for line in lines] == NEEDS_KERAS
+    for line in lines:
+        assert "ds_keras needs the TensorFlow backend of Keras, but the backend is 'jax'" in line
+        assert "KERAS_BACKEND=tensorflow" in line
+
+
+def test_the_torch_backend_of_keras(tmp_path):
+    if importlib.util.find_spec("torch") is None:
+        pytest.skip("needs PyTorch: pip install ds_keras[convert]")
+    code = """
+import ds_keras
+try:
+    ds_keras.zoo.load("ds_mobilenet_digits")
+except ImportError as error:
+    print(error)
+"""
+    assert "the backend is 'torch'. Set KERAS_BACKEND=tensorflow" in python(code, tmp_path, KERAS_BACKEND="torch")
+
+
+@pytest.mark.parametrize("name", SUBMODULES)
+def test_public_names_have_docstrings(name):
+    module = importlib.import_module(f"ds_keras.{name}")
+    assert module.__doc__
+    if hasattr(module, "__path__"):
+        assert sorted(module.__all__) == sorted(set(module.__all__)) and module.__all__
+    for public in getattr(module, "__all__", [n for n in vars(module) if not n.startswith("_")]):
+        thing = getattr(module, public)
+        if getattr(thing, "__module__", "").startswith("ds_keras") and callable(thing):
+            assert inspect.getdoc(thing) and thing.__doc__, f"{name}.{public}"
+            for method, function in vars(thing).items() if inspect.isclass(thing) else ():
+                if inspect.isfunction(function) and not method.startswith("_"):
+                    assert inspect.getdoc(getattr(thing, method)), f"{name}.{public}.{method}"
+
+
+def test_every_submodule_is_listed():
+    shipped = {path.stem for path in (ROOT / "ds_keras").iterdir() if not path.name.startswith(("_", "."))} - {"py"}
+    internal = {"backend", "files", "benchmark"}
+    assert set(SUBMODULES) | internal >= shipped

@@ -1,0 +1,153 @@
+"""The programs of ``tools/``, in processes of their own."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py") if path.stem != "cli")
+SAME_FLAGS = {"train": ["--workdir=out"], "evaluate": ["--data=digits"], "export": ["--output=out"]}
+
+
+def tool(name, *arguments, cwd=ROOT):
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": "160"}
+    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *arguments]
+    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
+
+
+def refused(result, *parts):
+    """Exit code 2, one clear line at the end of stderr, no traceback, nothing on stdout."""
+    assert result.returncode == 2, result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert last.startswith("error: ") and len(last) < 600
+    assert all(part in last for part in parts), last
+    assert "Traceback" not in result.stderr and result.stdout == ""
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_help(name):
+    """absl's ``--help`` ends with 1; what counts is that it answers: purpose, example, every flag."""
+    result = tool(name, "--help")
+    assert result.returncode in (0, 1) and "Traceback" not in result.stderr
+    text = (ROOT / "tools" / f"{name}.py").read_text()
+    assert ast.get_docstring(ast.parse(text)).splitlines()[0] in result.stdout
+    assert f"python tools/{name}.py" in result.stdout
+    for flag in re.findall(r'flags\.DEFINE_\w+\(\s*"(\w+)"', text):
+        assert re.search(rf"--(\[no\])?{flag}\b", result.stdout), flag
+
+
+@pytest.mark.parametrize("name", TOOLS)
+def test_unknown_flags_and_arguments(name):
+    refused(tool(name, "--no_such_flag=1"), "no_such_flag")
+    required = re.findall(r'DEFINE_string\("(\w+)", None, [^)]*required=True', (ROOT / f"tools/{name}.py").read_text())
+    refused(tool(name, *(f"--{flag}=x" for flag in required), "stray"), "unexpected argument 'stray'")
+
+
+@pytest.mark.parametrize("name", [name for name in TOOLS if name != "demo"])
+def test_missing_flags(name):
+    refused(tool(name), "--")
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "parts"),
+    [
+        ("train", ["--config=absent.py", "--workdir=out"], ["config must be a Python file", "'absent.py'"]),
+        ("train", ["--config=.", "--workdir=out"], ["config must be a Python file", "'.'"]),
+        ("train", ["--config=a", "--workdir=b", "--checkpoint_every=0"], ["checkpoint_every", "0"]),
+        ("train", ["--config=a", "--workdir=b", "--seed=x"], ["seed", "x"]),
+        ("benchmark", ["--preset=a", "--layout=tiny"], ["exactly one of --preset and --layout"]),
+        ("benchmark", ["--layout=tiny", "--what=slicing,x"], ["--what", "['x']"]),
+        ("benchmark", ["--layout=huge"], ["layout", "huge"]),
+        ("benchmark", ["--layout=tiny", "--rounds=2"], ["rounds", "2"]),
+        ("export", ["--preset=a", "--output=b", "--quantization=int1"], ["quantization", "int1"]),
+        ("evaluate", ["--preset=a", "--data=b", "--split=all"], ["split", "all"]),
+        ("convert_checkpoint", ["--checkpoint=absent", "--output=out", "--image_size=0"], ["image_size", "0"]),
+    ],
+)
+def test_bad_flags(name, arguments, parts, tmp_path):
+    refused(tool(name, *arguments, cwd=tmp_path), *parts)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_config_without_an_experiment(tmp_path):
+    (tmp_path / "config.py").write_text("OTHER = 1\n")
+    refused(tool("train", "--config=config.py", "--workdir=out", cwd=tmp_path), "config.py must define EXPERIMENT")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["benchmark", "evaluate", "export"])
+def test_an_unknown_preset(name, tmp_path):
+    result = tool(name, "--preset=ds_mobilenet_digit", *SAME_FLAGS.get(name, []), cwd=tmp_path)
+    refused(result, "unknown preset 'ds_mobilenet_digit'", "did you mean ds_mobilenet_digits")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("levels", ["0,9", "one", "-1"])
+def test_export_of_levels_that_are_not_there(levels, tmp_path):
+    result = tool("export", "--preset=ds_mobilenet_digits", "--output=out", f"--levels={levels}", cwd=tmp_path)
+    refused(result, "level")
+    assert not (tmp_path / "out").exists()
+
+
+def test_export(tmp_path):
+    result = tool("export", "--preset=ds_mobilenet", "--output=out", "--levels=0", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    path = tmp_path / "out/level_0.tflite"
+    assert f"out/level_0.tflite  {path.stat().st_size} bytes" in result.stdout
+
+
+def test_evaluate(tmp_path):
+    arguments = ["--preset=ds_mobilenet_digits", "--data=digits", "--json=figures.json"]
+    result = tool("evaluate", *arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    import json
+
+    from ds_keras import zoo
+
+    found, card = json.loads((tmp_path / "figures.json").read_text()), zoo.card("ds_mobilenet_digits")
+    assert [row["top1"] for row in found["levels"]] == pytest.approx([row["top1"] for row in card["levels"]], abs=0.1)
+    for row in found["policies"]:
+        assert row["policy"] in result.stdout and str(row["top1"]) in result.stdout
+
+
+def test_evaluate_on_data_of_other_classes(tmp_path):
+    import numpy as np
+    from PIL import Image
+
+    for split in ("train", "test"):
+        for label in ("cat", "dog"):
+            (tmp_path / "data" / split / label).mkdir(parents=True)
+            for i in range(2):
+                Image.fromarray(np.full((8, 8), 99 * i, "uint8")).save(tmp_path / f"data/{split}/{label}/{i}.png")
+    result = tool("evaluate", "--preset=ds_mobilenet_digits", "--data=image_folder:data", cwd=tmp_path)
+    refused(result, "2 classes")
+
+
+def test_benchmark(tmp_path):
+    arguments = ["--layout=tiny", "--what=routed_batch", "--rounds=3", "--batch_size=4", "--json=rows.json"]
+    result = tool("benchmark", *arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert re.search(r"routed batch .* ms against .* ms: ratio \d", result.stdout)
+    assert '"what": "routed batch"' in (tmp_path / "rows.json").read_text()
+
+
+def test_demo(tmp_path):
+    from ds_keras import zoo
+
+    result = tool("demo", "--output=kept", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    card = zoo.card("ds_mobilenet_digits")
+    for row in card["levels"]:
+        k = row["level"]
+        assert re.search(rf"level {k}\W+{row['top1']:.2f}\W+{row['madds'] / 1e3:.1f}\b", result.stdout), k
+        parity = re.search(rf"level_{k}\.tflite\W+[\d.]+\W+(\d\.\de[-+]\d+)\W+([\d.]+) %", result.stdout)
+        assert float(parity[1]) < 1e-2 and float(parity[2]) == 100.0
+        assert (tmp_path / f"kept/level_{k}.tflite").stat().st_size > 1000
+    default = card["policies"][0]
+    assert re.search(rf"routed\W+{default['top1']:.2f}\W+{default['madds'] / 1e3:.1f}\b", result.stdout)
+    assert result.stdout.count("right") >= 3 and "policy 'cascade'" in result.stdout

@@ -1,0 +1,237 @@
+"""``tools/train.py`` in processes of its own that are killed: the preset is the one of a run that was not."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from ds_keras.training import Experiment, Stage, read_experiment
+
+ROOT = Path(__file__).parents[2]
+# Three levels, 5 steps an epoch; DIE="<file> before|after" kills the process (SIGKILL) as that file of the workdir is
+# moved into place: "before" leaves the temporary file, "after" the whole one.
+CONFIG = """
+import os
+import signal
+
+from ds_keras.models import DSMobileNet
+from ds_keras.models.mobilenet import Stage as Row
+from ds_keras.training import Experiment, Stage
+
+ROWS = (Row(6, 1), Row((4, 16, 32), 1, 2, gate=True))
+EPOCHS = int(os.environ.get("EPOCHS", 2))
+EXPERIMENT = Experiment(
+    name="toy",
+    data="digits",
+    model=lambda classes, shape: DSMobileNet(4, ROWS, classes, shape, stem_stride=1, gate_hidden=4),
+    stage1=Stage(EPOCHS, float(os.environ.get("RATE", 0.05)), batch_size=64, augment="shift:1"),
+    stage2=Stage(EPOCHS, 3e-3, optimizer="adam", batch_size=64),
+    held_out=1117,
+    calibration=(2, 64),
+)
+replace, (name, moment) = os.replace, os.environ.get("DIE", "nothing before").split()
+
+
+def dying(source, target):
+    hit = str(target).endswith(name)
+    if hit and moment == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    replace(source, target)
+    if hit:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+os.replace = dying
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory):
+    path = tmp_path_factory.mktemp("config") / "experiment.py"
+    path.write_text(CONFIG)
+    return path
+
+
+def train(config, workdir, *flags, **env):
+    command = [sys.executable, "tools/train.py", f"--config={config}", f"--workdir={workdir}", *flags]
+    env = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **{k: str(v) for k, v in env.items()}}
+    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+
+
+def finished(*args, **kwargs):
+    result = train(*args, **kwargs)
+    assert result.returncode == 0, result.stderr[-3000:]
+    return result
+
+
+def arrays(workdir):
+    """Every array of the preset's weights, as bytes."""
+    found = {}
+    with h5py.File(workdir / "preset/model.weights.h5") as file:
+        file.visititems(lambda name, item: found.update({name: item[()].tobytes()}) if hasattr(item, "shape") else None)
+    assert len(found) > 20
+    return found
+
+
+def figures(workdir):
+    metrics = json.loads((workdir / "preset/metrics.json").read_text())
+    return {key: value for key, value in metrics.items() if key not in ("seconds", "command")}
+
+
+def config_of(workdir):
+    record = json.loads((workdir / "preset/config.json").read_text())
+    return {key: value for key, value in record.items() if key != "sha256"}
+
+
+def equal(workdir, reference):
+    assert arrays(workdir) == arrays(reference)
+    assert figures(workdir) == figures(reference)
+    assert config_of(workdir) == config_of(reference)
+
+
+@pytest.fixture(scope="module")
+def reference(config, tmp_path_factory):
+    """The workdir of a run that nothing interrupted."""
+    workdir = tmp_path_factory.mktemp("reference") / "run"
+    result = finished(config, workdir, "--checkpoint_every=3")
+    assert f"preset: {workdir}/preset" in result.stdout
+    return workdir
+
+
+def test_what_a_run_leaves(reference):
+    steps = [f"step-{step:09d}.npz" for step in (6, 9, 10)]
+    for stage in ("stage1", "stage2"):
+        assert sorted(path.name for path in (reference / stage).iterdir()) == steps
+    lines = [json.loads(line) for line in (reference / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["step"]) for line in lines] == [
+        (f"stage{i}", step) for i in (1, 2) for step in (5, 10)
+    ]
+    assert all(np.isfinite(value) for line in lines for key, value in line.items() if key != "stage")
+    metrics = figures(reference)
+    assert metrics["complete"] is True and len(metrics["levels"]) == 3
+    assert (metrics["trained_on"], metrics["tested_on"]) == (
+        "320 images of the training set",
+        "360 test images, read once",
+    )
+    assert "toy" in (reference / "preset/README.md").read_text()
+
+
+def test_killed_and_run_again(config, reference, tmp_path):
+    """SIGKILL in each stage and while the preset is written; the same command goes on each time."""
+    workdir = tmp_path / "run"
+    moments = ["stage1/step-000000006.npz before", "stage2/step-000000003.npz after", "preset/config.json before"]
+    went_on = ["stage1: going on from step 3 of 10", "stage2: going on from step 3 of 10"]
+    for moment, said in zip(moments, [None, *went_on], strict=True):
+        result = train(config, workdir, "--checkpoint_every=3", DIE=moment)
+        assert result.returncode == -9, result.stderr[-3000:]
+        assert said is None or said in result.stderr
+    result = finished(config, workdir, "--checkpoint_every=3")
+    assert "stage2: going on from step 10 of 10" in result.stderr
+    equal(workdir, reference)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_killed_at_every_step(config, tmp_path, stage):
+    """Twenty times in each stage, alternately before and after a checkpoint is moved into place."""
+    finished(config, tmp_path / "reference", "--checkpoint_every=7", EPOCHS=4)
+    for step in range(1, 21):
+        moment = f"{stage}/step-{step:09d}.npz {'before' if step % 2 else 'after'}"
+        result = train(config, tmp_path / "run", "--checkpoint_every=1", EPOCHS=4, DIE=moment)
+        assert result.returncode == -9, result.stderr[-3000:]
+    finished(config, tmp_path / "run", "--checkpoint_every=1", EPOCHS=4)
+    equal(tmp_path / "run", tmp_path / "reference")
+
+
+def test_a_torn_checkpoint(config, reference, tmp_path):
+    """The newest checkpoint of Stage II is cut, as a file system without order may leave it: the one before serves."""
+    workdir = tmp_path / "run"
+    assert train(config, workdir, "--checkpoint_every=3", DIE="stage2/step-000000009.npz after").returncode == -9
+    newest = workdir / "stage2/step-000000009.npz"
+    newest.write_bytes(newest.read_bytes()[:1000])
+    result = finished(config, workdir, "--checkpoint_every=3")
+    assert f"passing over the damaged checkpoint {newest}" in result.stderr
+    assert "stage2: going on from step 6 of 10" in result.stderr
+    equal(workdir, reference)
+
+
+def test_the_workdir_of_another_experiment(config, reference):
+    before = {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()}
+    for flags, env in ((["--seed=5"], {}), ([], {"EPOCHS": 3}), ([], {"RATE": 0.04})):
+        result = train(config, reference, *flags, **env)
+        assert result.returncode == 2
+        last = result.stderr.splitlines()[-1]
+        assert last.startswith(f"error: workdir '{reference}' holds another experiment")
+    assert {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()} == before
+
+
+def test_losses_that_are_not_finite(config, tmp_path):
+    workdir = tmp_path / "run"
+    result = train(config, workdir, "--checkpoint_every=1", RATE=1e30)
+    assert result.returncode == 2 and "Traceback" not in result.stderr
+    last = result.stderr.splitlines()[-1]
+    newest = max((workdir / "stage1").glob("step-*.npz"))
+    step = int(newest.stem[5:])
+    assert last.startswith("error: stage1: ") and "not finite" in last and str(newest) in last
+    assert f"[at step] [{step}] [level]" in last
+    with np.load(newest) as file:
+        assert all(np.isfinite(file[name]).all() for name in file.files if name != "meta")
+    # What the message advises has to work: another rate is another experiment, so not in this workdir.
+    assert "run the same command again" not in last and "workdir" in last
+    assert not (workdir / "preset").exists()
+
+
+def test_dry_run_and_seed(config, tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        result = finished(config, tmp_path / name, "--dry_run", f"--seed={seed}")
+        lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
+        assert [(line["stage"], line["step"]) for line in lines] == [("stage1", 2), ("stage2", 2)]
+        assert "level 2" in result.stdout and "policy oracle" in result.stdout
+    assert figures(tmp_path / "a")["complete"] is False
+    assert "trial run" in (tmp_path / "a/preset/README.md").read_text()
+    equal(tmp_path / "a", tmp_path / "b")
+    a, c = arrays(tmp_path / "a"), arrays(tmp_path / "c")
+    assert a.keys() == c.keys() and sum(a[name] != c[name] for name in a) > len(a) / 2
+
+
+@pytest.mark.parametrize("text", ["", "EXPERIMENT = 3", "EXPERIMENT = {'name': 'a'}"])
+def test_read_experiment_without_one(tmp_path, text):
+    (tmp_path / "config.py").write_text(text)
+    with pytest.raises(ValueError, match="config.py must define EXPERIMENT = "):
+        read_experiment(tmp_path / "config.py")
+
+
+@pytest.mark.parametrize("name", ["absent.py", "."])
+def test_read_experiment_of_no_file(tmp_path, name):
+    with pytest.raises(ValueError, match="config must be a Python file, received"):
+        read_experiment(tmp_path / name)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "zoo").glob("*/experiment.py")), ids=lambda path: path.parent.name)
+def test_shipped_experiments(path):
+    experiment = read_experiment(str(path))
+    assert isinstance(experiment, Experiment) and experiment.name == path.parent.name and experiment.data_terms
+    assert f"--config=zoo/{experiment.name}/experiment.py" in path.read_text()
+    for stage in (experiment.stage1, experiment.stage2):
+        assert stage.epochs > 0 and stage.make_optimizer(100) is not None
+
+
+@pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam")])
+def test_the_schedule(name, kind):
+    """Linear warm-up to the peak, then cosine to 0; counted in updates of the weights."""
+    optimizer = Stage(1, 0.4, name, warmup=0.2, accumulate=2, clip_norm=3.0).make_optimizer(200)
+    assert type(optimizer).__name__ == kind and optimizer.global_clipnorm == 3.0
+    assert optimizer.gradient_accumulation_steps == 2
+    schedule = optimizer._learning_rate
+    rates = [float(schedule(step)) for step in (0, 10, 20, 60, 100)]
+    np.testing.assert_allclose(rates, [0.0, 0.2, 0.4, 0.2, 0.0], atol=1e-6)
+
+
+def test_unknown_optimizer():
+    with pytest.raises(ValueError, match="optimizer must be 'sgd' or 'adam', received 'lion'"):
+        Stage(1, 0.1, "lion").make_optimizer(10)

@@ -1,0 +1,194 @@
+"""A preset is data that others wrote: whatever is wrong with it, ``load`` raises ValueError that names the file."""
+
+import json
+import shutil
+import sys
+
+import h5py
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ds_keras import zoo
+
+
+def refused(preset, match):
+    with pytest.raises(ValueError, match=match) as caught:
+        zoo.load(preset)
+    assert str(preset) in str(caught.value)
+
+
+def test_a_flipped_byte(preset):
+    path = preset / zoo.WEIGHTS
+    expected = zoo.sha256(path)
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    refused(preset, f"damaged .*sha256 {zoo.sha256(path)}, expected {expected}")
+
+
+@pytest.mark.parametrize("size", [0, 100, -1])
+def test_truncated_weights(preset, size):
+    path = preset / zoo.WEIGHTS
+    path.write_bytes(path.read_bytes()[:size])
+    refused(preset, f"{zoo.WEIGHTS} is damaged")
+
+
+def test_missing_weights(preset):
+    (preset / zoo.WEIGHTS).unlink()
+    refused(preset, f"{zoo.WEIGHTS} is missing")
+
+
+@pytest.mark.parametrize("kind", ["text", "empty", "truncated", "other h5", "other network"])
+def test_bad_weights_with_the_right_hash(preset, change, kind):
+    path = preset / zoo.WEIGHTS
+    whole = path.read_bytes()
+    path.write_bytes({"text": b"not h5", "truncated": whole[: len(whole) // 2]}.get(kind, b""))
+    if kind == "other h5":
+        with h5py.File(path, "w") as file:
+            file["a"] = [1.0]
+    if kind == "other network":
+        path.write_bytes((zoo.presets() / "ds_mobilenet_digits" / zoo.WEIGHTS).read_bytes())
+    change(lambda record: record["sha256"].update({zoo.WEIGHTS: zoo.sha256(path)}))
+    refused(preset, zoo.WEIGHTS)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"{", b"[]", b"[1]", b"null", b'"text"', b"1", b"\xff\xfe{}", b"{} {}", b"[" * 100_000],
+    ids=lambda text: repr(text[:12]),
+)
+def test_config_is_not_a_json_object(preset, text):
+    (preset / zoo.CONFIG).write_bytes(text)
+    refused(preset, zoo.CONFIG)
+    with pytest.raises(ValueError, match=zoo.CONFIG):
+        zoo.card(preset)
+
+
+def test_config_is_a_directory(preset):
+    (preset / zoo.CONFIG).unlink()
+    (preset / zoo.CONFIG).mkdir()
+    with pytest.raises(ValueError, match="unknown preset"):
+        zoo.load(preset)
+
+
+def test_metrics_are_not_json(preset):
+    (preset / zoo.METRICS).write_text("{")
+    with pytest.raises(ValueError, match=f"cannot read .*{zoo.METRICS}"):
+        zoo.card(preset)
+
+
+@pytest.mark.parametrize("version", [None, 0, 2, "1", [1], {}])
+def test_format_version(change, version):
+    refused(change(lambda record: record.update(format_version=version)), "format_version must be 1, received")
+
+
+@pytest.mark.parametrize("name", ["Supernet", "keras", "mobilenet", "__name__", "", "os.system", None, [], {}, 1])
+def test_class(change, name):
+    preset = change(lambda record: record.update({"class": name}))
+    refused(preset, "config.json: class must be a model of ds_keras.models, received")
+
+
+@pytest.mark.parametrize("key", ["format_version", "class", "config", "sha256"])
+def test_missing_entries(change, key):
+    refused(change(lambda record: record.pop(key) and None), f"{zoo.CONFIG}.*{key}")
+
+
+@pytest.mark.parametrize(
+    "hashes", [{}, {"other": "a" * 64}, [], ["model.weights.h5"], "a" * 64, None, 1, {zoo.WEIGHTS: None}]
+)
+def test_no_hash_of_the_weights(change, hashes):
+    refused(change(lambda record: record.update(sha256=hashes)), "sha256|is missing")
+
+
+def test_card_of_a_preset_without_hashes(change):
+    with pytest.raises(ValueError, match=zoo.CONFIG):
+        zoo.card(change(lambda record: record.pop("sha256") and None))
+
+
+@pytest.mark.parametrize("path", ["../../x", "..", ".", "", "/etc/passwd", "../model.weights.h5", "a\0b"])
+def test_hashes_of_other_paths(change, preset, path):
+    (preset.parents[0] / "x").write_text("outside")
+    outside = zoo.sha256(preset.parents[0] / "x")
+    refused(change(lambda record: record["sha256"].update({path: outside})), "sha256|is missing")
+
+
+NETWORKS = [
+    *[None, [], "text", 1],  # these replace the config; the others change some entries of a good one
+    *[{"unknown": 1}, {"num_classes": 5}, {"num_classes": "3"}, {"stages": [{}]}, {"stages": None}, {"stages": [1]}],
+    *[{"stem": []}, {"stem": "a"}, {"stem": 6}, {"input_shape": [8, 8]}, {"input_shape": [8, 8, 3]}],
+    *[{"default_policy": "oracle"}, {"default_policy": 3}, {"labels": ["a"]}, {"activation": "unknown"}],
+    *[{"dtype": "float99"}, {"name": 3}, {"name": "a/b"}, {"padding": "reflect"}, {"gate_hidden": -1}],
+]
+
+
+@pytest.mark.parametrize("config", NETWORKS, ids=repr)
+def test_config_of_the_network(change, config):
+    wrong = {"config": config}
+    preset = change(
+        lambda record: record["config"].update(config) if isinstance(config, dict) else record.update(wrong)
+    )
+    refused(preset, f"{zoo.CONFIG}|{zoo.WEIGHTS}")
+
+
+LATER = [
+    *[{"cascade": [0, 5]}, {"cascade": [0]}, {"cascade": ["a", "b"]}, {"cascade": [0, 1, 2]}],
+    *[{"mean": []}, {"mean": None}, {"mean": [1, 2, 3]}, {"std": 0}, {"std": None}, {"std": float("nan")}],
+    *[{"budget_table": [1]}, {"budget_table": {"gate": 1}}, {"budget_table": {"gate": [["a", "b", "c"]]}}],
+]
+
+
+@pytest.mark.parametrize("config", LATER, ids=repr)
+def test_values_that_would_fail_later(change, config):
+    refused(change(lambda record: record["config"].update(config)), f"{zoo.CONFIG}.*{next(iter(config))}")
+
+
+@pytest.mark.parametrize("key", ["stem", "stages", "mean", "std", "activation", "padding", "bn_epsilon", "residual"])
+def test_missing_keys_of_the_network(change, key):
+    """A default would be another network, with the same shapes."""
+    refused(change(lambda record: record["config"].pop(key) and None), zoo.CONFIG)
+
+
+@pytest.mark.parametrize("key", ["activation", "dtype", "name"])
+@pytest.mark.parametrize("kind", ["function", "K"])
+def test_nothing_named_by_a_config_is_imported(change, tmp_path, monkeypatch, key, kind):
+    (tmp_path / "evil_module.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\ndef f(x): return x\nclass K: pass")
+    monkeypatch.syspath_prepend(tmp_path)
+    value = {"module": "evil_module", "class_name": kind, "config": "f", "registered_name": kind}
+    refused(change(lambda record: record["config"].update({key: value})), zoo.CONFIG)
+    assert not (tmp_path / "ran").exists() and "evil_module" not in sys.modules
+
+
+LEAVES = st.none() | st.booleans() | st.integers(-2, 12) | st.floats(-3, 3) | st.sampled_from(["", "x", "same"])
+VALUES = st.recursive(
+    LEAVES, lambda v: st.lists(v, max_size=3) | st.dictionaries(st.sampled_from("ab"), v), max_leaves=4
+)
+
+
+def places(value, path=()):
+    """Every path into nested lists and dictionaries."""
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, item in inner:
+        yield from places(item, (*path, key))
+
+
+@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_any_value_anywhere(_saved, tmp_path_factory, data):
+    """``load`` either works or raises ValueError with the preset's name."""
+    record = json.loads((_saved / zoo.CONFIG).read_text())
+    path = data.draw(st.sampled_from([path for path in places(record) if path]))
+    holder = record
+    for key in path[:-1]:
+        holder = holder[key]
+    if data.draw(st.integers(0, 3)):
+        holder[path[-1]] = data.draw(VALUES)
+    else:
+        del holder[path[-1]]
+    preset = shutil.copytree(_saved, tmp_path_factory.mktemp("any") / "preset")
+    (preset / zoo.CONFIG).write_text(json.dumps(record))
+    try:
+        assert zoo.load(preset).num_classes == 3
+    except ValueError as error:
+        assert str(preset) in str(error), f"{path}: {error}"

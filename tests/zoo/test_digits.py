@@ -1,0 +1,83 @@
+"""The shipped digits preset: golden logits in a fresh process, and its figures measured again.
+
+Goldens: ``python tests/zoo/make_golden.py`` (run it again when the preset's weights change).
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import close
+
+from ds_keras import data, zoo
+from ds_keras.evaluation import evaluate
+
+GOLDEN = Path(__file__).with_name("golden_digits.json")
+PROGRAM = """
+import json, sys
+import numpy as np
+import ds_keras
+
+assert "tensorflow" not in sys.modules and "keras" not in sys.modules
+images = np.array(json.load(open(sys.argv[1]))["images"], "float32")
+model = ds_keras.zoo.load("ds_mobilenet_digits")
+routed = model.predict_routed(images)
+json.dump({
+    "levels": [np.asarray(model(images, level=k)).tolist() for k in range(len(model.levels))],
+    "routed": routed.levels.tolist(),
+    "logits": routed.logits.tolist(),
+    "called": np.asarray(model(images)).tolist(),
+    "predicted": model.predict(images, verbose=0).tolist(),
+}, open(sys.argv[2], "w"))
+"""
+
+
+@pytest.fixture(scope="module")
+def golden():
+    golden = json.loads(GOLDEN.read_text())
+    assert golden["weights"] == zoo.card("ds_mobilenet_digits")["sha256"][zoo.WEIGHTS], (
+        "the preset's weights have changed: python tests/zoo/make_golden.py"
+    )
+    return golden
+
+
+def test_a_fresh_process_elsewhere(golden, tmp_path):
+    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "KERAS_BACKEND")}
+    command = [sys.executable, "-c", PROGRAM, str(GOLDEN), "out.json"]
+    result = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    found = json.loads((tmp_path / "out.json").read_text())
+    close(found["levels"], golden["levels"], tolerance=1e-3)
+    assert found["routed"] == golden["routed"]
+    expected = np.array(golden["levels"])[golden["routed"], np.arange(len(golden["routed"]))]
+    for name in ("logits", "called", "predicted"):
+        close(found[name], expected, tolerance=1e-3)
+
+
+def test_goldens_say_something(golden):
+    levels = np.array(golden["levels"])
+    assert levels.shape[0] == 4 and levels.shape[2] == 10 and len(golden["images"]) >= 3
+    assert len(set(golden["routed"])) >= 2 or zoo.card("ds_mobilenet_digits")["default_policy"] in range(4)
+    assert np.abs(levels[1:] - levels[:-1]).max(axis=(1, 2)).min() > 0.1  # every level gives other logits
+
+
+def test_metrics_are_those_of_the_shipped_weights():
+    card, test = zoo.card("ds_mobilenet_digits"), data.digits()["test"]
+    model = zoo.load("ds_mobilenet_digits")
+    found = evaluate(model, test.images(), test.labels)
+    assert model.default_policy == card["default_policy"]
+    assert f"{len(test)} test images" in card["tested_on"]
+    assert len(found["levels"]) == len(card["levels"])
+    for row, expected in zip(found["levels"], card["levels"], strict=True):
+        assert (row["madds"], row["params"]) == (expected["madds"], expected["params"])
+        assert row["top1"] == pytest.approx(expected["top1"], abs=0.1)
+        assert row["top5"] == pytest.approx(expected["top5"], abs=0.1)
+    assert [row["policy"] for row in found["policies"]] == [row["policy"] for row in card["policies"]]
+    for row, expected in zip(found["policies"], card["policies"], strict=True):
+        assert row["top1"] == pytest.approx(expected["top1"], abs=0.1), row["policy"]
+        assert row["madds"] == pytest.approx(expected["madds"], rel=1e-3), row["policy"]
+        assert row["share"] == pytest.approx(expected["share"], abs=1e-3), row["policy"]

@@ -1,0 +1,119 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import array, same, snapshot
+
+from ds_keras import zoo
+
+DIGITS = "ds_mobilenet_digits"
+
+
+@pytest.mark.parametrize("kind", [str, Path, os.fsencode])
+def test_a_directory(network, preset, kind, x):
+    if kind is os.fsencode:
+        with pytest.raises(ValueError, match="name must be a preset or a directory, received b'"):
+            zoo.load(kind(preset))
+        return
+    model = zoo.load(kind(preset))
+    same(model(x, level=1), network(x, level=1))
+
+
+@pytest.mark.parametrize("name", ["ds_mobilenet", DIGITS])
+def test_a_name(name, tmp_path, monkeypatch):
+    expected = zoo.load(zoo.presets() / DIGITS)
+    monkeypatch.chdir(tmp_path)
+    model = zoo.load(name)
+    assert model.name == DIGITS
+    for weight, value in zip(model.weights, expected.weights, strict=True):
+        same(weight, value)
+
+
+def test_a_relative_directory(preset, network, monkeypatch):
+    monkeypatch.chdir(preset.parent)
+    same(zoo.load("small").classifier.kernel, network.classifier.kernel)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("ds_mobilenet_digit", "did you mean ds_mobilenet_digits"),
+        ("mobilenet", "did you mean ds_mobilenet"),
+        ("quite another", r"unknown preset 'quite another': shipped are .*ds_mobilenet_digits.*aliases: ds_mobilenet"),
+        ("../ds_mobilenet_digits", "unknown preset"),
+        ("a\0b", "unknown preset"),
+        ("", "received ''"),
+        (None, "received None"),
+        (3, "received 3"),
+    ],
+)
+def test_an_unknown_name(name, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for function in (zoo.load, zoo.card):
+        with pytest.raises(ValueError, match=message):
+            function(name)
+
+
+def test_list_models():
+    names = zoo.list_models()
+    assert DIGITS in names and names == sorted(set(names))
+    assert not set(names) & set(zoo.ALIASES)
+    assert set(zoo.ALIASES.values()) <= set(names)
+
+
+@pytest.mark.parametrize("name", [*zoo.ALIASES, *zoo.list_models()])
+def test_shipped_cards(name):
+    card = zoo.card(name)
+    folder = Path(card["folder"])
+    assert card["name"] == zoo.ALIASES.get(name, name) == folder.name
+    assert card["licence"] and card["data"] and "test" in card["tested_on"] and "held-out" in card["chosen_on"]
+    assert card["complete"] is True
+    levels = card["levels"]
+    assert [row["level"] for row in levels] == list(range(len(levels)))
+    assert all(0 < row["top1"] <= 100 and row["madds"] > 0 and row["params"] > 0 for row in levels)
+    assert [row["policy"] for row in card["policies"]][1:] == [
+        *("gate", "cascade", "random", "oracle", "static, interpolated")
+    ]
+    assert zoo.WEIGHTS in card["sha256"]
+    for file, digest in card["sha256"].items():
+        assert zoo.sha256(folder / file) == digest
+    readme = (folder / zoo.CARD).read_text()
+    assert card["licence"] in readme and card["data"] in readme
+    for row in levels:
+        assert f"| {row['level']} | {row['top1']} |" in readme
+
+
+def test_card_of_a_directory_without_metrics(preset):
+    assert zoo.card(preset)["top1"] == 12.5
+    (preset / zoo.METRICS).unlink()
+    card = zoo.card(preset)
+    assert set(card) == {"name", "sha256", "folder"} and card["folder"] == str(preset)
+
+
+@pytest.mark.parametrize("num_classes", [2, 5])
+def test_another_number_of_classes(network, preset, num_classes, x):
+    model = zoo.load(preset, num_classes=num_classes)
+    assert model.num_classes == num_classes and model(x, level=0).shape == (12, num_classes)
+    assert model.labels is None and model.budget_table == {}
+    before, after = snapshot(network), snapshot(model)
+    assert len(before) == len(after)
+    for old, new in zip(network.weights, model.weights, strict=True):
+        if "classifier" not in old.path:
+            same(array(new), array(old))
+    kernel = array(model.classifier.kernel)
+    assert np.abs(kernel).max() > 0 and np.unique(kernel).size == kernel.size
+    for name, endpoint in model.features(x, 2).items():
+        same(endpoint, network.features(x, 2)[name])
+
+
+def test_the_same_number_of_classes_keeps_everything(network, preset, x):
+    model = zoo.load(preset, num_classes=3)
+    assert model.labels == ["a", "b", "c"]
+    same(model(x), network(x))
+
+
+@pytest.mark.parametrize("num_classes", [1, 0, -2, 2.5, "10", True])
+def test_bad_number_of_classes(preset, num_classes):
+    with pytest.raises(ValueError, match=f"num_classes must be an integer of at least 2, received {num_classes!r}"):
+        zoo.load(preset, num_classes=num_classes)
