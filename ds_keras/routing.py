@@ -123,7 +123,7 @@ def run_levels(model: "Supernet", features: Any, levels: tf.Tensor) -> tf.Tensor
     for level in range(count):
         bucket = tf.nest.pack_sequence_as(features, [part[level] for part in parts])
         outputs.append(_body(model, bucket, level, tf.shape(order[level])[0]))
-    return tf.dynamic_stitch(order, outputs)
+    return tf.ensure_shape(tf.dynamic_stitch(order, outputs), [None, model.num_classes])
 
 
 def _body(model: "Supernet", bucket: Any, level: int, size: tf.Tensor) -> tf.Tensor:
@@ -145,6 +145,7 @@ def _cascade(model: "Supernet", features: Any, knob: Any, bodies: tf.Tensor, sta
     logits = tf.dynamic_stitch(
         order, [tf.dynamic_partition(first, unsure, 2)[0], _body(model, again, large, tf.shape(order[1])[0])]
     )
+    logits = tf.ensure_shape(logits, [None, model.num_classes])
     madds = start + bodies[small] + tf.cast(unsure, tf.float32) * bodies[large]
     return Routed(logits, tf.where(unsure > 0, large, small), madds)
 

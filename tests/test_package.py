@@ -110,7 +110,7 @@ assert not heavy, heavy
 
 
 def test_unknown_attribute():
-    with pytest.raises(AttributeError, match="module 'ds_keras' has no attribute 'modles'; it has .*models"):
+    with pytest.raises(AttributeError, match=r"module 'ds_keras' has no attribute 'modles'; it has .*models"):
         _ = ds_keras.modles
 
 

@@ -48,10 +48,10 @@ class Compute(Walk):
     Args:
         level: int or ``LevelTensor``.
         training: batch statistics in BatchNorm (and moving averages updated).
-        dropout: whether dropout layers act.
+        dropout: (2,) integer seed with which dropout layers act, or None.
     """
 
-    def __init__(self, level: Level, training: bool = False, dropout: bool = False):
+    def __init__(self, level: Level, training: bool = False, dropout: tf.Tensor | None = None):
         super().__init__(level)
         self.training = training
         self.dropout = dropout
@@ -62,7 +62,9 @@ class Compute(Walk):
         if isinstance(layer, SliceableLayer):
             return layer(x, level=self.level, training=self.training)
         if isinstance(layer, keras.layers.Dropout):
-            return layer(x, training=True) if self.dropout else x
+            if self.dropout is None or not layer.rate:
+                return x
+            return tf.nn.experimental.stateless_dropout(x, layer.rate, self.dropout)
         return layer(x)
 
     def endpoint(self, stride: int, x: Any) -> None:

@@ -69,18 +69,22 @@ class DoubleHeadedGate(SliceableBlock):
             self.slimming_head = SlimmingHead(count, self.num_outputs, self.hidden, **self.child("slimming_head"))
 
     def attend(self, walk: Walk, x: Any) -> tuple[Any, Any]:
-        """The attended x, and what the slimming head reads: (batch, 1, 1, features)."""
+        """The attended x, and what ``logits`` reads."""
         if not self.attention:
-            return x, (walk(self.pool, x) if self.num_outputs else None)
+            return x, x
         pooled = walk(self.pool, x)
         z = walk(self.relu, walk(self.reduce, pooled))
         attention = walk(self.sigmoid, walk(self.expand, z))
         return walk(self.multiply, [x, attention]), (pooled if self.hidden else z)
 
+    def logits(self, walk: Walk, features: Any) -> Any:
+        """The slimming head, on what ``attend`` gave."""
+        return walk(self.slimming_head, features if self.attention else walk(self.pool, features))
+
     def forward(self, walk: Walk, x: Any) -> Any:
         """See the base class."""
         x, features = self.attend(walk, x)
-        return (x, walk(self.slimming_head, features)) if self.num_outputs else x
+        return (x, self.logits(walk, features)) if self.num_outputs else x
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

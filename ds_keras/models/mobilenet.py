@@ -234,7 +234,7 @@ class DSMobileNet(Supernet):
 
     def gate(self, walk: Walk, features: Any) -> Any:
         """The slimming head."""
-        return walk(self.gate_layer(), features)
+        return self.blocks[self.gated_block].gate.logits(walk, features)
 
     def gate_layer(self) -> keras.layers.Layer:
         """See the base class."""

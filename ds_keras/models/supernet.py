@@ -182,7 +182,9 @@ class Supernet(RoutedInference, keras.Model):
             # A branch for each level has static shapes: no size is computed and nothing copied that is used whole.
             branches = [lambda k=k: self.logits(Compute(k), x) for k in range(len(self._levels))]
             return tf.switch_case(level.tensor, branches)
-        dropout = bool(training) and level == self._teacher_level.index
+        dropout = None
+        if training and level == self._teacher_level.index:
+            dropout = tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)
         return self.logits(Compute(level, bool(training), dropout), x)
 
     def logits(self, walk: Walk, x: Any) -> Any:

@@ -118,4 +118,5 @@ def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     Returns:
         (batch,) float32.
     """
-    return tf.cast(tf.argmax(logits, axis=1, output_type=tf.int32) == tf.cast(labels, tf.int32), tf.float32)
+    guess = tf.argmax(logits, axis=1, output_type=tf.int32)
+    return tf.cast(tf.equal(guess, tf.cast(labels, tf.int32)), tf.float32)  # == would lose the static shape

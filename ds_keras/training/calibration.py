@@ -46,7 +46,7 @@ def calibrate_batch_norm(model: "Supernet", dataset: Iterable, levels: Sequence[
         Number of batches used for each level.
 
     Raises:
-        ValueError: the dataset is empty.
+        ValueError: the dataset is empty, or is an iterator that runs once only.
 
     Source: DS-Net, arXiv 2103.13258, section 3.3 (statistics re-estimated after Stage I); universally slimmable
     networks, arXiv 1903.05134.
@@ -54,6 +54,8 @@ def calibrate_batch_norm(model: "Supernet", dataset: Iterable, levels: Sequence[
     Example:
         >>> calibrate_batch_norm(model, dataset.take(40))
     """
+    if iter(dataset) is dataset:
+        raise ValueError("dataset must be iterable again for each level, received an iterator that runs once only")
     model.build()
     if levels is None:
         levels = [*model.levels, *([model.teacher_level] if model.teacher_level not in model.levels else [])]

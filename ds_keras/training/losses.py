@@ -43,7 +43,7 @@ def sandwich_targets(smallest_logits: tf.Tensor, labels: tf.Tensor, num_levels: 
     Returns:
         (batch,) int32. Source: DS-Net, arXiv 2103.13258, section 3.4 (sandwich gate sparsification).
     """
-    right = tf.argmax(smallest_logits, axis=1, output_type=tf.int32) == tf.cast(labels, tf.int32)
+    right = tf.equal(tf.argmax(smallest_logits, axis=1, output_type=tf.int32), tf.cast(labels, tf.int32))
     return tf.where(right, 0, num_levels - 1)
 
 

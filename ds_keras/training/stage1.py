@@ -140,7 +140,7 @@ class SupernetTrainer(Trainer):
 
     def forward(self, x: tf.Tensor, features: tf.Tensor, level: Level, largest: bool) -> tf.Tensor:
         """A training pass at one level; dropout acts in the largest only. A wider teacher has its own start."""
-        walk = Compute(level, training=True, dropout=largest)
+        walk = Compute(level, training=True, dropout=self.step_seed(2) if largest else None)
         if largest and self.largest >= len(self.supernet.levels):
             return self.supernet.logits(walk, x)
         return self.supernet.body(walk, features)

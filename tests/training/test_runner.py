@@ -202,7 +202,7 @@ def test_dry_run_and_seed(config, tmp_path):
 @pytest.mark.parametrize("text", ["", "EXPERIMENT = 3", "EXPERIMENT = {'name': 'a'}"])
 def test_read_experiment_without_one(tmp_path, text):
     (tmp_path / "config.py").write_text(text)
-    with pytest.raises(ValueError, match="config.py must define EXPERIMENT = "):
+    with pytest.raises(ValueError, match=r"config\.py must define EXPERIMENT = "):
         read_experiment(tmp_path / "config.py")
 
 
