@@ -80,7 +80,7 @@ Level = int | LevelTensor
 
 
 def slice_size(size: int, slice_ratio: Any, divisor: int = 1) -> Size:
-    """Turns a slice ratio into a size: ``slice_ratio * size`` rounded to ``divisor``, in [divisor, size].
+    """Turns a slice ratio into a size: ``slice_ratio * size`` rounded to ``divisor``; ratio 1 is the full size.
 
     Args:
         size: full size of the dimension.
@@ -105,13 +105,15 @@ def slice_size(size: int, slice_ratio: Any, divisor: int = 1) -> Size:
         check = tf.debugging.Assert((ratio > 0) & (ratio <= 1), [message + ", received", ratio])
         with tf.control_dependencies([check] if check is not None else []):
             steps = tf.floor(tf.cast(ratio, tf.float64) * (size / divisor) + (0.5 + _SLACK))
-        return tf.minimum(tf.maximum(tf.cast(steps, tf.int32), 1) * divisor, size)
+        return tf.where(ratio < 1, tf.minimum(tf.maximum(tf.cast(steps, tf.int32), 1) * divisor, size), size)
     try:
         ratio = float(slice_ratio)
     except (TypeError, ValueError):
         raise ValueError(f"{message}, received {slice_ratio!r}") from None
     if not 0 < ratio <= 1:  # false for NaN too
         raise ValueError(f"{message}, received {slice_ratio!r}")
+    if np.float32(ratio) == 1:
+        return size
     return min(max(math.floor(float(np.float32(ratio)) * (size / divisor) + (0.5 + _SLACK)), 1) * divisor, size)
 
 

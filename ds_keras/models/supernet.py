@@ -1,5 +1,6 @@
 """The supernet: what every architecture shares. An architecture adds its table and its blocks."""
 
+import json
 from typing import Any
 
 import keras
@@ -46,7 +47,7 @@ class Supernet(RoutedInference, keras.Model):
         name: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(name=name, **kwargs)
+        super().__init__(name=name, autocast=False, **kwargs)  # images are cast after they are normalised
         if not isinstance(num_classes, int) or num_classes < 2:
             raise ValueError(f"num_classes must be an integer of at least 2, received {num_classes!r}")
         if len(input_shape) != 3 or not all(int(n) > 0 for n in input_shape):
@@ -60,11 +61,17 @@ class Supernet(RoutedInference, keras.Model):
         self.mean, self.std = _floats(mean), _floats(std)
         self.labels = labels
         self.cascade = tuple(cascade or (0, len(self._levels) - 1))
+        if len(self.cascade) != 2 or not 0 <= self.cascade[0] < self.cascade[1] < len(self._levels):
+            raise ValueError(
+                f"cascade must be a smaller and a larger level in [0, {len(self._levels)}), received {cascade!r}"
+            )
         self.default_policy = routing.check_policy(default_policy, len(self._levels))
         self.budget_table = budget_table or {}
+        if not np.all(np.asarray(self.std) > 0):
+            raise ValueError(f"std must be positive, received {std!r}")
         scale, offset = 1 / np.asarray(self.std), -np.asarray(self.mean) / np.asarray(self.std)
         self.rescale = keras.layers.Rescaling(
-            _floats(scale), _floats(offset), name="normalize", dtype=self.dtype_policy
+            _floats(scale), _floats(offset), name="normalize", dtype=self.variable_dtype
         )
 
     # --- what an architecture writes -------------------------------------------------------------------------
@@ -180,12 +187,12 @@ class Supernet(RoutedInference, keras.Model):
         level = self.level_index(level)
         if isinstance(level, LevelTensor) and not training:
             # A branch for each level has static shapes: no size is computed and nothing copied that is used whole.
-            branches = [lambda k=k: self.logits(Compute(k), x) for k in range(len(self._levels))]
+            branches = [lambda k=k: tf.cast(self.logits(Compute(k), x), tf.float32) for k in range(len(self._levels))]
             return tf.switch_case(level.tensor, branches)
         dropout = None
         if training and level == self._teacher_level.index:
             dropout = tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)
-        return self.logits(Compute(level, bool(training), dropout), x)
+        return tf.cast(self.logits(Compute(level, bool(training), dropout), x), tf.float32)
 
     def logits(self, walk: Walk, x: Any) -> Any:
         """The whole network at the walk's level: shared start, then body."""
@@ -237,7 +244,7 @@ class Supernet(RoutedInference, keras.Model):
             "std": _floats(self.std),
             "default_policy": self.default_policy,
             "cascade": list(self.cascade),
-            "budget_table": self.budget_table,
+            "budget_table": json.loads(json.dumps(self.budget_table)),
             "labels": None if self.labels is None else list(self.labels),
             "name": self.name,
         }

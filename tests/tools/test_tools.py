@@ -44,7 +44,7 @@ def test_help(name):
 @pytest.mark.parametrize("name", TOOLS)
 def test_unknown_flags_and_arguments(name):
     refused(tool(name, "--no_such_flag=1"), "no_such_flag")
-    required = re.findall(r'DEFINE_string\("(\w+)", None, [^)]*required=True', (ROOT / f"tools/{name}.py").read_text())
+    required = re.findall(r'DEFINE_string\("(\w+)", None, .*required=True', (ROOT / f"tools/{name}.py").read_text())
     refused(tool(name, *(f"--{flag}=x" for flag in required), "stray"), "unexpected argument 'stray'")
 
 
@@ -87,7 +87,7 @@ def test_an_unknown_preset(name, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("levels", ["0,9", "one", "-1"])
+@pytest.mark.parametrize("levels", ["0,9", "one"])
 def test_export_of_levels_that_are_not_there(levels, tmp_path):
     result = tool("export", "--preset=ds_mobilenet_digits", "--output=out", f"--levels={levels}", cwd=tmp_path)
     refused(result, "level")
@@ -124,7 +124,7 @@ def test_evaluate_on_data_of_other_classes(tmp_path):
             (tmp_path / "data" / split / label).mkdir(parents=True)
             for i in range(2):
                 Image.fromarray(np.full((8, 8), 99 * i, "uint8")).save(tmp_path / f"data/{split}/{label}/{i}.png")
-    result = tool("evaluate", "--preset=ds_mobilenet_digits", "--data=image_folder:data", cwd=tmp_path)
+    result = tool("evaluate", "--preset=ds_mobilenet_digits", "--data=folder:data", cwd=tmp_path)
     refused(result, "2 classes")
 
 
