@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ds_keras import routing
+from ds_keras import data, routing
 from ds_keras.export.subnet import subnet
 from ds_keras.layers.base import Compute
 from ds_keras.training.stage1 import SupernetTrainer
@@ -148,6 +148,30 @@ def stage1_step(model: "Supernet", batch_size: int, rounds: int = 20) -> list[di
     passes = [alone(level) for level in drawn]
     result = paired(step, lambda: [run() for run in passes], rounds)
     return [{"what": "Stage I step", "level": str(drawn), "kind": "", **result._asdict()}]
+
+
+def pipeline(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[str, Any]]:
+    """The input pipeline (flip, pad-crop, random erasing of images in memory) against the Stage I step it feeds.
+
+    Args:
+        model: supernet; its weights move.
+        batch_size: images at a time.
+        rounds: pairs.
+
+    Returns:
+        One row (A is a batch of the pipeline, B the step: largest, one random and the smallest level).
+    """
+    count = 20 * batch_size
+    images = np.random.default_rng(0).integers(0, 256, (count, *model.image_shape), dtype=np.uint8)
+    labels = np.arange(count) % model.num_classes
+    source = data.Source.from_arrays(images, labels, [str(k) for k in range(model.num_classes)])
+    batches = iter(data.batches(source, batch_size, seed=0, augment="flip,pad_crop:2,erase:0.25"))
+    trainer = SupernetTrainer(model, num_random=1)
+    trainer.compile("sgd")
+    step = tf.function(lambda batch: trainer.train_step(batch))
+    batch = next(batches)
+    result = paired(lambda: next(batches), lambda: step(batch), rounds)
+    return [{"what": "pipeline", "level": "a batch", "kind": "", **result._asdict()}]
 
 
 class _FusedBatchNormalization(keras.layers.BatchNormalization):

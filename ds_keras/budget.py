@@ -43,14 +43,15 @@ def measure_budget(model: "Supernet", x: Any, labels: Any, points: int = 41) -> 
         return [float(knob), float(start + gate + bodies[levels].mean()), float(accuracy)]
 
     small, large = model.cascade
-    confidence = np.sort(_confidence(every[small]))
+    confidence = tf.reduce_max(tf.nn.softmax(every[small]), axis=-1).numpy()
+    ordered = np.sort(confidence)
 
     def cascade_point(share: float) -> list[float]:
-        k = round(share * len(confidence))  # the k least confident images are run again
-        below = confidence[k - 1] if k else 0.0
-        above = confidence[k] if k < len(confidence) else 1.01
+        k = round(share * len(ordered))  # the k least confident images are run again
+        below = ordered[k - 1] if k else 0.0
+        above = ordered[k] if k < len(ordered) else 1.01
         knob = np.float32((below + above) / 2) if k else np.float32(0)
-        again = _confidence(every[small]) < knob
+        again = confidence < knob
         accuracy = np.where(again, right[large], right[small]).mean()
         return [float(knob), float(start + bodies[small] + again.mean() * bodies[large]), float(accuracy)]
 
@@ -64,10 +65,6 @@ def measure_budget(model: "Supernet", x: Any, labels: Any, points: int = 41) -> 
     }
     model.budget_table = {name: sorted(rows, key=lambda row: row[1]) for name, rows in table.items()}
     return model.budget_table
-
-
-def _confidence(logits: np.ndarray) -> np.ndarray:
-    return tf.reduce_max(tf.nn.softmax(logits), axis=-1).numpy()
 
 
 def _bisect(cost: Any, target: float, spread: float) -> float:

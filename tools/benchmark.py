@@ -1,4 +1,4 @@
-"""Paired timings of a supernet in TensorFlow: slicing at run time, routed batches, the Stage I step.
+"""Paired timings of a supernet in TensorFlow: slicing at run time, routed batches, the Stage I step, the pipeline.
 
 Example:
     python tools/benchmark.py --preset=ds_mobilenet_digits --batch_size=256
@@ -13,7 +13,7 @@ import cli
 from absl import flags
 
 FLAGS = flags.FLAGS
-WHAT = ("slicing", "routed_batch", "stage1_step")
+WHAT = ("slicing", "routed_batch", "stage1_step", "pipeline")
 flags.DEFINE_string("preset", None, "Preset or directory.")
 flags.DEFINE_enum(
     "layout", None, ["imagenet", "medium", "small", "tiny"], "An untrained layout of DSMobileNet instead."
