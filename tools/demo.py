@@ -24,14 +24,12 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("output", None, "Keep the exported .tflite files in this directory.")
 
 
-def picture(image: np.ndarray) -> Text:
-    """An image (height, width, 1) in [0, 255] as text: two characters a pixel, grey background."""
-    text = Text()
-    for row in image[..., 0]:
-        for value in row:
-            text.append("  ", style=f"on rgb({int(value)},{int(value)},{int(value)})")
-        text.append("\n")
-    return text
+SHADES = " ░▒▓█"
+
+
+def picture(image: np.ndarray) -> str:
+    """An image (height, width, 1) in [0, 255] as text: two characters a pixel."""
+    return "\n".join("".join(2 * SHADES[int(value) * len(SHADES) // 256] for value in row) for row in image[..., 0])
 
 
 def show_images(console: Console, model, images, labels, routed) -> None:
@@ -42,7 +40,7 @@ def show_images(console: Console, model, images, labels, routed) -> None:
             said = int(routed.logits[i].argmax())
             mark = "right" if said == labels[i] else f"WRONG, it is a {labels[i]}"
             caption = f"says {said} ({mark})\nlevel {level}, {routed.madds[i] / 1e3:.1f} kMAdds"
-            panels.append(Panel(Text.assemble(picture(images[i]), caption), width=24))
+            panels.append(Panel(Text(f"{picture(images[i])}\n{caption}"), width=26))
     console.print(Columns(panels))
 
 

@@ -30,7 +30,7 @@ EXPERIMENT = Experiment(
     data="digits",
     model=lambda classes, shape: DSMobileNet(4, ROWS, classes, shape, stem_stride=1, gate_hidden=4),
     stage1=Stage(EPOCHS, float(os.environ.get("RATE", 0.05)), batch_size=64, augment="shift:1"),
-    stage2=Stage(EPOCHS, 3e-3, optimizer="adam", batch_size=64),
+    stage2=Stage(EPOCHS, 3e-3, "adam", 64, trainer={"target": float(os.environ.get("TARGET", 0.85))}),
     held_out=1117,
     calibration=(2, 64),
 )
@@ -184,6 +184,12 @@ def test_losses_that_are_not_finite(config, tmp_path):
     # What the message advises has to work: another rate is another experiment, so not in this workdir.
     assert "run the same command again" not in last and "workdir" in last
     assert not (workdir / "preset").exists()
+
+
+def test_a_stage2_that_cannot_run_is_refused_before_stage1(config, tmp_path):
+    result = train(config, tmp_path / "run", TARGET=0.1)
+    assert result.returncode == 2 and "target must" in result.stderr.splitlines()[-1]
+    assert not list((tmp_path / "run").glob("stage1/*"))
 
 
 def test_dry_run_and_seed(config, tmp_path):
