@@ -51,7 +51,7 @@ def parts(model: "Supernet", level: Any) -> Parts:
     Raises:
         ValueError: the model has no such level.
     """
-    level = model.level_index(level)
+    level = model.static_level(level)
     counts = []
     walk = _Count(level)
     features, gate_features = model.start(walk, model.input_shape)
@@ -99,7 +99,7 @@ def params(model: "Supernet", level: Any) -> int:
     Raises:
         ValueError: the model has no such level.
     """
-    walk = _Count(model.level_index(level))
+    walk = _Count(model.static_level(level))
     features, _ = model.start(walk, model.input_shape)
     model.body(walk, features)
     return walk.params

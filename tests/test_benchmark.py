@@ -62,3 +62,9 @@ def test_stage1_step():
     well_formed(rows)
     assert [(row["what"], row["level"]) for row in rows] == [("Stage I step", "[2, 1, 1, 0]")]
     assert np.abs(np.array(model.classifier.kernel) - before).max() > 0
+
+
+def test_pipeline():
+    rows = benchmark.pipeline(nano(), 4, rounds=3)
+    well_formed(rows)
+    assert [(row["what"], row["level"]) for row in rows] == [("pipeline", "a batch")]

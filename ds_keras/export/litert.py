@@ -57,9 +57,9 @@ def to_tflite(
         raise ValueError(f"quantization must be one of {QUANTIZATIONS}, received {quantization!r}")
     if part not in PARTS:
         raise ValueError(f"part must be one of {PARTS}, received {part!r}")
-    if isinstance(levels, str) and levels != "all":
+    if levels != "all" and not isinstance(levels, list | tuple | range):
         raise ValueError(f"levels must be 'all' or a list of integers, received {levels!r}")
-    wanted = [model.level_index(k) for k in (range(len(model.levels)) if levels == "all" else levels)]
+    wanted = [model.static_level(k) for k in (range(len(model.levels)) if levels == "all" else levels)]
     directory = Path(directory)
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"directory must be a directory, received the file {str(directory)!r}")

@@ -33,7 +33,7 @@ def subnet(model: "Supernet", level: Any, fold_batch_norm: bool = False) -> kera
         >>> small.save("small.keras")
     """
     model.build()
-    index = model.level_index(level)
+    index = model.static_level(level)
     images = keras.Input(model.image_shape, name="images")
     logits = model.logits(_Plain(index, fold_batch_norm), images)
     return keras.Model(images, logits, name=f"{model.name}_level{index}")

@@ -127,6 +127,23 @@ class Supernet(RoutedInference, keras.Model):
             return level.index
         return check_level(level, len(self._levels))
 
+    def static_level(self, level: Any) -> int:
+        """Checks a level that must be known before anything runs: an int, or a ``SliceLevel`` of this model.
+
+        Args:
+            level: see above.
+
+        Returns:
+            int.
+
+        Raises:
+            ValueError: no such level, or a tensor.
+        """
+        index = self.level_index(level)
+        if not isinstance(index, int):
+            raise ValueError(f"level must be an integer here, received the tensor {level!r}")
+        return index
+
     # --- running ---------------------------------------------------------------------------------------------
 
     def build(self, input_shape: Any = None) -> None:

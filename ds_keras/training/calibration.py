@@ -61,7 +61,7 @@ def calibrate_batch_norm(model: "Supernet", dataset: Iterable, levels: Sequence[
         levels = [*model.levels, *([model.teacher_level] if model.teacher_level not in model.levels else [])]
     used = 0
     for level in levels:
-        walk = _Moments(model.level_index(level))
+        walk = _Moments(model.static_level(level))
         step = tf.function(lambda x, walk=walk: _moments(model, walk, x), reduce_retracing=True)
         sums, used = None, 0
         for batch in dataset:

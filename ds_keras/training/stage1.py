@@ -79,7 +79,7 @@ class SupernetTrainer(Trainer):
         self.num_random, self.objective, self.ensemble = num_random, objective, ensemble
         self.label_smoothing, self.hard_label_weight = label_smoothing, hard_label_weight
         self.distill_start, self.ema_decay, self.weight_decay = distill_start, ema_decay, weight_decay
-        self.candidates = [model.level_index(k) for k in (range(len(model.levels)) if levels is None else levels)]
+        self.candidates = [model.static_level(k) for k in (range(len(model.levels)) if levels is None else levels)]
         if not self.candidates:
             raise ValueError(f"levels must name at least one level, received {levels!r}")
         self.largest = model.teacher_level.index if levels is None else max(self.candidates)

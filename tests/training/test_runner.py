@@ -122,10 +122,10 @@ def test_what_a_run_leaves(reference):
 
 
 def test_killed_and_run_again(config, reference, tmp_path):
-    """SIGKILL in each stage and while the preset is written; the same command goes on each time."""
+    """SIGKILL in each stage and while the preset is written; the same command goes on. An epoch saves too: step 5."""
     workdir = tmp_path / "run"
     moments = ["stage1/step-000000006.npz before", "stage2/step-000000003.npz after", "preset/config.json before"]
-    went_on = ["stage1: going on from step 3 of 10", "stage2: going on from step 3 of 10"]
+    went_on = ["stage1: going on from step 5 of 10", "stage2: going on from step 3 of 10"]
     for moment, said in zip(moments, [None, *went_on], strict=True):
         result = train(config, workdir, "--checkpoint_every=3", DIE=moment)
         assert result.returncode == -9, result.stderr[-3000:]
