@@ -37,7 +37,7 @@ def main(_: list[str]) -> None:
     logging.info("reading %s", FLAGS.checkpoint)
     import keras
 
-    from ds_keras import convert, files, zoo
+    from ds_keras import convert, cost, files, zoo
 
     keras.utils.set_random_seed(0)  # a gate that the checkpoint does not fill comes out the same every time
     model = convert.from_official(FLAGS.checkpoint, (FLAGS.image_size, FLAGS.image_size, 3), FLAGS.ema, strides)
@@ -52,8 +52,8 @@ def main(_: list[str]) -> None:
         strides=",".join(map(str, strides or convert.STRIDES)),
     )
     zoo.save(model, FLAGS.output, card=card)
-    for row in model.summary_table():
-        print(f"level {row['level']}: {row['madds'] / 1e6:.1f}M MAdds, {row['params'] / 1e6:.2f}M parameters")
+    for k in range(len(model.levels)):
+        print(f"level {k}: {cost.madds(model, k) / 1e6:.1f}M MAdds, {cost.params(model, k) / 1e6:.2f}M parameters")
     print(f"preset: {FLAGS.output}")
 
 
