@@ -129,10 +129,14 @@ def corrupt(network):
     return plain
 
 
+@pytest.fixture(scope="module")
+def corrupted(network):
+    return litert.convert(corrupt(network), network.image_shape)
+
+
 @pytest.mark.parametrize("there", [False, True])
-def test_a_wrong_conversion_is_not_written(network, tmp_path, monkeypatch, there):
-    data = litert.convert(corrupt(network), network.image_shape)
-    monkeypatch.setattr(litert, "convert", lambda *_, **__: data)
+def test_a_wrong_conversion_is_not_written(network, corrupted, tmp_path, monkeypatch, there):
+    monkeypatch.setattr(litert, "convert", lambda *_, **__: corrupted)
     if there:
         (tmp_path / "level_1.tflite").write_bytes(b"old")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
