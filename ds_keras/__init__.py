@@ -2,7 +2,7 @@
 
 A supernet stores every weight once; a slice level is a dense prefix of every kernel; a gate or a
 confidence cascade picks the level for each image. Submodules load on first use, so that
-``import ds_keras`` and ``import ds_keras.runtime`` do not import TensorFlow.
+``import ds_keras`` does not import TensorFlow.
 
 Example:
     >>> import ds_keras
@@ -11,6 +11,7 @@ Example:
     >>> logits = model(images, level=0)               # the smallest sub-network
 """
 
+# ruff: noqa: F401 (imports for type checkers)
 import importlib
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +34,20 @@ _SUBMODULES = (
 __all__ = ["__version__", *_SUBMODULES]
 
 if TYPE_CHECKING:
-    from ds_keras import convert, cost, data, evaluation, export, layers, models, routing, slicing, training, zoo  # noqa: F401
+    from ds_keras import (
+        budget,
+        convert,
+        cost,
+        data,
+        evaluation,
+        export,
+        layers,
+        models,
+        routing,
+        slicing,
+        training,
+        zoo,
+    )
 
 
 def __getattr__(name: str) -> Any:
