@@ -1,8 +1,9 @@
-"""Checkpoints that are whole or passed over: arrays only, no pickle."""
+"""Checkpoints that are whole or passed over: an .npz archive of arrays (no pickle) and, behind it, its SHA-256."""
 
+import hashlib
+import io
 import json
 import re
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import keras
 import numpy as np
 from absl import logging
 
-from ds_keras.files import replacing
+from ds_keras.files import write_bytes
+
+DIGEST = 32  # bytes of SHA-256 behind the archive
 
 
 def save_checkpoint(
@@ -31,8 +34,9 @@ def save_checkpoint(
     """
     path = directory / f"step-{step:09d}.npz"
     arrays = {f"v{i:05d}": keras.ops.convert_to_numpy(v) for i, v in enumerate(variables)}
-    with replacing(path) as temporary:
-        np.savez(temporary, meta=np.array(json.dumps({"step": step, **(meta or {})})), **arrays)
+    content = io.BytesIO()
+    np.savez(content, meta=np.array(json.dumps({"step": step, **(meta or {})})), **arrays)
+    write_bytes(path, content.getvalue() + hashlib.sha256(content.getvalue()).digest())
     for old in _newest_first(directory)[keep:]:
         old.unlink(missing_ok=True)
     return path
@@ -53,10 +57,8 @@ def restore_checkpoint(directory: Path, variables: Sequence[keras.Variable]) -> 
     """
     for path in _newest_first(directory):
         try:
-            with np.load(path, allow_pickle=False) as file:
-                meta = json.loads(str(file["meta"]))
-                arrays = [file[f"v{i:05d}"] for i in range(len(file.files) - 1)]
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+            meta, arrays = _read(path)
+        except Exception as error:  # a damaged archive can raise anything
             logging.warning("passing over the damaged checkpoint %s (%s)", path, error)
             continue
         if [a.shape for a in arrays] != [tuple(v.shape) for v in variables]:
@@ -65,6 +67,15 @@ def restore_checkpoint(directory: Path, variables: Sequence[keras.Variable]) -> 
             variable.assign(array)
         return meta
     return None
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
+    data = path.read_bytes()
+    content, digest = data[:-DIGEST], data[-DIGEST:]
+    if hashlib.sha256(content).digest() != digest:
+        raise ValueError("its SHA-256 is wrong")
+    with np.load(io.BytesIO(content), allow_pickle=False) as file:
+        return json.loads(str(file["meta"])), [file[f"v{i:05d}"] for i in range(len(file.files) - 1)]
 
 
 def _newest_first(directory: Path) -> list[Path]:

@@ -192,7 +192,7 @@ class _Loop:
         good = max(self.directory.glob("step-*.npz"), default=None)
         raise FloatingPointError(
             f"{self.name}: {line.strip()}; the last good checkpoint is {good or 'none yet'}. "
-            "Lower the learning rate or set clip_norm, then run the same command again"
+            "Lower the learning rate or set clip_norm, and start in a new workdir"
         ) from None
 
 
