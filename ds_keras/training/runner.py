@@ -93,12 +93,14 @@ def _run(
         return loop.fit(lambda a, b: batches(stage, a, b), validation, min(steps, max_steps or steps), verbose)
 
     stage1 = SupernetTrainer(model, seed=experiment.seed, **experiment.stage1.trainer)
+    stage2 = None
+    if experiment.stage2 is not None:  # made now, so that bad arguments are refused before hours of Stage I
+        stage2 = GateTrainer(model, seed=experiment.seed, **experiment.stage2.trainer)
     seconds = {"stage1": fit("stage1", experiment.stage1, stage1)}
     count, size_ = experiment.calibration
     plain = Stage(1, 0.0, batch_size=min(size_, len(train)), augment=experiment.stage1.augment)
     calibrate_batch_norm(model, batches(plain, 0, min(count, max(len(train) // plain.batch_size, 1))))
-    if experiment.stage2 is not None:
-        stage2 = GateTrainer(model, seed=experiment.seed, **experiment.stage2.trainer)
+    if stage2 is not None:
         seconds["stage2"] = fit("stage2", experiment.stage2, stage2)
     budget.measure_budget(model, x_held, held_out.labels)
     policy, _ = budget.choose_policy(model, experiment.tolerance)
