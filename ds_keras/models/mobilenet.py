@@ -162,6 +162,8 @@ class DSMobileNet(Supernet):
         bn_epsilon: float = 1e-5,
         **kwargs: Any,
     ):
+        if not isinstance(activation, str):
+            raise ValueError(f"activation must be the name of one, received {activation!r}")
         stages = tuple(read_stage(stage) for stage in stages)
         gated = gated_stage(stages)
         stem = tuple(stem) if isinstance(stem, list | tuple) else (int(stem),)

@@ -21,6 +21,8 @@ class RoutedInference:
 
     @budget_table.setter
     def budget_table(self, table: dict[str, list]) -> None:
+        if not isinstance(table, dict) or not all(_is_table(rows) for rows in table.values()):
+            raise ValueError(f"budget_table must map names to rows [knob, MAdds, accuracy], received {table!r}")
         # A plain copy, kept from Keras, which would wrap it in containers that tie it to this model.
         self.__dict__["_plain_budget_table"] = json.loads(json.dumps(table))
 
@@ -87,3 +89,9 @@ class RoutedInference:
     ) -> None:
         """Sets the average cost to aim at: see ``ds_keras.budget.set_budget``."""
         set_budget(self, fraction=fraction, madds=madds, policy=policy)
+
+
+def _is_table(rows: Any) -> bool:
+    return isinstance(rows, list) and all(
+        isinstance(row, list) and len(row) == 3 and all(isinstance(v, int | float) for v in row) for row in rows
+    )

@@ -61,12 +61,17 @@ class Supernet(RoutedInference, keras.Model):
         self.mean, self.std = _floats(mean), _floats(std)
         self.labels = labels
         self.cascade = tuple(cascade or (0, len(self._levels) - 1))
-        if len(self.cascade) != 2 or not 0 <= self.cascade[0] < self.cascade[1] < len(self._levels):
+        pair = [k for k in self.cascade if isinstance(k, int)]
+        if len(pair) != 2 or len(self.cascade) != 2 or not 0 <= pair[0] < pair[1] < len(self._levels):
             raise ValueError(
                 f"cascade must be a smaller and a larger level in [0, {len(self._levels)}), received {cascade!r}"
             )
         self.default_policy = routing.check_policy(default_policy, len(self._levels))
         self.budget_table = budget_table or {}
+        for argument, value in {"mean": self.mean, "std": self.std}.items():
+            array = np.asarray(value)
+            if array.shape not in ((), (self.image_shape[-1],)) or not np.all(np.isfinite(array)):
+                raise ValueError(f"{argument} must be a number or one for each channel, received {value!r}")
         if not np.all(np.asarray(self.std) > 0):
             raise ValueError(f"std must be positive, received {std!r}")
         scale, offset = 1 / np.asarray(self.std), -np.asarray(self.mean) / np.asarray(self.std)

@@ -1,6 +1,7 @@
 """The zoo: presets as plain data. A preset is a folder with JSON, weights and their hash; nothing in it is run."""
 
 import difflib
+import inspect
 import json
 import os
 from pathlib import Path
@@ -36,23 +37,18 @@ def load(name: str | os.PathLike, num_classes: int | None = None) -> "Supernet":
     from ds_keras import models
 
     folder = _folder(name)
-    record = _read(folder / CONFIG)
-    if record.get("format_version") != FORMAT_VERSION:
-        raise ValueError(
-            f"{folder / CONFIG}: format_version must be {FORMAT_VERSION}, received {record.get('format_version')!r}"
-        )
+    record = _record(folder)
+    for file, expected in record["sha256"].items():
+        _check_hash(folder / file, expected)
     if record.get("class") not in models.__all__ or record["class"] == "Supernet":
         raise ValueError(
             f"{folder / CONFIG}: class must be a model of ds_keras.models, received {record.get('class')!r}"
         )
-    for file, expected in record["sha256"].items():
-        _check_hash(folder / Path(file).name, expected)
+    model = _build(getattr(models, record["class"]), record["config"], folder / CONFIG)
     try:
-        model = getattr(models, record["class"]).from_config(record["config"])
-    except TypeError as error:
-        raise ValueError(f"{folder / CONFIG}: {error}") from None
-    model.build()
-    model.load_weights(folder / WEIGHTS)
+        model.load_weights(folder / WEIGHTS)
+    except Exception as error:  # what h5py and Keras raise for a file of another network has no common type
+        raise ValueError(f"{folder / WEIGHTS} does not hold the weights of this network: {error}") from error
     return model if num_classes in (None, model.num_classes) else _with_classes(model, num_classes)
 
 
@@ -72,6 +68,7 @@ def save(
     """
     directory = Path(directory)
     model.build()
+    json.dumps([model.get_config(), metrics])  # what cannot be written is refused before anything is
     with replacing(directory / WEIGHTS) as temporary:
         model.save_weights(temporary)
     record = {
@@ -108,7 +105,7 @@ def card(name: str | os.PathLike) -> dict[str, Any]:
     """
     folder = _folder(name)
     metrics = _read(folder / METRICS) if (folder / METRICS).exists() else {}
-    return {"name": folder.name, **metrics, "sha256": _read(folder / CONFIG)["sha256"], "folder": str(folder)}
+    return {"name": folder.name, **metrics, "sha256": _record(folder)["sha256"], "folder": str(folder)}
 
 
 def presets() -> Path:
@@ -137,11 +134,44 @@ def _folder(name: str | os.PathLike) -> Path:
 def _read(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise ValueError(f"cannot read {path}: {error}") from None
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object, received {type(value).__name__}")
     return value
+
+
+def _record(folder: Path) -> dict[str, Any]:
+    """The checked content of a preset's config file."""
+    path = folder / CONFIG
+    record = _read(path)
+    if record.get("format_version") != FORMAT_VERSION:
+        raise ValueError(f"{path}: format_version must be {FORMAT_VERSION}, received {record.get('format_version')!r}")
+    hashes = record.get("sha256")
+    plain = isinstance(hashes, dict) and all(isinstance(v, str) and Path(k).name == k for k, v in hashes.items())
+    if not plain or WEIGHTS not in hashes:
+        raise ValueError(f"{path}: sha256 must map file names, {WEIGHTS!r} among them, to hashes, received {hashes!r}")
+    if not isinstance(record.get("config"), dict):
+        raise ValueError(f"{path}: config must be a JSON object, received {record.get('config')!r}")
+    return record
+
+
+def _build(model_class: Any, config: dict[str, Any], path: Path) -> "Supernet":
+    """The network that a config describes. Its entries are checked first: Keras would import what some of them name."""
+    expected = set()
+    for base in model_class.__mro__:
+        if base.__module__.startswith("ds_keras.") and "__init__" in vars(base):
+            expected |= set(inspect.signature(base).parameters)
+    expected -= {"kwargs", "levels", "teacher_level"}
+    if set(config) != expected or not isinstance(config["name"], str):
+        missing, unknown = sorted(expected - set(config)), sorted(set(config) - expected)
+        raise ValueError(f"{path}: config must have a name, lacks {missing} and has the unknown entries {unknown}")
+    try:
+        model = model_class.from_config(config)
+        model.build()
+    except Exception as error:  # a damaged value can fail anywhere
+        raise ValueError(f"{path}: the config does not describe a {model_class.__name__}: {error}") from error
+    return model
 
 
 def _check_hash(path: Path, expected: str) -> None:
