@@ -12,6 +12,8 @@ from ds_keras.files import replacing, sha256, write_bytes, write_json
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
+__all__ = ["card", "list_models", "load", "presets", "save"]
+
 FORMAT_VERSION = 1
 ALIASES = {"ds_mobilenet": "ds_mobilenet_digits"}
 CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.json", "README.md"
