@@ -70,7 +70,7 @@ class Supernet(RoutedInference, keras.Model):
         self.budget_table = budget_table or {}
         for argument, value in {"mean": self.mean, "std": self.std}.items():
             array = np.asarray(value)
-            if array.shape not in ((), (self.image_shape[-1],)) or not np.all(np.isfinite(array)):
+            if array.shape not in ((), (1,), (self.image_shape[-1],)) or not np.all(np.isfinite(array)):
                 raise ValueError(f"{argument} must be a number or one for each channel, received {value!r}")
         if not np.all(np.asarray(self.std) > 0):
             raise ValueError(f"std must be positive, received {std!r}")
