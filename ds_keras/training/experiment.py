@@ -15,10 +15,11 @@ class Stage:
 
     Args:
         epochs: passes over the training part.
-        learning_rate: peak; linear warm-up over ``warmup`` of the steps, then cosine to 0.
+        learning_rate: peak; linear warm-up over ``warmup`` of the steps, then cosine to 0; ``cycles`` times.
         optimizer: "sgd" (Nesterov momentum 0.9) or "adam".
         batch_size: images a step.
-        warmup: share of the steps.
+        warmup: share of a cycle's steps.
+        cycles: times that warm-up and cosine run, over equal parts of the stage (warm restarts, arXiv 1608.03983).
         augment: see ``ds_keras.data.augmentation``.
         clip_norm: bound on the global norm of the gradient, or None.
         accumulate: steps whose gradients are averaged before the weights move.
@@ -30,6 +31,7 @@ class Stage:
     optimizer: str = "sgd"
     batch_size: int = 128
     warmup: float = 0.15
+    cycles: int = 1
     augment: str = ""
     clip_norm: float | None = None
     accumulate: int = 1
@@ -45,13 +47,17 @@ class Stage:
             Keras optimizer.
 
         Raises:
-            ValueError: unknown optimizer.
+            ValueError: unknown optimizer, or no cycle.
         """
-        updates = max(steps // self.accumulate, 1)
+        if self.cycles < 1:
+            raise ValueError(f"cycles must be at least 1, received {self.cycles!r}")
+        updates = max(steps // self.accumulate // self.cycles, 1)
         warmup = max(round(updates * self.warmup), 1)
         schedule = keras.optimizers.schedules.CosineDecay(
             0.0, max(updates - warmup, 1), warmup_target=self.learning_rate, warmup_steps=warmup
         )
+        if self.cycles > 1:
+            schedule = _Restarts(schedule, updates)
         common = {
             "global_clipnorm": self.clip_norm,
             "gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None,
@@ -61,6 +67,16 @@ class Stage:
         if self.optimizer == "adam":
             return keras.optimizers.Adam(schedule, **common)
         raise ValueError(f"optimizer must be 'sgd' or 'adam', received {self.optimizer!r}")
+
+
+class _Restarts(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that begins anew every so many steps."""
+
+    def __init__(self, cycle: keras.optimizers.schedules.LearningRateSchedule, steps: int):
+        self.cycle, self.steps = cycle, steps
+
+    def __call__(self, step: Any) -> Any:
+        return self.cycle(step % self.steps)
 
 
 @dataclass(frozen=True)

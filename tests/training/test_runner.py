@@ -241,3 +241,14 @@ def test_the_schedule(name, kind):
 def test_unknown_optimizer():
     with pytest.raises(ValueError, match="optimizer must be 'sgd' or 'adam', received 'lion'"):
         Stage(1, 0.1, "lion").make_optimizer(10)
+
+
+def test_schedule_restarts():
+    """Each cycle is the schedule of a stage of its length."""
+    twice, once = Stage(2, 0.4, cycles=2).make_optimizer(200), Stage(1, 0.4).make_optimizer(100)
+    for step in (0, 10, 15, 50, 99):
+        twice.iterations.assign(100 + step)
+        once.iterations.assign(step)
+        assert float(twice.learning_rate) == float(once.learning_rate)
+    with pytest.raises(ValueError, match="cycles must be at least 1, received 0"):
+        Stage(1, 0.4, cycles=0).make_optimizer(10)

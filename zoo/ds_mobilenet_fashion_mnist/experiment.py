@@ -14,7 +14,8 @@ EXPERIMENT = Experiment(
         classes, shape, name="ds_mobilenet_fashion_mnist", activation="relu", residual=True, gate_hidden=32
     ),
     stage1=Stage(
-        epochs=22,
+        epochs=44,
+        cycles=2,
         learning_rate=0.1,
         augment="flip,pad_crop:2,erase:0.2",
         trainer={"num_random": 1, "distill_start": 3000, "weight_decay": 3e-4, "label_smoothing": 0.05},
