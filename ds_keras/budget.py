@@ -97,9 +97,7 @@ def knob_for(model: "Supernet", policy: Policy, fraction: float | None = None, m
         raise ValueError(f"give exactly one of fraction and madds, received fraction={fraction!r} and madds={madds!r}")
     table = model.budget_table.get(policy)
     if not table:
-        raise ValueError(
-            "the model has no budget table: run ds_keras.routing.measure_budget(model, images, labels) first"
-        )
+        raise ValueError(_NO_TABLE)
     largest = model.costs[-1].start + model.costs[-1].body
     wanted = float(madds) if fraction is None else float(fraction) * largest
     knobs, costs, _ = np.array(table).T
@@ -151,9 +149,7 @@ def choose_policy(model: "Supernet", tolerance: float = 0.003) -> tuple[Policy, 
         ValueError: no budget table.
     """
     if not model.budget_table:
-        raise ValueError(
-            "the model has no budget table: run ds_keras.routing.measure_budget(model, images, labels) first"
-        )
+        raise ValueError(_NO_TABLE)
     floor = model.budget_table["levels"][-1][2] - tolerance
     rows = [(row[1], name, row[0]) for name, table in model.budget_table.items() for row in table if row[2] >= floor]
     cost, name, knob = min(rows)

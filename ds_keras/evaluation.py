@@ -25,17 +25,7 @@ def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> d
         levels at the default policy's cost; "random" draws levels with the default policy's mix.
     """
     labels = np.asarray(labels)
-    every = routing.predict_levels(model, x, batch_size)
-    levels = [
-        {
-            "level": k,
-            "top1": _percent(_top(logits, labels, 1)),
-            "top5": _percent(_top(logits, labels, 5)) if model.num_classes > 5 else None,
-            "madds": cost.madds(model, k),
-            "params": cost.params(model, k),
-        }
-        for k, logits in enumerate(every)
-    ]
+    levels = evaluate_levels(model, x, labels, batch_size)
     default = model.predict_routed(x, batch_size=batch_size)
     mix = np.bincount(default.levels, minlength=len(levels)) / len(labels)
     runs = {"gate": {}, "cascade": {}, "random": {"mix": mix, "seed": 0}, "oracle": {"labels": labels}}
@@ -55,6 +45,31 @@ def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> d
         }
     )
     return {"levels": levels, "policies": rows}
+
+
+def evaluate_levels(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> list[dict[str, Any]]:
+    """Accuracy and cost of every level.
+
+    Args:
+        model: supernet.
+        x: (count, height, width, channels) images in [0, 255].
+        labels: (count,) integer classes.
+        batch_size: images at a time.
+
+    Returns:
+        Rows of level, top1, top5 (percent; top5 None where there are no more than 5 classes), madds, params.
+    """
+    labels = np.asarray(labels)
+    return [
+        {
+            "level": k,
+            "top1": _percent(_top(logits, labels, 1)),
+            "top5": _percent(_top(logits, labels, 5)) if model.num_classes > 5 else None,
+            "madds": cost.madds(model, k),
+            "params": cost.params(model, k),
+        }
+        for k, logits in enumerate(routing.predict_levels(model, x, batch_size))
+    ]
 
 
 def _row(model: "Supernet", name: str, routed: routing.Routed, labels: np.ndarray) -> dict[str, Any]:

@@ -10,11 +10,12 @@ from typing import Any
 import tensorflow as tf
 
 from ds_keras.data.crop import random_resized_crop, random_resized_crop_one
+from ds_keras.data.mix import mixup as mix
 from ds_keras.data.recipe import Recipe, augmentation
 from ds_keras.data.resize import Size, check_size, resize_and_crop
 from ds_keras.data.source import Source
 
-_ORDER, _AUGMENT, _CROP = 0, 1, 2  # streams of random numbers
+_ORDER, _AUGMENT, _CROP, _MIX = 0, 1, 2, 3  # streams of random numbers
 
 
 def batches(
@@ -28,6 +29,7 @@ def batches(
     views: int = 1,
     shuffle: bool = True,
     parallel: int = 2,
+    mixup: float = 0.0,
 ) -> tf.data.Dataset:
     """Endless training batches that resume exactly.
 
@@ -45,10 +47,11 @@ def batches(
         views: independently augmented copies of each image.
         shuffle: whether each epoch has an order of its own.
         parallel: batches (or images, where they are decoded on the fly) prepared at a time.
+        mixup: alpha of ``ds_keras.data.mixup``, applied to the augmented batch (one view only); 0 leaves it out.
 
     Returns:
         Dataset of (images, labels): float32 in [0, 255], (batch, height, width, channels), or (batch, views, height,
-        width, channels) for ``views`` above 1; int32 (batch,).
+        width, channels) for ``views`` above 1; int32 (batch,), with ``mixup`` float32 (batch, classes).
 
     Raises:
         ValueError: bad arguments.
@@ -64,7 +67,9 @@ def batches(
     if seed >= 2**31:
         raise ValueError(f"seed must be an integer in [0, 2**31), received {seed!r}")
     last = (2**63 - 1) // batch_size if end_step is None else end_step
-    plan = _Plan(source, recipe, size, batch_size, seed, views, shuffle)
+    if mixup and views > 1:
+        raise ValueError(f"mixup must be 0 with more than one view, received mixup={mixup!r} and views={views!r}")
+    plan = _Plan(source, recipe, size, batch_size, seed, views, shuffle, mixup)
     if source.in_memory:
         dataset = tf.data.Dataset.range(start_step, last)
         dataset = dataset.map(plan.gather, num_parallel_calls=parallel, deterministic=True)
@@ -122,8 +127,17 @@ class _Plan:
     """What happens to one step's examples."""
 
     def __init__(
-        self, source: Source, recipe: Recipe, size: Size, batch_size: int, seed: int, views: int, shuffle: bool
+        self,
+        source: Source,
+        recipe: Recipe,
+        size: Size,
+        batch_size: int,
+        seed: int,
+        views: int,
+        shuffle: bool,
+        mixup: float,
     ):
+        self.mixup = mixup
         self.source, self.recipe, self.size, self.batch_size = source, recipe, size, batch_size
         self.seed, self.views, self.shuffle = seed, views, shuffle
         self.varies = None in source.image_shape
@@ -165,6 +179,8 @@ class _Plan:
         """Augments a batch; every view has its own seed."""
         images, labels = batch
         views = [self.augmented(images, step, view) for view in range(self.views)]
+        if self.mixup:
+            return mix(views[0], labels, self.stream(_MIX, step), len(self.source.class_names), self.mixup)
         return views[0] if self.views == 1 else tf.stack(views, axis=1), labels
 
     def augmented(self, images: tf.Tensor, step: tf.Tensor, view: int) -> tf.Tensor:

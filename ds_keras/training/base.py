@@ -29,6 +29,7 @@ class Trainer(keras.Model):
         supernet.build()
         self.supernet = supernet
         self.seed = int(seed)
+        self.views = 1
         count = len(supernet.levels)
         names = [f"level{k}_accuracy" for k in range(count)]
         names += ["routed_accuracy", "routed_madds", *(f"gate_mix{k}" for k in range(count))]
@@ -112,11 +113,12 @@ def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     """1.0 where the argmax is the label.
 
     Args:
-        labels: (batch,) integers.
+        labels: (batch,) integers, or (batch, classes) probabilities, whose argmax counts.
         logits: (batch, classes).
 
     Returns:
         (batch,) float32.
     """
+    labels = tf.argmax(labels, axis=1) if labels.shape.rank == 2 else labels
     guess = tf.argmax(logits, axis=1, output_type=tf.int32)
     return tf.cast(tf.equal(guess, tf.cast(labels, tf.int32)), tf.float32)  # == would lose the static shape

@@ -23,6 +23,7 @@ class Stage:
         augment: see ``ds_keras.data.augmentation``.
         clip_norm: bound on the global norm of the gradient, or None.
         accumulate: steps whose gradients are averaged before the weights move.
+        mixup: alpha of mixup's Beta distribution; 0 leaves it out. Stage II takes none: it asks which images are easy.
         trainer: further arguments of the trainer.
     """
 
@@ -35,6 +36,7 @@ class Stage:
     augment: str = ""
     clip_norm: float | None = None
     accumulate: int = 1
+    mixup: float = 0.0
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def make_optimizer(self, steps: int) -> keras.optimizers.Optimizer:
@@ -91,6 +93,7 @@ class Experiment:
         stage2: the gate, or None to leave it untrained.
         image_size: (height, width) of the training images, or None for sets of one size.
         held_out: images (int) or share (float) of the training set that thresholds and policy are chosen on.
+        train_images: train on so many images only (short trials); None for all that are not held out.
         calibration: (batches, batch size) for the BatchNorm statistics.
         tolerance: accuracy that the default policy may lose on the held-out images, in [0, 1].
         precision: Keras dtype policy.
@@ -106,12 +109,19 @@ class Experiment:
     stage2: Stage | None
     image_size: tuple[int, int] | None = None
     held_out: int | float = 0.1
+    train_images: int | None = None
     calibration: tuple[int, int] = (40, 500)
     tolerance: float = 0.003
     precision: str = "float32"
     data_terms: str = ""
     licence: str = "Apache-2.0"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.train_images is not None and self.train_images < 1:
+            raise ValueError(f"train_images must be at least 1, received {self.train_images!r}")
+        if self.stage2 is not None and self.stage2.mixup:
+            raise ValueError(f"stage2: mixup must be 0, received {self.stage2.mixup!r}")
 
 
 def read_experiment(path: str | Path) -> Experiment:

@@ -4,18 +4,18 @@ import tensorflow as tf
 
 
 def smooth_labels(labels: tf.Tensor, num_classes: int, smoothing: float) -> tf.Tensor:
-    """Integer classes to target distributions.
+    """Classes to target distributions.
 
     Args:
-        labels: (batch,) integers.
+        labels: (batch,) integers, or (batch, num_classes) probabilities (mixup).
         num_classes: number of classes.
         smoothing: share of the mass spread over all classes, in [0, 1).
 
     Returns:
         (batch, num_classes) float32.
     """
-    one_hot = tf.one_hot(tf.cast(labels, tf.int32), num_classes)
-    return one_hot * (1 - smoothing) + smoothing / num_classes
+    soft = tf.cast(labels, tf.float32) if labels.shape.rank == 2 else tf.one_hot(tf.cast(labels, tf.int32), num_classes)
+    return soft * (1 - smoothing) + smoothing / num_classes
 
 
 def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -4,25 +4,24 @@ Data order, augmentation, drawn levels and noise are pure functions of (seed, st
 variable that the rest of a stage depends on: a run that was killed ends with the same weights as one that was not.
 """
 
-import importlib.util
+import contextlib
 import json
 import os
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
-from absl import logging
 
 from ds_keras import budget, data, zoo
-from ds_keras.evaluation import evaluate
+from ds_keras.evaluation import evaluate, evaluate_levels
 from ds_keras.files import write_json
-from ds_keras.training.base import NOT_FINITE, Trainer
+from ds_keras.training.base import Trainer
 from ds_keras.training.calibration import calibrate_batch_norm
-from ds_keras.training.checkpoint import restore_checkpoint, save_checkpoint
 from ds_keras.training.experiment import Experiment, Stage
+from ds_keras.training.loop import Loop
 from ds_keras.training.stage1 import SupernetTrainer
 from ds_keras.training.stage2 import GateTrainer
 from ds_keras.zoo.cards import render
@@ -55,174 +54,137 @@ def run(
         ValueError: bad experiment or data, or a workdir of another experiment.
         FloatingPointError: a loss was not finite; names the step, the level and the last good checkpoint.
     """
-    workdir = Path(workdir)
-    _claim(workdir, experiment)
+    with settings(experiment):
+        session = Session(experiment, workdir, checkpoint_every, max_steps, verbose)
+        stage2 = session.gate_trainer()  # made now, so that bad arguments are refused before hours of Stage I
+        seconds = {"stage1": session.train_supernet()}
+        if stage2 is not None:
+            seconds["stage2"] = session.fit("stage2", experiment.stage2, stage2)
+        return session.write_preset(seconds, command)
+
+
+@contextlib.contextmanager
+def settings(experiment: Experiment) -> Iterator[None]:
+    """Keras' precision and seed as the experiment asks; the precision is put back afterwards."""
     before = keras.config.dtype_policy()
     keras.config.set_dtype_policy(experiment.precision)
     keras.utils.set_random_seed(experiment.seed)
     tf.config.experimental.enable_op_determinism()
     try:
-        return _run(experiment, workdir, command, checkpoint_every, max_steps, verbose)
+        yield
     finally:
         keras.config.set_dtype_policy(before)
 
 
-def _run(
-    experiment: Experiment, workdir: Path, command: str, checkpoint_every: int, max_steps: int | None, verbose: Any
-) -> dict[str, Any]:
-    sources = data.load(experiment.data)
-    train, held_out = sources["train"].split(experiment.held_out, seed=experiment.seed)
-    size = experiment.image_size
-    test = sources["test"]
-    if max_steps is not None:  # a trial run evaluates on a few images
-        held_out, test = (s.subset(np.arange(min(len(s), TRIAL_IMAGES))) for s in (held_out, test))
-    x_held, x_test = held_out.images(size), test.images(size)
-    model = experiment.model(len(train.class_names), x_held.shape[1:])
-    model.labels = list(train.class_names)
-    model.build()
+class Session:
+    """The data and the model of a run, and what is done with them.
 
-    def batches(stage: Stage, first: int, last: int) -> tf.data.Dataset:
-        options = {"augment": stage.augment, "image_size": size, "start_step": first, "end_step": last}
-        return data.batches(train, stage.batch_size, experiment.seed, **options)
+    Args:
+        experiment: see ``run``.
+        workdir: likewise.
+        checkpoint_every: likewise.
+        max_steps: likewise.
+        verbose: likewise.
+    """
 
-    def fit(name: str, stage: Stage, trainer: Trainer) -> float:
-        steps = stage.epochs * (len(train) // stage.batch_size)
-        loop = _Loop(name, trainer, workdir, steps, len(train) // stage.batch_size, checkpoint_every)
-        trainer.compile(stage.make_optimizer(steps))
-        validation = data.evaluation_batches(held_out, 500, size)
-        return loop.fit(lambda a, b: batches(stage, a, b), validation, min(steps, max_steps or steps), verbose)
+    def __init__(
+        self,
+        experiment: Experiment,
+        workdir: str | os.PathLike,
+        checkpoint_every: int = 500,
+        max_steps: int | None = None,
+        verbose: Any = "auto",
+    ):
+        self.experiment, self.workdir = experiment, Path(workdir)
+        self.checkpoint_every, self.max_steps, self.verbose = checkpoint_every, max_steps, verbose
+        _claim(self.workdir, experiment)
+        self.sources = data.load(experiment.data)
+        self.train, self.held_out = self.sources["train"].split(experiment.held_out, seed=experiment.seed)
+        if experiment.train_images is not None:
+            self.train = self.train.subset(np.arange(min(experiment.train_images, len(self.train))))
+        if max_steps is not None:  # a trial run evaluates on a few images
+            self.held_out = self.trial(self.held_out)
+        self.x_held = self.held_out.images(experiment.image_size)
+        self.model = experiment.model(len(self.train.class_names), self.x_held.shape[1:])
+        self.model.labels = list(self.train.class_names)
+        self.model.build()
 
-    stage1 = SupernetTrainer(model, seed=experiment.seed, **experiment.stage1.trainer)
-    stage2 = None
-    if experiment.stage2 is not None:  # made now, so that bad arguments are refused before hours of Stage I
-        stage2 = GateTrainer(model, seed=experiment.seed, **experiment.stage2.trainer)
-    seconds = {"stage1": fit("stage1", experiment.stage1, stage1)}
-    count, size_ = experiment.calibration
-    plain = Stage(1, 0.0, batch_size=min(size_, len(train)), augment=experiment.stage1.augment)
-    calibrate_batch_norm(model, batches(plain, 0, min(count, max(len(train) // plain.batch_size, 1))))
-    if stage2 is not None:
-        seconds["stage2"] = fit("stage2", experiment.stage2, stage2)
-    budget.measure_budget(model, x_held, held_out.labels)
-    policy, _ = budget.choose_policy(model, experiment.tolerance)
-    metrics = {
-        "experiment": experiment.name,
-        "command": command,
-        "data": experiment.data_terms,
-        "licence": experiment.licence,
-        "trained_on": f"{len(train)} images of the training set",
-        "chosen_on": f"{len(held_out)} held-out images of the training set (thresholds, budget table, default policy)",
-        "tested_on": f"{len(test)} test images, read once",
-        "default_policy": policy,
-        "complete": max_steps is None,
-        "seconds": {name: round(value) for name, value in seconds.items()},
-        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
-        **evaluate(model, x_test, test.labels),
-    }
-    zoo.save(model, workdir / "preset", metrics, render(model, metrics))
-    return metrics
+    def trial(self, source: data.Source) -> data.Source:
+        """The whole set, or a few images of it in a trial run."""
+        return source if self.max_steps is None else source.subset(np.arange(min(len(source), TRIAL_IMAGES)))
 
-
-class _Loop:
-    """One stage: an epoch is a ``fit`` call on the part of the endless stream that is left of it."""
-
-    def __init__(self, name: str, trainer: Trainer, workdir: Path, steps: int, per_epoch: int, every: int):
-        if per_epoch < 1:
-            raise ValueError(f"{name}: batch_size must be at most the number of training images")
-        self.name, self.trainer, self.workdir, self.directory = name, trainer, workdir, workdir / name
-        self.steps, self.per_epoch, self.every = steps, per_epoch, every
-
-    @property
-    def variables(self) -> list[keras.Variable]:
-        """All that the rest of the stage depends on."""
-        metrics = {id(v) for metric in self.trainer.metrics for v in metric.variables}
-        own = [v for v in self.trainer.variables if id(v) not in metrics]
-        optimizer = {id(v) for v in self.trainer.optimizer.variables}
-        return [v for v in own if id(v) not in optimizer] + list(self.trainer.optimizer.variables)
-
-    def fit(self, batches: Any, validation: tf.data.Dataset, end: int, verbose: Any) -> float:
-        """Trains to step ``end``; returns the seconds spent, those before an interruption included."""
-        meta = restore_checkpoint(self.directory, self.variables) or {"step": 0, "seconds": 0.0}
-        step, spent = meta["step"], meta["seconds"]
-        if step:
-            logging.info("%s: going on from step %d of %d", self.name, step, end)
-        began, first = time.monotonic() - spent, step
-        writer = _summaries(self.workdir / "tensorboard" / self.name)
-        while step < end:
-            epoch = step // self.per_epoch
-            stop = min((epoch + 1) * self.per_epoch, end)
-            saver = _Saver(self, step, began)
-            try:
-                history = self.trainer.fit(
-                    batches(step, stop),
-                    validation_data=validation,
-                    initial_epoch=epoch,
-                    epochs=epoch + 1,
-                    callbacks=[saver],
-                    verbose=verbose,
-                    shuffle=False,  # the stream is shuffled already
-                )
-            except tf.errors.InvalidArgumentError as error:
-                self._explain(error)
-            step = stop
-            self._save(step, began)
-            self._log(writer, step, {k: float(v[-1]) for k, v in history.history.items()}, began, first, end)
-        return time.monotonic() - began if first < end else spent
-
-    def _save(self, step: int, began: float) -> None:
-        save_checkpoint(self.directory, step, self.variables, {"seconds": time.monotonic() - began})
-
-    def _log(self, writer: Any, step: int, values: dict[str, float], began: float, first: int, end: int) -> None:
-        seconds = time.monotonic() - began
-        with open(self.workdir / "metrics.jsonl", "a") as file:
-            file.write(json.dumps({"stage": self.name, "step": step, "seconds": round(seconds, 1), **values}) + "\n")
-        if writer is not None:
-            with writer.as_default():
-                for name, value in values.items():
-                    tf.summary.scalar(name, value, step=step)
-        left = seconds / max(step, 1) * (end - step)
-        levels = [f"{100 * v:.2f}" for k, v in values.items() if k.startswith("val_level")]
-        routed = 100 * values["val_routed_accuracy"]
-        logging.info(
-            "%s: step %d of %d, %.0f s, about %.0f s left; held-out top-1 of every level %s, routed %.2f",
-            *(self.name, step, end, seconds, left, " ".join(levels), routed),
+    def batches(self, stage: Stage, first: int, last: int, views: int = 1) -> tf.data.Dataset:
+        """The training batches of steps [first, last)."""
+        return data.batches(
+            self.train,
+            stage.batch_size,
+            self.experiment.seed,
+            augment=stage.augment,
+            image_size=self.experiment.image_size,
+            start_step=first,
+            end_step=last,
+            views=views,
+            mixup=stage.mixup,
         )
 
-    def _explain(self, error: tf.errors.InvalidArgumentError) -> None:
-        if NOT_FINITE not in str(error):
-            raise error
-        line = next(line for line in str(error).splitlines() if NOT_FINITE in line)
-        good = max(self.directory.glob("step-*.npz"), default=None)
-        raise FloatingPointError(
-            f"{self.name}: {line.strip()}; the last good checkpoint is {good or 'none yet'}. "
-            "Lower the learning rate or set clip_norm, and start in a new workdir"
-        ) from None
+    def fit(self, name: str, stage: Stage, trainer: Trainer) -> float:
+        """Runs a stage to its end; returns the seconds that it took."""
+        per_epoch = len(self.train) // stage.batch_size
+        steps = stage.epochs * per_epoch
+        loop = Loop(name, trainer, self.workdir, per_epoch, self.checkpoint_every)
+        trainer.compile(stage.make_optimizer(steps))
+        validation = data.evaluation_batches(self.held_out, 500, self.experiment.image_size)
+        end = min(steps, self.max_steps or steps)
+        return loop.fit(lambda a, b: self.batches(stage, a, b, trainer.views), validation, end, self.verbose)
 
+    def train_supernet(self) -> float:
+        """Stage I and the calibration; returns the seconds of Stage I."""
+        stage = self.experiment.stage1
+        seconds = self.fit("stage1", stage, SupernetTrainer(self.model, seed=self.experiment.seed, **stage.trainer))
+        count, size = self.experiment.calibration
+        plain = Stage(1, 0.0, batch_size=min(size, len(self.train)), augment=stage.augment)
+        count = min(count, max(len(self.train) // plain.batch_size, 1))
+        calibrate_batch_norm(self.model, self.batches(plain, 0, count))
+        return seconds
 
-class _Saver(keras.callbacks.Callback):
-    """Saves within an epoch."""
+    def score_levels(self) -> list[dict[str, Any]]:
+        """Figures of every level on the held-out images."""
+        return evaluate_levels(self.model, self.x_held, self.held_out.labels)
 
-    def __init__(self, loop: _Loop, step: int, began: float):
-        super().__init__()
-        self.loop, self.step, self.began = loop, step, began
+    def gate_trainer(self) -> GateTrainer | None:
+        """Stage II, or None where the experiment has none."""
+        stage = self.experiment.stage2
+        return None if stage is None else GateTrainer(self.model, seed=self.experiment.seed, **stage.trainer)
 
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Counts the step, and saves every so many."""
-        self.step += 1
-        if self.step % self.loop.every == 0:
-            self.loop._save(self.step, self.began)
-
-
-def _summaries(directory: Path) -> Any:
-    """A TensorBoard writer, or None where TensorBoard is not installed."""
-    if importlib.util.find_spec("tensorboard") is None:
-        logging.info("no TensorBoard scalars: pip install 'ds_keras[train]' for them")
-        return None
-    return tf.summary.create_file_writer(str(directory))
+    def write_preset(self, seconds: dict[str, float], command: str) -> dict[str, Any]:
+        """Chooses the thresholds on the held-out images, reads the test set once, writes the preset."""
+        experiment, model = self.experiment, self.model
+        test = self.trial(self.sources["test"])
+        budget.measure_budget(model, self.x_held, self.held_out.labels)
+        policy, _ = budget.choose_policy(model, experiment.tolerance)
+        chosen_on = f"{len(self.held_out)} held-out images of the training set"
+        metrics = {
+            "experiment": experiment.name,
+            "command": command,
+            "data": experiment.data_terms,
+            "licence": experiment.licence,
+            "trained_on": f"{len(self.train)} images of the training set",
+            "chosen_on": f"{chosen_on} (thresholds, budget table, default policy)",
+            "tested_on": f"{len(test)} test images, read once",
+            "default_policy": policy,
+            "complete": self.max_steps is None,
+            "seconds": {name: round(value) for name, value in seconds.items()},
+            "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
+            "held_out": self.score_levels(),
+            **evaluate(model, test.images(experiment.image_size), test.labels),
+        }
+        zoo.save(model, self.workdir / "preset", metrics, render(model, metrics))
+        return metrics
 
 
 def _claim(workdir: Path, experiment: Experiment) -> None:
     """Marks the workdir as this experiment's, or refuses one that belongs to another."""
-    record = {"name": experiment.name, "data": experiment.data, "seed": experiment.seed}
+    record = {name: getattr(experiment, name) for name in ("name", "data", "seed", "held_out", "train_images")}
     record |= {"stage1": repr(experiment.stage1), "stage2": repr(experiment.stage2)}
     path = workdir / "experiment.json"
     if path.exists() and json.loads(path.read_text()) != record:

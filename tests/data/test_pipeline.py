@@ -4,7 +4,7 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ds_keras.data import Source, augmentation, batches, evaluation_batches
+from ds_keras.data import Source, augmentation, batches, evaluation_batches, mixup
 
 EVERYTHING = "rrc:0.3,flip,pad_crop:2,shift:1,trivial,rand:1:9,erase:0.8"
 
@@ -158,3 +158,23 @@ def test_errors(source, files):
         batches(source, 4, 0, image_size="big")
     with pytest.raises(ValueError, match=r"crop_fraction must be"):
         evaluation_batches(source, 4, image_size=4, crop_fraction=0)
+
+
+def test_mixup_mixes_the_augmented_batch(source):
+    """Labels become probabilities; the batch is mixed after it was augmented, and resumes."""
+    whole = run(source, 8, 3, "flip", end_step=5, mixup=0.4)
+    plain = run(source, 8, 3, "flip", end_step=5)
+    classes = len(source.class_names)
+    for step, ((mixed, soft), (images, labels)) in enumerate(zip(whole, plain, strict=True)):
+        assert mixed.shape == images.shape and mixed.dtype == "float32" and soft.shape == (8, classes)
+        np.testing.assert_allclose(soft.sum(1), 1, atol=1e-6)
+        expected = mixup(images, labels, [3 * 4 + 3, step], classes, 0.4)
+        np.testing.assert_allclose(mixed, expected[0], rtol=1e-6)
+        np.testing.assert_allclose(soft, expected[1], rtol=1e-6)
+    assert any(not np.array_equal(a[0], b[0]) for a, b in zip(whole, plain, strict=True))
+    assert_same(whole[2:], run(source, 8, 3, "flip", start_step=2, end_step=5, mixup=0.4))
+
+
+def test_mixup_of_views_is_refused(source):
+    with pytest.raises(ValueError, match=r"mixup must be 0 with more than one view, received mixup=0.4 and views=2"):
+        batches(source, 8, 0, views=2, mixup=0.4)

@@ -11,7 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py") if path.stem != "cli")
-SAME_FLAGS = {"train": ["--workdir=out"], "evaluate": ["--data=digits"], "export": ["--output=out"]}
+SAME_FLAGS = {
+    "ablate": ["--workdir=out"],
+    "train": ["--workdir=out"],
+    "evaluate": ["--data=digits"],
+    "export": ["--output=out"],
+}
 
 
 def tool(name, *arguments, cwd=ROOT):
@@ -44,7 +49,7 @@ def test_help(name):
 @pytest.mark.parametrize("name", TOOLS)
 def test_unknown_flags_and_arguments(name):
     refused(tool(name, "--no_such_flag=1"), "no_such_flag")
-    required = re.findall(r'DEFINE_string\("(\w+)", None, .*required=True', (ROOT / f"tools/{name}.py").read_text())
+    required = re.findall(r'DEFINE_\w+\("(\w+)", None, .*required=True', (ROOT / f"tools/{name}.py").read_text())
     refused(tool(name, *(f"--{flag}=x" for flag in required), "stray"), "unexpected argument 'stray'")
 
 
@@ -58,6 +63,12 @@ def test_missing_flags(name):
     [
         ("train", ["--config=absent.py", "--workdir=out"], ["config must be a Python file", "'absent.py'"]),
         ("train", ["--config=.", "--workdir=out"], ["config must be a Python file", "'.'"]),
+        ("ablate", ["--config=.", "--workdir=out", "--variant={}"], ["config must be a Python file", "'.'"]),
+        (
+            "ablate",
+            ["--config=zoo/ds_mobilenet_digits/experiment.py", "--workdir=out", "--variant=[1]"],
+            ["variant must be a JSON object, received '[1]'"],
+        ),
         ("train", ["--config=a", "--workdir=b", "--checkpoint_every=0"], ["checkpoint_every", "0"]),
         ("train", ["--config=a", "--workdir=b", "--seed=x"], ["seed", "x"]),
         ("benchmark", ["--preset=a", "--layout=tiny"], ["exactly one of --preset and --layout"]),

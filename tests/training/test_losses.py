@@ -4,6 +4,7 @@ import tensorflow as tf
 from helpers import close, same
 
 from ds_keras.training import losses
+from ds_keras.training.base import accuracy
 
 
 @pytest.mark.parametrize(("smoothing", "high", "low"), [(0.0, 1.0, 0.0), (0.2, 0.85, 0.05), (1.0, 0.25, 0.25)])
@@ -11,6 +12,20 @@ def test_smooth_labels(smoothing, high, low):
     expected = np.full((3, 4), low)
     expected[[0, 1, 2], [2, 0, 3]] = high
     close(losses.smooth_labels(tf.constant([2, 0, 3], tf.int64), 4, smoothing), expected, tolerance=1e-6)
+
+
+def test_smooth_probabilities():
+    """What mixup gives: the same as the mixture of what the classes give."""
+    soft = tf.constant([[0.25, 0.75, 0.0], [0.0, 0.0, 1.0]])
+    mixture = 0.25 * losses.smooth_labels(tf.constant([0, 2]), 3, 0.3) + 0.75 * losses.smooth_labels(
+        tf.constant([1, 2]), 3, 0.3
+    )
+    close(losses.smooth_labels(soft, 3, 0.3), mixture, tolerance=1e-6)
+
+
+def test_accuracy_of_probabilities():
+    logits = tf.constant([[3.0, 1, 2], [0, 5, 1], [1, 0, 9]])
+    same(accuracy(tf.constant([[0.6, 0.4, 0.0], [0.9, 0.1, 0.0], [0.0, 0.2, 0.8]]), logits), [1, 0, 1])
 
 
 def test_cross_entropy_by_hand(rng):

@@ -252,3 +252,11 @@ def test_schedule_restarts():
         assert float(twice.learning_rate) == float(once.learning_rate)
     with pytest.raises(ValueError, match="cycles must be at least 1, received 0"):
         Stage(1, 0.4, cycles=0).make_optimizer(10)
+
+
+def test_experiments_are_checked():
+    stage = Stage(1, 0.1)
+    with pytest.raises(ValueError, match="train_images must be at least 1, received 0"):
+        Experiment("a", "digits", None, stage, None, train_images=0)
+    with pytest.raises(ValueError, match=r"stage2: mixup must be 0, received 0\.2"):
+        Experiment("a", "digits", None, stage, Stage(1, 0.1, mixup=0.2))

@@ -1,0 +1,98 @@
+"""Paired comparisons of Stage I: variants of one experiment, trained from the same seeds on the same batches."""
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from absl import logging
+
+from ds_keras.files import write_json
+from ds_keras.training.experiment import Experiment
+from ds_keras.training.runner import Session, settings
+
+
+def ablate(
+    experiment: Experiment,
+    workdir: str | os.PathLike,
+    variants: dict[str, dict[str, Any]],
+    seeds: Sequence[int] = (0, 1, 2),
+    max_steps: int | None = None,
+    command: str = "",
+    verbose: Any = "auto",
+) -> dict[str, Any]:
+    """Runs Stage I and the calibration for every variant and seed, and scores every level on the held-out images.
+
+    A seed fixes weights, data order, augmentation, drawn levels and the held-out part for all variants. Runs that are
+    done are not repeated, those that were killed go on.
+
+    Args:
+        experiment: what the variants change; its Stage II is left out.
+        workdir: gets a directory for each run, and ``ablation.json``.
+        variants: name -> arguments of ``SupernetTrainer`` that replace the experiment's; the first is compared with.
+        seeds: of the runs.
+        max_steps: stop each run after so many steps.
+        command: recorded.
+        verbose: of ``keras.Model.fit``.
+
+    Returns:
+        {"command", "experiment", "seeds", "rows"}: a row for each variant and level that it trains, with
+        "top1" (held-out percent of every seed), "mean", "sd", "difference" (mean over the seeds of the difference to
+        the first variant) and "difference_sd"; sd is the sample standard deviation, None for a single seed.
+
+    Raises:
+        ValueError: no variant or no seed, or bad arguments of a trainer.
+
+    Example:
+        >>> ablate(experiment, "runs/ablation", {"ib": {}, "ce": {"objective": "ce"}})
+    """
+    if not variants or not seeds:
+        raise ValueError(f"variants and seeds must not be empty, received {variants!r} and {seeds!r}")
+    workdir = Path(workdir)
+    scores = {name: [] for name in variants}
+    for seed in seeds:  # seed by seed, so that an interrupted comparison is paired as far as it went
+        for name, arguments in variants.items():
+            stage = replace(experiment.stage1, trainer={**experiment.stage1.trainer, **arguments})
+            run = replace(experiment, stage1=stage, stage2=None, seed=int(seed))
+            scores[name].append(_score(run, workdir / f"{name}-{seed}", max_steps, verbose))
+            logging.info("%s, seed %d: held-out top-1 %s", name, seed, scores[name][-1])
+    first = next(iter(variants))
+    result = {
+        "command": command,
+        "experiment": experiment.name,
+        "seeds": list(seeds),
+        "rows": [
+            _row(name, level, scores[name], scores[first])
+            for name, arguments in variants.items()
+            for level in range(len(scores[name][0]))
+            if level in (arguments.get("levels") or range(len(scores[name][0])))
+        ],
+    }
+    write_json(workdir / "ablation.json", result)
+    return result
+
+
+def _score(experiment: Experiment, workdir: Path, max_steps: int | None, verbose: Any) -> list[float]:
+    """Held-out top-1 of every level, in percent."""
+    path = workdir / "score.json"
+    with settings(experiment):
+        session = Session(experiment, workdir, max_steps=max_steps, verbose=verbose)
+        if not path.exists():
+            session.train_supernet()
+            write_json(path, [row["top1"] for row in session.score_levels()])
+    return json.loads(path.read_text())
+
+
+def _row(name: str, level: int, scores: list[list[float]], first: list[list[float]]) -> dict[str, Any]:
+    top1 = np.array([run[level] for run in scores])
+    difference = top1 - np.array([run[level] for run in first])
+    values = {"mean": top1.mean(), "sd": _sd(top1), "difference": difference.mean(), "difference_sd": _sd(difference)}
+    rounded = {key: None if value is None else round(float(value), 2) for key, value in values.items()}
+    return {"variant": name, "level": level, "top1": top1.tolist(), **rounded}
+
+
+def _sd(values: np.ndarray) -> float | None:
+    return float(values.std(ddof=1)) if len(values) > 1 else None

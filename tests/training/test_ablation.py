@@ -1,0 +1,79 @@
+import json
+
+import numpy as np
+import pytest
+
+from ds_keras.models import DSMobileNet
+from ds_keras.models.mobilenet import Stage as Row
+from ds_keras.training import Experiment, Stage
+from ds_keras.training.ablation import ablate
+
+ROWS = (Row(6, 1), Row((4, 16), 1, 2, gate=True))
+
+
+def experiment(**trainer):
+    return Experiment(
+        name="toy",
+        data="digits",
+        model=lambda classes, shape: DSMobileNet(4, ROWS, classes, shape, stem_stride=1, gate_hidden=4),
+        stage1=Stage(1, 0.05, batch_size=64, mixup=0.2, trainer={"num_random": 0, **trainer}),
+        stage2=Stage(1, 1e-3, "adam", 64),
+        held_out=200,
+        train_images=320,
+        calibration=(1, 64),
+    )
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    workdir = tmp_path_factory.mktemp("ablation")
+    variants = {"same": {}, "again": {"objective": "ib"}, "ce": {"objective": "ce"}, "alone": {"levels": [1]}}
+    return workdir, ablate(experiment(), workdir, variants, seeds=[0, 1], command="me", verbose=0)
+
+
+def test_rows(done):
+    workdir, result = done
+    assert result == json.loads((workdir / "ablation.json").read_text())
+    assert (result["command"], result["experiment"], result["seeds"]) == ("me", "toy", [0, 1])
+    found = [(row["variant"], row["level"]) for row in result["rows"]]
+    assert found == [("same", 0), ("same", 1), ("again", 0), ("again", 1), ("ce", 0), ("ce", 1), ("alone", 1)]
+    rows = {(row["variant"], row["level"]): row for row in result["rows"]}
+    for (_, level), row in rows.items():
+        difference = np.subtract(row["top1"], rows["same", level]["top1"])
+        assert row["difference"] == pytest.approx(difference.mean(), abs=0.006)
+        assert row["difference_sd"] == pytest.approx(difference.std(ddof=1), abs=0.006)
+        assert row["mean"] == pytest.approx(np.mean(row["top1"]), abs=0.006)
+
+
+def test_runs_are_paired(done):
+    """The same arguments give the same figures; others do not."""
+    rows = {(row["variant"], row["level"]): row["top1"] for row in done[1]["rows"]}
+    assert rows["same", 0] == rows["again", 0] and rows["same", 1] == rows["again", 1]
+    assert rows["ce", 0] != rows["same", 0]
+    assert rows["same", 1][0] != rows["same", 1][1]
+
+
+def test_done_runs_are_kept(done):
+    workdir, result = done
+    stamps = {path: path.stat().st_mtime_ns for path in workdir.glob("*-*/score.json")}
+    lines = (workdir / "same-0/metrics.jsonl").read_text()
+    assert len(stamps) == 8 and len(lines.splitlines()) == 1
+    again = ablate(experiment(), workdir, {"same": {}, "ce": {"objective": "ce"}}, seeds=[0, 1], verbose=0)
+    assert again["rows"] == [row for row in result["rows"] if row["variant"] in ("same", "ce")]
+    assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
+    assert (workdir / "same-0/metrics.jsonl").read_text() == lines
+
+
+def test_one_seed_has_no_deviation(done, tmp_path):
+    result = ablate(experiment(), tmp_path, {"a": {}}, seeds=[0], max_steps=1, verbose=0)
+    assert [row["sd"] for row in result["rows"]] == [None, None]
+
+
+def test_refused(done, tmp_path):
+    for arguments in ({"variants": {}}, {"variants": {"a": {}}, "seeds": []}):
+        with pytest.raises(ValueError, match="variants and seeds must not be empty"):
+            ablate(experiment(), tmp_path, **arguments)
+    with pytest.raises(ValueError, match="objective must be one of"):
+        ablate(experiment(), tmp_path, {"a": {"objective": "best"}})
+    with pytest.raises(ValueError, match="holds another experiment"):
+        ablate(experiment(weight_decay=0.1), done[0], {"same": {}}, seeds=[0])

@@ -1,0 +1,67 @@
+"""Compares variants of Stage I from the same seeds, on the held-out images; goes on where it was stopped.
+
+Example:
+    python tools/ablate.py --config=zoo/ds_mobilenet_digits/experiment.py --workdir=runs/ablation \
+        --variant='{"objective": "ib"}' --variant='{"objective": "inplace"}' --variant='{"objective": "ce"}'
+"""
+
+import dataclasses
+import json
+import sys
+
+import cli
+from absl import flags
+
+FLAGS = flags.FLAGS
+flags.DEFINE_string("config", None, "Python file that defines EXPERIMENT.", required=True)
+flags.DEFINE_string("workdir", None, "Directory of the runs and of ablation.json.", required=True)
+flags.DEFINE_multi_string("variant", None, "Arguments of SupernetTrainer as a JSON object; repeat it.", required=True)
+flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
+flags.DEFINE_string("data", None, "Where the data lies, instead of the config's own (see ds_keras.data.load).")
+flags.DEFINE_integer("epochs", None, "Epochs of Stage I, instead of the config's own.", lower_bound=1)
+flags.DEFINE_integer("train_images", None, "Train on so many images only.", lower_bound=1)
+flags.DEFINE_integer("max_steps", None, "Stop each run after so many steps.", lower_bound=1)
+
+
+def main(_: list[str]) -> None:
+    """Reads the flags, runs, prints the table."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from ds_keras.training import read_experiment
+    from ds_keras.training.ablation import ablate
+
+    experiment = read_experiment(FLAGS.config)
+    changes = {name: FLAGS[name].value for name in ("data", "train_images") if FLAGS[name].value is not None}
+    if FLAGS.epochs is not None:
+        changes["stage1"] = dataclasses.replace(experiment.stage1, epochs=FLAGS.epochs, cycles=1)
+    variants = dict(_variant(text) for text in FLAGS.variant)
+    if not all(seed.isdecimal() for seed in FLAGS.seeds):
+        raise ValueError(f"seeds must be integers of at least 0, received {FLAGS.seeds}")
+    command = f"python tools/ablate.py {' '.join(sys.argv[1:])}"
+    seeds = [int(seed) for seed in FLAGS.seeds]
+    result = ablate(
+        dataclasses.replace(experiment, **changes), FLAGS.workdir, variants, seeds, FLAGS.max_steps, command
+    )
+    table = Table("variant", "level", "top-1 %", "sd", "difference", "sd", title=f"Held-out, seeds {seeds}")
+    for row in result["rows"]:
+        values = (row[key] for key in ("mean", "sd", "difference", "difference_sd"))
+        table.add_row(row["variant"], str(row["level"]), *("" if v is None else f"{v:.2f}" for v in values))
+    Console().print(table)
+
+
+def _variant(text: str) -> tuple[str, dict]:
+    try:
+        arguments = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"variant must be a JSON object, received {text!r} ({error})") from None
+    if not isinstance(arguments, dict):
+        raise ValueError(f"variant must be a JSON object, received {text!r}")
+    return "_".join(f"{k}={json.dumps(v)}" for k, v in arguments.items()).translate(_PLAIN) or "as_is", arguments
+
+
+_PLAIN = str.maketrans({c: "" for c in '" []{}/\\'} | {",": "+"})
+
+
+if __name__ == "__main__":
+    cli.run(main, verbose=True)
