@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
 
+_FREE = (keras.layers.BatchNormalization, keras.layers.LayerNormalization, keras.layers.Embedding)
+AVERAGE_POOLS = (keras.layers.GlobalAveragePooling1D, keras.layers.GlobalAveragePooling2D)
+
+
 class Parts(NamedTuple):
     """Multiply-adds of the parts that routing runs: the shared start, the gate, and the body of one level."""
 
@@ -34,7 +38,7 @@ class _Count(Shapes):
         if isinstance(layer, SliceableLayer):
             self.madds += layer.madds_at(shape, self.level)
             self.params += layer.params_at(shape, self.level)
-        elif isinstance(layer, keras.layers.GlobalAveragePooling2D):
+        elif isinstance(layer, AVERAGE_POOLS):
             self.madds += int(np.prod(shape[1:]))
 
 
@@ -118,13 +122,15 @@ def count_plain(model: keras.Model) -> tuple[int, int]:
         ValueError: a layer with weights has no rule here.
     """
     total = 0
-    for layer in model.layers:
+    for layer in model.operations:
         if isinstance(layer, keras.layers.DepthwiseConv2D | keras.layers.Conv2D):
             total += int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:3]))
         elif isinstance(layer, keras.layers.Dense):
             total += int(np.prod(layer.kernel.shape)) * int(np.prod(layer.output.shape[1:-1]))
-        elif isinstance(layer, keras.layers.GlobalAveragePooling2D):
+        elif isinstance(layer, AVERAGE_POOLS):
             total += int(np.prod(layer.input.shape[1:]))
-        elif layer.weights and not isinstance(layer, keras.layers.BatchNormalization | keras.layers.LayerNormalization):
+        elif type(layer).__name__ == "Matmul":  # of an attention: keras.ops.matmul as a node
+            total += int(np.prod(layer.output.shape[1:])) * layer.input[0].shape[-1]
+        elif getattr(layer, "weights", ()) and not isinstance(layer, _FREE):
             raise ValueError(f"no rule to count {type(layer).__name__} {layer.name!r}")
     return total, sum(int(np.prod(weight.shape)) for weight in model.trainable_weights)

@@ -53,7 +53,8 @@ class _Plain(Walk):
             return x
         if not isinstance(layer, SliceableLayer):
             return type(layer).from_config(layer.get_config())(x)
-        for twin, weights in layer.plain(tuple(x.shape), self.level, layer.name):
+        shape = [tuple(part.shape) for part in x] if isinstance(x, list) else tuple(x.shape)
+        for twin, weights in layer.plain(shape, self.level, layer.name):
             convolution = isinstance(twin, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
             if self.fold and isinstance(twin, keras.layers.BatchNormalization):
                 _fold(self.convolutions[id(x)], twin.epsilon, weights)
@@ -63,7 +64,8 @@ class _Plain(Walk):
                 channels = weights[0].shape[2 if isinstance(twin, keras.layers.DepthwiseConv2D) else 3]
                 weights = [*weights, np.zeros(channels, "float32")]
             x = twin(x)
-            twin.set_weights(weights)
+            if weights:
+                twin.set_weights(weights)
             if convolution:
                 self.convolutions[id(x)] = twin
         return x

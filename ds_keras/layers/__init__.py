@@ -1,14 +1,23 @@
 """Sliceable layers: full kernels, cut at call time by a slice ratio or a slice level."""
 
+from ds_keras.layers.attention import SliceableMultiHeadAttention
 from ds_keras.layers.base import Compute, Shapes, SliceableBlock, SliceableLayer, Walk
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
-from ds_keras.layers.conv import SliceableConv2D, SliceableDepthwiseConv2D
+from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.dense import SliceableDense
+from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.layers.gate import DoubleHeadedGate, SlimmingHead
+from ds_keras.layers.layer_norm import SliceableLayerNormalization
+from ds_keras.layers.tokens import ActiveSlice, FirstToken, Gelu, Regrid, RejoinIdle, SliceablePositionEmbedding
 
 __all__ = [
+    "ActiveSlice",
     "Compute",
     "DoubleHeadedGate",
+    "FirstToken",
+    "Gelu",
+    "Regrid",
+    "RejoinIdle",
     "Shapes",
     "SliceableBatchNormalization",
     "SliceableBlock",
@@ -16,6 +25,9 @@ __all__ = [
     "SliceableDense",
     "SliceableDepthwiseConv2D",
     "SliceableLayer",
+    "SliceableLayerNormalization",
+    "SliceableMultiHeadAttention",
+    "SliceablePositionEmbedding",
     "SlimmingHead",
     "Walk",
 ]

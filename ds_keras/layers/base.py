@@ -5,7 +5,7 @@ layer: ``Compute`` runs it; others (cost, build, export, calibration) propagate 
 layer that holds the slices, or collect batch statistics. The slice level travels in the walk, as an argument.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -124,6 +124,32 @@ class SliceableLayer(keras.layers.Layer):
         level = check_level(level, len(self.sizes))
         return self.sizes[level] if isinstance(level, int) else level.pick(self.sizes)
 
+    def same_size(self, x: tf.Tensor, full: int, slice_ratio: Any, level: Any) -> Size:
+        """The size of the last axis of ``x``, for a layer that keeps it and may still be told the ratio or level.
+
+        Args:
+            x: the input.
+            full: size that the layer was built for.
+            slice_ratio: ratio in (0, 1], or None.
+            level: slice level, or None.
+
+        Returns:
+            int, or a scalar int32 tensor where it is known at run time only.
+
+        Raises:
+            ValueError: more than ``full``, or not what the ratio or level asks for.
+        """
+        size = input_channels(self, x, full)
+        asked = self.output_size(full, slice_ratio, level)
+        if tf.is_tensor(size):
+            return asked
+        if not tf.is_tensor(asked) and asked != size:
+            raise ValueError(
+                f"{self.name}: the layer keeps the size of x, which is {size}, but "
+                f"slice_ratio={slice_ratio!r}, level={level!r} asks for {asked} of {full}"
+            )
+        return size
+
     def cut(self, kernel: Any, sizes: Sequence[Size], centre: Sequence[int] = ()) -> tf.Tensor:
         """The active slice of a weight, in the layer's compute dtype."""
         return tf.cast(slice_kernel(kernel, sizes, centre), self.compute_dtype)
@@ -167,8 +193,11 @@ class SliceableLayer(keras.layers.Layer):
         """Name and active sizes of every trainable weight, in the order of the plain layer's weights."""
         raise TypeError(f"{type(self).__name__} does not define weight_slices()")
 
-    def plain(self, input_shape: Shape, level: int, name: str) -> list[tuple[keras.layers.Layer, Weights]]:
-        """The plain Keras layers, with their weights, that equal this layer at ``level``."""
+    def plain(self, input_shape: Shape, level: int, name: str) -> list[tuple[Callable, Weights]]:
+        """The plain Keras layers that equal this layer at ``level``, one after another, each with its weights.
+
+        A function of plain layers and ``keras.ops``, which sets their weights itself, comes with an empty list.
+        """
         raise TypeError(f"{type(self).__name__} does not define plain()")
 
     def numpy_weights(self, input_shape: Shape, level: int) -> Weights:
@@ -236,3 +265,17 @@ class Build(Shapes):
         """Builds ``layer``."""
         if not layer.built:
             layer.build(shape)
+
+
+def input_channels(layer: keras.layers.Layer, x: tf.Tensor, full: int) -> Any:
+    """The size of the last axis of ``x``: an int, or a tensor where it is known at run time only.
+
+    Raises:
+        ValueError: more channels than the layer was built for.
+    """
+    channels = x.shape[-1]
+    if channels is None:
+        return tf.shape(x)[-1]
+    if channels > full:
+        raise ValueError(f"{layer.name}: x must have at most {full} channels, received {channels}")
+    return channels

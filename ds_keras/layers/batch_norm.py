@@ -6,8 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ds_keras.layers.base import Shape, SliceableLayer
-from ds_keras.layers.conv import input_channels
+from ds_keras.layers.base import Shape, SliceableLayer, input_channels
 from ds_keras.slicing import Size, check_level, slice_kernel
 
 
@@ -24,6 +23,7 @@ class SliceableBatchNormalization(SliceableLayer):
             same weights on the same input share a row: everything before the gate does.
         momentum: of the moving averages.
         epsilon: added to the variance.
+        gamma_initializer: Keras initializer; "zeros" lets a residual branch begin as the identity.
         **kwargs: of ``keras.layers.Layer``.
 
     Call:
@@ -50,6 +50,7 @@ class SliceableBatchNormalization(SliceableLayer):
         statistics: Sequence[int] | None = None,
         momentum: float = 0.9,
         epsilon: float = 1e-5,
+        gamma_initializer: Any = "ones",
         **kwargs: Any,
     ):
         super().__init__(**{key: value for key, value in kwargs.items() if key not in ("sizes", "divisor")})
@@ -63,11 +64,12 @@ class SliceableBatchNormalization(SliceableLayer):
         self.statistics = rows
         self.momentum = float(momentum)
         self.epsilon = float(epsilon)
+        self.gamma_initializer = keras.initializers.get(gamma_initializer)
 
     def build(self, input_shape: Shape) -> None:
         """Creates the affine and a row of statistics for each distinct level."""
         channels, rows = int(input_shape[-1]), max(self.statistics) + 1
-        self.gamma = self.add_kernel("gamma", (channels,), "ones")
+        self.gamma = self.add_kernel("gamma", (channels,), self.gamma_initializer)
         self.beta = self.add_kernel("beta", (channels,), "zeros")
         self.moving_mean = self.add_kernel("moving_mean", (rows, channels), "zeros", trainable=False)
         self.moving_variance = self.add_kernel("moving_variance", (rows, channels), "ones", trainable=False)
@@ -161,6 +163,7 @@ class SliceableBatchNormalization(SliceableLayer):
             "statistics": list(self.statistics),
             "momentum": self.momentum,
             "epsilon": self.epsilon,
+            "gamma_initializer": keras.initializers.serialize(self.gamma_initializer),
         }
 
 

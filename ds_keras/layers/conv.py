@@ -1,12 +1,14 @@
 """Convolutions whose filters are sliced."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from ds_keras.layers.base import Shape, SliceableLayer, Weights
+from ds_keras.layers.base import Shape, SliceableLayer, Weights, input_channels
+from ds_keras.slicing import Size, check_level
 
 PADDINGS = ("same", "valid", "symmetric")
 
@@ -19,31 +21,71 @@ def pair(value: Any, argument: str) -> tuple[int, int]:
     return values
 
 
-class _Convolution(SliceableLayer):
+class Convolution(SliceableLayer):
     """Kernel size, strides and padding: what the convolutions share.
 
-    ``padding="symmetric"`` pads (kernel - 1) // 2 on every side, as PyTorch does, whatever the stride.
+    ``padding="symmetric"`` pads (kernel - 1) // 2 on every side, as PyTorch does, whatever the stride. A level may use
+    the centre of the kernel only: ``kernel_sizes`` lists the size at every level, of the same parity as the full one.
     """
 
-    def __init__(self, kernel_size: Any, strides: Any, padding: str, sizes: Sequence[int] | None, **kwargs: Any):
+    def __init__(
+        self,
+        kernel_size: Any,
+        strides: Any,
+        padding: str,
+        sizes: Sequence[int] | None,
+        kernel_sizes: Sequence[int] | None,
+        **kwargs: Any,
+    ):
         super().__init__(sizes=sizes, **kwargs)
         self.kernel_size = pair(kernel_size, "kernel_size")
         self.strides = pair(strides, "strides")
         if padding not in PADDINGS:
             raise ValueError(f"padding must be one of {PADDINGS}, received {padding!r}")
         self.padding = padding
+        self.kernel_sizes = None if kernel_sizes is None else [int(size) for size in kernel_sizes]
+        if self.kernel_sizes is not None:
+            if self.sizes is not None and len(self.kernel_sizes) != len(self.sizes):
+                raise ValueError(
+                    f"kernel_sizes must list a size for each level, as sizes={self.sizes} does, received {kernel_sizes}"
+                )
+            for size in self.kernel_sizes:
+                self._check_kernel_size(size, "kernel_sizes")
 
-    def _margins(self) -> list[tuple[int, int]]:
-        return [((k - 1) // 2, (k - 1) // 2) for k in self.kernel_size]
+    def _check_kernel_size(self, size: int, argument: str) -> None:
+        if any(not 0 < size <= full or (full - size) % 2 for full in self.kernel_size):
+            raise ValueError(
+                f"{argument} must be at most kernel_size={self.kernel_size} and smaller by an even number, so that "
+                f"the crop has a centre; received {size!r}"
+            )
 
-    def _tf_padding(self) -> Any:
-        if self.padding == "symmetric":
-            return [(0, 0), *self._margins(), (0, 0)]
-        return self.padding.upper()
+    def kernel_area(self, level: Any, kernel_size: Any = None) -> tuple[Size, Size]:
+        """Height and width of the kernel that a call uses: ints, or a tensor for a level known at run time only."""
+        if kernel_size is not None:
+            if level is not None:
+                raise ValueError(f"{self.name}: kernel_size goes with slice_ratio, received level={level!r} with it")
+            if not tf.is_tensor(kernel_size):
+                self._check_kernel_size(kernel_size, "kernel_size")
+            return kernel_size, kernel_size
+        if level is None or self.kernel_sizes is None:
+            return self.kernel_size
+        if not isinstance(level, int):  # output_size has checked it; walks over shapes count from the end too
+            level = check_level(level, len(self.kernel_sizes))
+        size = self.kernel_sizes[level] if isinstance(level, int) else level.pick(self.kernel_sizes)
+        return size, size
 
-    def _spatial(self, input_shape: Shape) -> tuple[int | None, ...]:
+    def _padded(self, x: tf.Tensor, area: tuple[Size, Size]) -> tuple[tf.Tensor, Any]:
+        """The input and the padding argument of TensorFlow's convolutions."""
+        if self.padding != "symmetric":
+            return x, self.padding.upper()
+        margins = _margins(area)
+        if any(tf.is_tensor(size) for size in area):
+            return tf.pad(x, [(0, 0), *margins, (0, 0)]), "VALID"
+        return x, [(0, 0), *margins, (0, 0)]
+
+    def _spatial(self, input_shape: Shape, level: int) -> tuple[int | None, ...]:
         sizes = []
-        for n, k, s in zip(input_shape[1:3], self.kernel_size, self.strides, strict=True):
+        for n, k, s in zip(input_shape[1:3], self.kernel_area(level), self.strides, strict=True):
             if n is None:
                 sizes.append(None)
             elif self.padding == "same":
@@ -53,17 +95,18 @@ class _Convolution(SliceableLayer):
         return tuple(sizes)
 
     def _plain(self, layer_class: Any, weights: Weights, name: str, **kwargs: Any) -> list:
+        area = weights[0].shape[:2]
         conv = layer_class(
-            kernel_size=self.kernel_size,
+            kernel_size=area,
             strides=self.strides,
             padding="same" if self.padding == "same" else "valid",
             use_bias=len(weights) == 2,
             name=name,
             **kwargs,
         )
-        if self.padding != "symmetric" or self.kernel_size == (1, 1):
+        if self.padding != "symmetric" or area == (1, 1):
             return [(conv, weights)]
-        return [(keras.layers.ZeroPadding2D(self._margins(), name=f"{name}_pad"), []), (conv, weights)]
+        return [(keras.layers.ZeroPadding2D(_margins(area), name=f"{name}_pad"), []), (conv, weights)]
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -72,11 +115,16 @@ class _Convolution(SliceableLayer):
             "kernel_size": list(self.kernel_size),
             "strides": list(self.strides),
             "padding": self.padding,
+            "kernel_sizes": self.kernel_sizes,
         }
 
 
+def _margins(area: tuple[Size, Size]) -> list[tuple[Size, Size]]:
+    return [((k - 1) // 2, (k - 1) // 2) for k in area]
+
+
 @keras.saving.register_keras_serializable("ds_keras")
-class SliceableConv2D(_Convolution):
+class SliceableConv2D(Convolution):
     """2D convolution that runs with the first filters of its kernel.
 
     Args:
@@ -88,18 +136,20 @@ class SliceableConv2D(_Convolution):
         sizes: output channels at every slice level, for calls with ``level=``.
         divisor: output channels made from a ratio are multiples of it.
         kernel_initializer: Keras initializer.
+        kernel_sizes: size of the centre crop of the kernel at every slice level; default the whole kernel.
         **kwargs: of ``keras.layers.Layer``.
 
     Call:
         x: (batch, height, width, channels) float; channels up to the built ones, the kernel's input follows them.
         slice_ratio: Python float or scalar tensor in (0, 1].
         level: int or scalar integer tensor, instead of the ratio.
+        kernel_size: with ``slice_ratio``: size of the centre crop, int or scalar int32 tensor.
         Returns (batch, new height, new width, ratio x filters).
 
     Raises:
         ValueError: bad sizes, ratio, level or channels.
 
-    Source: DS-Net, arXiv 2103.13258, section 3.1.
+    Source: DS-Net, arXiv 2103.13258, section 3.1; kernel size: DS-Net++, arXiv 2109.10060, section 3.
 
     Example:
         >>> conv = SliceableConv2D(64, 3)
@@ -116,9 +166,10 @@ class SliceableConv2D(_Convolution):
         use_bias: bool = False,
         sizes: Sequence[int] | None = None,
         kernel_initializer: Any = "he_normal",
+        kernel_sizes: Sequence[int] | None = None,
         **kwargs: Any,
     ):
-        super().__init__(kernel_size, strides, padding, sizes, **kwargs)
+        super().__init__(kernel_size, strides, padding, sizes, kernel_sizes, **kwargs)
         self._check_sizes(filters, "filters")
         self.filters = int(filters)
         self.use_bias = bool(use_bias)
@@ -133,28 +184,37 @@ class SliceableConv2D(_Convolution):
             self.bias = self.add_kernel("bias", (self.filters,), "zeros")
         self.built = True
 
-    def call(self, x: tf.Tensor, slice_ratio: Any = None, level: Any = None, training: bool = False) -> tf.Tensor:
+    def call(
+        self,
+        x: tf.Tensor,
+        slice_ratio: Any = None,
+        level: Any = None,
+        kernel_size: Any = None,
+        training: bool = False,
+    ) -> tf.Tensor:
         """Convolves with the active slice."""
         filters = self.output_size(self.filters, slice_ratio, level)
+        area = self.kernel_area(level, kernel_size)
         x = tf.cast(x, self.compute_dtype)
+        x, padding = self._padded(x, area)
         channels = input_channels(self, x, self.kernel.shape[2])
-        kernel = self.cut(self.kernel, [*self.kernel_size, channels, filters])
-        y = tf.nn.conv2d(x, kernel, self.strides, self._tf_padding())
+        kernel = self.cut(self.kernel, [*area, channels, filters], centre=(0, 1))
+        y = tf.nn.conv2d(x, kernel, self.strides, padding)
         return tf.nn.bias_add(y, self.cut(self.bias, [filters])) if self.use_bias else y
 
     def output_shape_at(self, input_shape: Shape, level: int) -> Shape:
         """See the base class."""
-        return (input_shape[0], *self._spatial(input_shape), self.sizes[level])
+        return (input_shape[0], *self._spatial(input_shape, level), self.sizes[level])
 
     def madds_at(self, input_shape: Shape, level: int) -> int:
         """Cin x cout x kernel area x output area."""
         _, height, width, filters = self.output_shape_at(input_shape, level)
-        return height * width * filters * input_shape[-1] * self.kernel_size[0] * self.kernel_size[1]
+        return height * width * filters * input_shape[-1] * math.prod(self.kernel_area(level))
 
     def weight_slices(self, input_shape: Shape, level: int) -> list:
         """See the base class."""
         filters = self.sizes[level]
-        kernel = ("kernel", (*self.kernel_size, input_shape[-1], filters))
+        kernel = ("kernel", (*self.kernel_area(level), input_shape[-1], filters))
         return [kernel, ("bias", (filters,))] if self.use_bias else [kernel]
 
     def plain(self, input_shape: Shape, level: int, name: str) -> list:
@@ -170,103 +230,3 @@ class SliceableConv2D(_Convolution):
             "use_bias": self.use_bias,
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
-
-
-@keras.saving.register_keras_serializable("ds_keras")
-class SliceableDepthwiseConv2D(_Convolution):
-    """Depthwise 2D convolution: one filter for each channel of ``x``, so its size follows ``x``.
-
-    ``slice_ratio`` or ``level`` is accepted, as for every sliceable layer, and must agree with ``x``.
-
-    Args:
-        kernel_size: int or pair.
-        strides: int, the same for height and width.
-        padding: "same", "valid" or "symmetric" (PyTorch's).
-        sizes: channels at every slice level, for calls with ``level=``.
-        kernel_initializer: Keras initializer.
-        **kwargs: of ``keras.layers.Layer``.
-
-    Raises:
-        ValueError: bad arguments, or a ratio or level that does not give the channels of ``x``.
-
-    Source: DS-Net, arXiv 2103.13258, section 3.1.
-
-    Example:
-        >>> layer = SliceableDepthwiseConv2D(3, sizes=[8, 16])
-        >>> layer.build((None, 8, 8, 16))
-        >>> layer(tf.ones([1, 8, 8, 8]), level=0).shape
-        TensorShape([1, 8, 8, 8])
-    """
-
-    def __init__(
-        self,
-        kernel_size: Any,
-        strides: Any = 1,
-        padding: str = "same",
-        sizes: Sequence[int] | None = None,
-        kernel_initializer: Any = "he_normal",
-        **kwargs: Any,
-    ):
-        super().__init__(kernel_size, strides, padding, sizes, **kwargs)
-        if self.strides[0] != self.strides[1]:
-            raise ValueError(f"strides of a depthwise convolution must be equal, received {strides!r}")
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
-
-    def build(self, input_shape: Shape) -> None:
-        """Creates the full kernel for ``input_shape[-1]`` channels."""
-        channels = int(input_shape[-1])
-        self._check_sizes(channels, "channels")
-        # The fan of a depthwise kernel is its area: initialise it as a 1-channel convolution with C filters.
-        area_first = (*self.kernel_size, 1, channels)
-        values = tf.transpose(self.kernel_initializer(area_first, "float32"), [0, 1, 3, 2])
-        self.kernel = self.add_kernel("kernel", values.shape, lambda shape, dtype: values)
-        self.built = True
-
-    def call(self, x: tf.Tensor, slice_ratio: Any = None, level: Any = None, training: bool = False) -> tf.Tensor:
-        """Convolves every channel of ``x`` with its filter."""
-        x = tf.cast(x, self.compute_dtype)
-        full = self.kernel.shape[2]
-        channels = input_channels(self, x, full)
-        asked = self.output_size(full, slice_ratio, level)
-        if not tf.is_tensor(asked) and not tf.is_tensor(channels) and asked != channels:
-            raise ValueError(
-                f"{self.name}: a depthwise convolution keeps its channels, but x has {channels} and "
-                f"slice_ratio={slice_ratio!r}, level={level!r} asks for {asked} of {full}"
-            )
-        kernel = self.cut(self.kernel, [*self.kernel_size, asked if tf.is_tensor(channels) else channels, 1])
-        return tf.nn.depthwise_conv2d(x, kernel, (1, *self.strides, 1), self._tf_padding())
-
-    def output_shape_at(self, input_shape: Shape, level: int) -> Shape:
-        """See the base class."""
-        return (input_shape[0], *self._spatial(input_shape), input_shape[-1])
-
-    def madds_at(self, input_shape: Shape, level: int) -> int:
-        """Channels x kernel area x output area."""
-        _, height, width, channels = self.output_shape_at(input_shape, level)
-        return height * width * channels * self.kernel_size[0] * self.kernel_size[1]
-
-    def weight_slices(self, input_shape: Shape, level: int) -> list:
-        """See the base class."""
-        return [("kernel", (*self.kernel_size, input_shape[-1], 1))]
-
-    def plain(self, input_shape: Shape, level: int, name: str) -> list:
-        """A ``keras.layers.DepthwiseConv2D``."""
-        return self._plain(keras.layers.DepthwiseConv2D, self.numpy_weights(input_shape, level), name)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}
-
-
-def input_channels(layer: keras.layers.Layer, x: tf.Tensor, full: int) -> Any:
-    """The size of the last axis of ``x``: an int, or a tensor where it is known at run time only.
-
-    Raises:
-        ValueError: more channels than the layer was built for.
-    """
-    channels = x.shape[-1]
-    if channels is None:
-        return tf.shape(x)[-1]
-    if channels > full:
-        raise ValueError(f"{layer.name}: x must have at most {full} channels, received {channels}")
-    return channels

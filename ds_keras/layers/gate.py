@@ -15,6 +15,7 @@ class DoubleHeadedGate(SliceableBlock):
     """Attention over the channels of ``x`` and, where ``num_outputs`` is not 0, one logit for each slice level.
 
     pool = mean over positions; z = ReLU(W1 pool + b1); attention = sigmoid(W2 z + b2); logits = W3 z.
+    With ``identity``, attention = 1 + tanh(W2 z + b2) and W2 = 0 at the start: it begins as 1.
     With ``hidden``, or without attention, the slimming head has a branch of its own on the pooled features:
     logits = W3 ReLU(W4 pool + b4), so that training it leaves the attention as it is.
 
@@ -24,6 +25,7 @@ class DoubleHeadedGate(SliceableBlock):
         reduced: width of z.
         attention: False leaves ``x`` as it is.
         hidden: width of the slimming head's own hidden layer; 0 reads z (or the pooled features) directly.
+        identity: attention that begins as 1.
         **kwargs: of ``keras.layers.Layer``.
 
     Call:
@@ -31,8 +33,8 @@ class DoubleHeadedGate(SliceableBlock):
         level: int or scalar integer tensor.
         Returns the attended x, and with ``num_outputs`` also the logits (batch, num_outputs).
 
-    Source: DS-Net, arXiv 2103.13258, section 3.2; sigmoid and sizes as in the released DS-MBNet; the
-    hidden layer is ours.
+    Source: DS-Net, arXiv 2103.13258, section 3.2; sigmoid and sizes as in the released DS-MBNet, 1 + tanh
+    as in the paper's text; the hidden layer is ours.
 
     Example:
         >>> gate = DoubleHeadedGate(sizes=[32, 64], num_outputs=2, reduced=16)
@@ -47,9 +49,11 @@ class DoubleHeadedGate(SliceableBlock):
         reduced: int | None = None,
         attention: bool = True,
         hidden: int = 0,
+        identity: bool = False,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
+        self.identity = bool(identity)
         self.sizes = [int(size) for size in sizes]
         self.num_outputs = int(num_outputs)
         self.reduced = int(reduced or max(1, int(0.25 * max(self.sizes) + 0.5)))
@@ -62,9 +66,14 @@ class DoubleHeadedGate(SliceableBlock):
                 self.reduced, 1, use_bias=True, sizes=[self.reduced] * count, **self.child("reduce")
             )
             self.relu = keras.layers.ReLU(**self.child("relu"))
-            self.expand = SliceableConv2D(max(self.sizes), 1, use_bias=True, sizes=self.sizes, **self.child("expand"))
-            self.sigmoid = keras.layers.Activation("sigmoid", **self.child("sigmoid"))
+            start = {"kernel_initializer": "zeros"} if self.identity else {}
+            self.expand = SliceableConv2D(
+                max(self.sizes), 1, use_bias=True, sizes=self.sizes, **start, **self.child("expand")
+            )
+            squash = "tanh" if self.identity else "sigmoid"
+            self.squash = keras.layers.Activation(squash, **self.child(squash))
             self.multiply = keras.layers.Multiply(**self.child("multiply"))
+            self.add = keras.layers.Add(**self.child("add")) if self.identity else None
         if self.num_outputs:
             self.slimming_head = SlimmingHead(count, self.num_outputs, self.hidden, **self.child("slimming_head"))
 
@@ -74,8 +83,8 @@ class DoubleHeadedGate(SliceableBlock):
             return x, x
         pooled = walk(self.pool, x)
         z = walk(self.relu, walk(self.reduce, pooled))
-        attention = walk(self.sigmoid, walk(self.expand, z))
-        return walk(self.multiply, [x, attention]), (pooled if self.hidden else z)
+        y = walk(self.multiply, [x, walk(self.squash, walk(self.expand, z))])
+        return (walk(self.add, [x, y]) if self.identity else y), (pooled if self.hidden else z)
 
     def logits(self, walk: Walk, features: Any) -> Any:
         """The slimming head, on what ``attend`` gave."""
@@ -95,6 +104,7 @@ class DoubleHeadedGate(SliceableBlock):
             "reduced": self.reduced,
             "attention": self.attention,
             "hidden": self.hidden,
+            "identity": self.identity,
         }
 
 

@@ -8,10 +8,11 @@ import keras
 
 from ds_keras.layers.base import SliceableBlock, Walk
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
-from ds_keras.layers.conv import SliceableConv2D, SliceableDepthwiseConv2D
+from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.dense import SliceableDense
+from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
-from ds_keras.models.stage import Stage, gated_stage, read_stage
+from ds_keras.models.stage import Stage, at_levels, gated_stage, read_stage, slice_levels
 from ds_keras.models.supernet import Supernet
 from ds_keras.slicing import SliceLevel
 
@@ -64,13 +65,14 @@ class _Style:
 class _SeparableBlock(SliceableBlock):
     """Depthwise conv, BN, activation, attention (and gate), pointwise conv, BN, activation; optional residual add.
 
-    ``before`` and ``after`` are the rows of statistics on either side of the attention, where the width changes.
+    ``kernels`` lists the depthwise kernel's size at every level; ``before`` and ``after`` are the rows of statistics
+    on either side of the attention, where the width changes.
     """
 
     def __init__(
         self,
         style: _Style,
-        stage: Stage,
+        kernels: Sequence[int],
         stride: int,
         widths: tuple[Sequence[int], Sequence[int]],
         before: Sequence[int],
@@ -81,7 +83,7 @@ class _SeparableBlock(SliceableBlock):
         super().__init__(**kwargs)
         old, new = widths
         self.depthwise = SliceableDepthwiseConv2D(
-            stage.kernel, stride, style.padding, sizes=old, **self.child("depthwise")
+            kernels[-1], stride, style.padding, sizes=old, kernel_sizes=kernels, **self.child("depthwise")
         )
         self.norm1 = style.norm(before, **self.child("norm1"))
         self.activation1 = keras.layers.Activation(style.activation, **self.child("activation1"))
@@ -169,10 +171,7 @@ class DSMobileNet(Supernet):
         stem = tuple(stem) if isinstance(stem, list | tuple) else (int(stem),)
         count = len(stages[gated].width)
         has_teacher = len(stem) > 1 or any(stage.teacher for stage in stages)
-        levels = tuple(
-            SliceLevel(k, {f"stage{i + 1}": s.width[k] / s.width[-1] for i, s in enumerate(stages) if i >= gated})
-            for k in range(count)
-        )
+        levels = slice_levels(stages, gated)
         teacher = SliceLevel(count, {**levels[-1].ratios, "teacher": 1.0}) if has_teacher else levels[-1]
         super().__init__(levels, teacher, num_classes, tuple(input_shape), **kwargs)
         self.table = {"stem": stem, "stages": stages, "stem_stride": int(stem_stride)}
@@ -186,7 +185,7 @@ class DSMobileNet(Supernet):
         private = list(range(count + extra))
 
         def widths(width: Any, teacher: int | None = None) -> list[int]:
-            listed = list(width) if isinstance(width, tuple) else [width] * count
+            listed = at_levels(width, count)
             return listed + [teacher or listed[-1]] * extra
 
         dtype = self.dtype_policy
@@ -202,9 +201,12 @@ class DSMobileNet(Supernet):
                 gate_here = i == gated and j == 0
                 if gate_here:
                     self.gated_block = len(self.blocks)
+                kernels = widths(stage.kernel)
+                if gate_here:  # its depthwise convolution runs before the level is known
+                    kernels = kernels[:1] * len(kernels)
                 block = _SeparableBlock(
                     self.style,
-                    stage,
+                    kernels,
                     stage.stride if j == 0 else 1,
                     (old, new),
                     before=shared if i < gated or gate_here else private,

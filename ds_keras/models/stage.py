@@ -1,7 +1,9 @@
-"""A row of an architecture's table, and the check that the rows describe nested levels."""
+"""A row of a convolutional architecture's table, and what a table of them says about the levels."""
 
 from dataclasses import dataclass
 from typing import Any
+
+from ds_keras.slicing import SliceLevel
 
 
 @dataclass(frozen=True)
@@ -12,9 +14,10 @@ class Stage:
         width: output channels: one int before the gate (the same at every level), a tuple (one for each level) after.
         depth: number of blocks.
         stride: of the first block.
-        gate: the first block holds the slimming head; the level starts at its pointwise convolution.
+        gate: the level begins in this stage, whose first block holds the gate.
         teacher: a wider width that only ``teacher_level`` uses (before the gate).
-        kernel: size of the depthwise convolution.
+        kernel: size of the spatial convolutions: an int, or (after the gate) one for each level, odd and not
+            decreasing: a smaller one is the centre of a larger.
     """
 
     width: int | tuple[int, ...]
@@ -22,7 +25,7 @@ class Stage:
     stride: int = 1
     gate: bool = False
     teacher: int | None = None
-    kernel: int = 3
+    kernel: int | tuple[int, ...] = 3
 
 
 def read_stage(row: Stage | dict[str, Any]) -> Stage:
@@ -30,8 +33,36 @@ def read_stage(row: Stage | dict[str, Any]) -> Stage:
     if isinstance(row, Stage):
         return row
     row = dict(row)
-    row["width"] = tuple(row["width"]) if isinstance(row["width"], list) else row["width"]
+    for name in ("width", "kernel"):
+        row[name] = tuple(row[name]) if isinstance(row.get(name), list) else row.get(name, 3)
     return Stage(**row)
+
+
+def at_levels(value: int | tuple[int, ...], count: int) -> list[int]:
+    """A width or kernel size of the table at each of ``count`` levels."""
+    return list(value) if isinstance(value, tuple) else [value] * count
+
+
+def slice_levels(stages: tuple[Stage, ...], gated: int) -> tuple[SliceLevel, ...]:
+    """The levels that a checked table describes, with the ratio of every dimension that is sliced.
+
+    Args:
+        stages: rows of the architecture.
+        gated: index of the gated row.
+
+    Returns:
+        One ``SliceLevel`` for each width of the gated row, smallest first.
+    """
+    levels = []
+    for k in range(len(stages[gated].width)):
+        ratios = {}
+        for i, stage in enumerate(stages):
+            if i >= gated:
+                ratios[f"stage{i + 1}"] = stage.width[k] / stage.width[-1]
+            if isinstance(stage.kernel, tuple):
+                ratios[f"stage{i + 1}_kernel"] = stage.kernel[k] / stage.kernel[-1]
+        levels.append(SliceLevel(k, ratios))
+    return tuple(levels)
 
 
 def gated_stage(stages: tuple[Stage, ...]) -> int:
@@ -65,6 +96,13 @@ def gated_stage(stages: tuple[Stage, ...]) -> int:
                 raise ValueError(f"{row}: the teacher is wider only before the gate, received teacher={stage.teacher}")
         elif stage.teacher and stage.teacher < stage.width:
             raise ValueError(f"{row}: teacher={stage.teacher} must be at least width={stage.width}")
+        kernels = at_levels(stage.kernel, 1)
+        if isinstance(stage.kernel, tuple) and (i < gated[0] or len(kernels) != len(stages[gated[0]].width)):
+            raise ValueError(
+                f"{row}: kernel must be an int, or after the gate one for each level, got {stage.kernel!r}"
+            )
+        if kernels != sorted(kernels) or any(k < 1 or k % 2 == 0 for k in kernels):
+            raise ValueError(f"{row}: kernel must be odd and must not decrease, received {stage.kernel!r}")
         if stage.depth < 1:
             raise ValueError(f"{row}: depth must be at least 1, received {stage.depth}")
     return gated[0]

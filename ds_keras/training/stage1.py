@@ -187,7 +187,7 @@ class SupernetTrainer(Trainer):
 
 
 class _ActiveKernels(Shapes):
-    """Collects the active slices of kernels (not of biases or BatchNorm)."""
+    """Collects the active slices of kernels (not of biases, norms or position embeddings)."""
 
     def __init__(self, level: int):
         super().__init__(level)
@@ -195,7 +195,9 @@ class _ActiveKernels(Shapes):
 
     def visit(self, layer: keras.layers.Layer, shape: Any) -> None:
         if isinstance(layer, SliceableLayer):
-            self.kernels += [w for w in layer.active_weights(shape, self.level) if w.shape.rank > 1]
+            names = [name for name, _ in layer.weight_slices(shape, self.level)]
+            slices = layer.active_weights(shape, self.level)
+            self.kernels += [w for name, w in zip(names, slices, strict=True) if name.endswith("kernel")]
 
 
 def _add(a: Any, b: Any) -> Any:

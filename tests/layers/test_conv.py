@@ -100,7 +100,7 @@ def test_too_many_channels(make):
 
 
 def test_depthwise_level_must_agree_with_x():
-    with pytest.raises(ValueError, match=r"keeps its channels.* x has 4.*asks for 10 of 10"):
+    with pytest.raises(ValueError, match=r"keeps the size of x, which is 4.*asks for 10 of 10"):
         depthwise()(tf.ones([1, 9, 9, 4]), level=2)
 
 

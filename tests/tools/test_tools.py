@@ -12,7 +12,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py") if path.stem != "cli")
 SAME_FLAGS = {
-    "ablate": ["--workdir=out"],
     "train": ["--workdir=out"],
     "evaluate": ["--data=digits"],
     "export": ["--output=out"],
@@ -66,7 +65,7 @@ def test_missing_flags(name):
         ("ablate", ["--config=.", "--workdir=out", "--variant={}"], ["config must be a Python file", "'.'"]),
         (
             "ablate",
-            ["--config=zoo/ds_mobilenet_digits/experiment.py", "--workdir=out", "--variant=[1]"],
+            [f"--config={ROOT}/zoo/ds_mobilenet_digits/experiment.py", "--workdir=out", "--variant=[1]"],
             ["variant must be a JSON object, received '[1]'"],
         ),
         ("train", ["--config=a", "--workdir=b", "--checkpoint_every=0"], ["checkpoint_every", "0"]),

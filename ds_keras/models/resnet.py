@@ -1,0 +1,286 @@
+"""DS-ResNet: bottleneck or basic residual blocks, sliced in width after a double-headed gate."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+
+from ds_keras.layers.base import SliceableBlock, Walk
+from ds_keras.layers.batch_norm import SliceableBatchNormalization
+from ds_keras.layers.conv import SliceableConv2D
+from ds_keras.layers.dense import SliceableDense
+from ds_keras.layers.gate import DoubleHeadedGate
+from ds_keras.models.stage import Stage, at_levels, gated_stage, read_stage, slice_levels
+from ds_keras.models.supernet import Supernet
+
+# ResNet-50 in four widths (DS-Net, arXiv 2103.13258, section 4: 0.25 to 1.0 by 0.25); the place of the gate is ours.
+IMAGENET = (
+    Stage(256, 3, 1),
+    Stage((128, 256, 384, 512), 4, 2, gate=True),
+    Stage((256, 512, 768, 1024), 6, 2),
+    Stage((512, 1024, 1536, 2048), 3, 2),
+)
+# Ours, for 32 px, basic blocks.
+CIFAR = (
+    Stage(32, 1, 2),
+    Stage((16, 32, 48, 64), 2, 1, gate=True),
+    Stage((32, 64, 96, 128), 2, 2),
+    Stage((64, 128, 192, 256), 2, 2),
+)
+BLOCKS = ("bottleneck", "basic")
+STRIDE_IN = ("3x3", "1x1")
+
+
+@dataclass(frozen=True)
+class _Style:
+    """What every block of one network shares."""
+
+    block: str
+    expansion: int
+    stride_in: str
+    padding: str
+    activation: str
+    bn_momentum: float
+    bn_epsilon: float
+
+    def norm(self, statistics: Sequence[int], **kwargs: Any) -> SliceableBatchNormalization:
+        return SliceableBatchNormalization(
+            len(statistics), statistics, momentum=self.bn_momentum, epsilon=self.bn_epsilon, **kwargs
+        )
+
+
+class _ResidualBlock(SliceableBlock):
+    """Convolutions, each with BN; the shortcut is added before the last activation.
+
+    A bottleneck has 1x1, 3x3 and 1x1 convolutions, a basic block two of 3x3. ``old`` and ``new`` are the widths before
+    and after the block at every level. The last BN begins with gamma 0: the block begins as its shortcut.
+    """
+
+    def __init__(
+        self,
+        style: _Style,
+        kernels: Sequence[int],
+        stride: int,
+        old: Sequence[int],
+        new: Sequence[int],
+        statistics: Sequence[int],
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        inner, wide = [width // style.expansion for width in new], {"kernel_sizes": kernels}
+        if style.block == "basic":
+            rows = [(new, kernels[-1], stride, wide), (new, kernels[-1], 1, wide)]
+        else:
+            first, second = (stride, 1) if style.stride_in == "1x1" else (1, stride)
+            rows = [(inner, 1, first, {}), (inner, kernels[-1], second, wide), (new, 1, 1, {})]
+        self.steps = []
+        for i, (sizes, kernel, step, options) in enumerate(rows, start=1):
+            last = i == len(rows)
+            start = {"gamma_initializer": "zeros"} if last else {}
+            self.steps += [
+                SliceableConv2D(
+                    sizes[-1], kernel, step, style.padding, sizes=sizes, **options, **self.child(f"conv{i}")
+                ),
+                style.norm(statistics, **start, **self.child(f"norm{i}")),
+            ]
+            if not last:
+                self.steps.append(keras.layers.Activation(style.activation, **self.child(f"activation{i}")))
+        self.shortcut = []
+        if stride != 1 or list(old) != list(new):
+            self.shortcut = [
+                SliceableConv2D(new[-1], 1, stride, style.padding, sizes=new, **self.child("shortcut")),
+                style.norm(statistics, **self.child("shortcut_norm")),
+            ]
+        self.add = keras.layers.Add(**self.child("add"))
+        self.activation = keras.layers.Activation(style.activation, **self.child("activation"))
+
+    def forward(self, walk: Walk, x: Any) -> Any:
+        """See the base class."""
+        y = x
+        for layer in self.steps:
+            y = walk(layer, y)
+        for layer in self.shortcut:
+            x = walk(layer, x)
+        return walk(self.activation, walk(self.add, [x, y]))
+
+
+@keras.saving.register_keras_serializable("ds_keras")
+class DSResNet(Supernet):
+    """DS-ResNet supernet.
+
+    The stem and the stages before the gate run at one width in every level. The gate reads what enters the gated
+    stage; its attention, 1 + tanh(...), begins as the identity.
+
+    Args:
+        stem: width of the stem convolution.
+        stages: rows of the architecture, widths at the blocks' output; exactly one has ``gate=True``, not the first.
+        num_classes: size of the classifier.
+        input_shape: (height, width, channels).
+        stem_kernel: size of the stem convolution.
+        stem_stride: of the stem convolution.
+        stem_pool: 3x3 maximum pooling of stride 2 after the stem.
+        block: "bottleneck" or "basic".
+        expansion: of a bottleneck: width of its output over that of its 3x3 convolution.
+        stride_in: the convolution of a bottleneck that has the stride: "3x3" (version 1.5) or "1x1" (the first one).
+        attention: attention in the gate.
+        padding: "symmetric" as in the published networks, or "same".
+        activation: Keras activation name.
+        dropout: rate before the classifier, for Stage I's largest pass only.
+        gate_hidden: width of the slimming head's hidden layer; 0 is the published linear head.
+        bn_momentum: of the moving averages.
+        bn_epsilon: of BatchNorm.
+        **kwargs: see ``Supernet``.
+
+    Call:
+        See ``Supernet.call``: images in [0, 255]; ``level=`` or routed.
+
+    Raises:
+        ValueError: a table that does not describe nested levels.
+
+    Source: DS-Net, arXiv 2103.13258, section 4 (DS-ResNet); ResNet: arXiv 1512.03385. One gate for the network.
+
+    Example:
+        >>> model = DSResNet.cifar(num_classes=10)
+        >>> model(images, level=0).shape
+        TensorShape([8, 10])
+    """
+
+    def __init__(
+        self,
+        stem: int,
+        stages: Sequence[Stage | dict[str, Any]],
+        num_classes: int = 1000,
+        input_shape: Sequence[int] = (224, 224, 3),
+        stem_kernel: int = 7,
+        stem_stride: int = 2,
+        stem_pool: bool = True,
+        block: str = "bottleneck",
+        expansion: int = 4,
+        stride_in: str = "3x3",
+        attention: bool = True,
+        padding: str = "symmetric",
+        activation: str = "relu",
+        dropout: float = 0.0,
+        gate_hidden: int = 0,
+        bn_momentum: float = 0.9,
+        bn_epsilon: float = 1e-5,
+        **kwargs: Any,
+    ):
+        if not isinstance(activation, str):
+            raise ValueError(f"activation must be the name of one, received {activation!r}")
+        if block not in BLOCKS or stride_in not in STRIDE_IN:
+            raise ValueError(
+                f"block must be one of {BLOCKS} and stride_in one of {STRIDE_IN}, received {block!r}, {stride_in!r}"
+            )
+        stages = tuple(read_stage(stage) for stage in stages)
+        gated = gated_stage(stages)
+        if gated == 0 or any(stage.teacher for stage in stages):
+            raise ValueError(f"stages: the gate is not in the first row and no row has a teacher, received {stages!r}")
+        if block == "bottleneck" and any(w % expansion for s in stages for w in at_levels(s.width, 1)):
+            raise ValueError(f"stages: every width must be a multiple of expansion={expansion}, received {stages!r}")
+        levels = slice_levels(stages, gated)
+        super().__init__(levels, levels[-1], num_classes, tuple(input_shape), **kwargs)
+        self.stem_table = {"stem": int(stem), "stem_kernel": int(stem_kernel)}
+        self.stem_table |= {"stem_stride": int(stem_stride), "stem_pool": bool(stem_pool)}
+        self.stages, self.gated = stages, gated
+        self.gate_table = {"attention": bool(attention), "gate_hidden": int(gate_hidden)}
+        self.style = _Style(block, int(expansion), stride_in, padding, activation, float(bn_momentum), bn_epsilon)
+        self.dropout_rate = float(dropout)
+        self._make_layers(len(levels))
+
+    def _make_layers(self, count: int) -> None:
+        shared, private = [0] * count, list(range(count))
+        named = {"dtype": self.dtype_policy}
+        kernel, stride = self.stem_table["stem_kernel"], self.stem_table["stem_stride"]
+        old = [self.stem_table["stem"]] * count
+        self.stem = [
+            SliceableConv2D(old[-1], kernel, stride, self.style.padding, sizes=old, name="stem", **named),
+            self.style.norm(shared, name="stem_norm", **named),
+            keras.layers.Activation(self.style.activation, name="stem_activation", **named),
+        ]
+        if self.stem_table["stem_pool"]:  # zeros around a ReLU's output change no maximum
+            stride *= 2
+            self.stem += [
+                keras.layers.ZeroPadding2D(1, name="stem_pad", **named),
+                keras.layers.MaxPooling2D(3, 2, name="stem_pool", **named),
+            ]
+        self.stem_stride = stride
+        self.blocks: list[list[_ResidualBlock]] = []
+        for i, stage in enumerate(self.stages):
+            new, blocks = at_levels(stage.width, count), []
+            if i == self.gated:
+                head = {"attention": self.gate_table["attention"], "hidden": self.gate_table["gate_hidden"]}
+                self.gate_block = DoubleHeadedGate(old, count, identity=True, name="gate", **head, **named)
+            for j in range(stage.depth):
+                step = stage.stride if j == 0 else 1
+                rows = shared if i < self.gated else private
+                name = f"stage{i + 1}_block{j + 1}"
+                kernels = at_levels(stage.kernel, count)
+                blocks.append(_ResidualBlock(self.style, kernels, step, old, new, rows, name=name, **named))
+                old = new
+            self.blocks.append(blocks)
+        self.pool = keras.layers.GlobalAveragePooling2D(name="pool", **named)
+        self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", **named)
+        constant = [self.num_classes] * count
+        # Logits in full precision, under a mixed policy too.
+        self.classifier = SliceableDense(
+            self.num_classes, sizes=constant, name="classifier", dtype=self.dtype_policy.variable_dtype
+        )
+
+    def start(self, walk: Walk, x: Any) -> tuple[Any, Any]:
+        """Stem, the stages before the gate, and the gate's attention."""
+        x = walk(self.rescale, x)
+        for layer in self.stem:
+            x = walk(layer, x)
+        walk.endpoint(self.stem_stride, x)
+        return self.gate_block.attend(walk, self._run(walk, x, range(self.gated)))
+
+    def gate(self, walk: Walk, features: Any) -> Any:
+        """The slimming head."""
+        return self.gate_block.logits(walk, features)
+
+    def gate_layer(self) -> keras.layers.Layer:
+        """See the base class."""
+        return self.gate_block.slimming_head
+
+    def body(self, walk: Walk, features: Any) -> Any:
+        """The stages from the gate on, and the classifier."""
+        x = self._run(walk, features, range(self.gated, len(self.stages)))
+        return walk(self.classifier, walk(self.dropout, walk(self.pool, x)))
+
+    def _run(self, walk: Walk, x: Any, indices: range) -> Any:
+        stride = self.stem_stride
+        for i, (stage, blocks) in enumerate(zip(self.stages, self.blocks, strict=True)):
+            stride *= stage.stride
+            if i in indices:
+                for block in blocks:
+                    x = walk(block, x)
+                walk.endpoint(stride, x)
+        return x
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, as plain data."""
+        table = {**self.stem_table, **self.gate_table, "stages": [asdict(stage) for stage in self.stages]}
+        return {**super().get_config(), **table, **asdict(self.style), "dropout": self.dropout_rate}
+
+    @classmethod
+    def imagenet(cls, num_classes: int = 1000, stride_in: str = "3x3", **kwargs: Any) -> "DSResNet":
+        """ResNet-50 in four widths, for 224 px.
+
+        Args:
+            num_classes: size of the classifier.
+            stride_in: "3x3" is version 1.5; "1x1" is ``keras.applications.ResNet50`` (see ``ds_keras.convert``).
+            **kwargs: of the constructor.
+
+        Returns:
+            DSResNet.
+        """
+        given = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375], "stride_in": stride_in}
+        return cls(64, IMAGENET, num_classes, **{**given, **kwargs})
+
+    @classmethod
+    def cifar(cls, num_classes: int, input_shape: Sequence[int] = (32, 32, 3), **kwargs: Any) -> "DSResNet":
+        """Four levels of basic blocks for images of about 32 px. Arguments as ``imagenet``, plus ``input_shape``."""
+        small = {"stem_kernel": 3, "stem_stride": 1, "stem_pool": False, "block": "basic"}
+        return cls(16, CIFAR, num_classes, input_shape, **{**small, **kwargs})
