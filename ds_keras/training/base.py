@@ -119,6 +119,7 @@ def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     Returns:
         (batch,) float32.
     """
+    labels = tf.convert_to_tensor(labels)
     labels = tf.argmax(labels, axis=1) if labels.shape.rank == 2 else labels
     guess = tf.argmax(logits, axis=1, output_type=tf.int32)
     return tf.cast(tf.equal(guess, tf.cast(labels, tf.int32)), tf.float32)  # == would lose the static shape

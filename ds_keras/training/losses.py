@@ -14,6 +14,7 @@ def smooth_labels(labels: tf.Tensor, num_classes: int, smoothing: float) -> tf.T
     Returns:
         (batch, num_classes) float32.
     """
+    labels = tf.convert_to_tensor(labels)
     soft = tf.cast(labels, tf.float32) if labels.shape.rank == 2 else tf.one_hot(tf.cast(labels, tf.int32), num_classes)
     return soft * (1 - smoothing) + smoothing / num_classes
 

@@ -1,4 +1,4 @@
-"""Stage I: trains the supernet, every level of it, with the sandwich rule and in-place bootstrapping."""
+"""Stage I: trains the supernet, every level of it, with the sandwich rule and a moving-average teacher."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,25 +12,33 @@ from ds_keras.slicing import Level, LevelTensor
 from ds_keras.training import losses
 from ds_keras.training.base import Trainer, accuracy
 
-OBJECTIVES = ("ib", "inplace", "ce")
+OBJECTIVES = ("ib", "mvco", "inplace", "ce")
+TEACHERS = ("largest", "next")
 
 
 class SupernetTrainer(Trainer):
     """Stage I. Each step runs the largest, ``num_random`` random and the smallest sub-network on one batch.
 
-    The largest learns the labels (with label smoothing). The others match soft targets t:
-    "ib" (in-place bootstrapping): t = softmax of an exponential moving average of the supernet at the largest level;
-    "inplace": t = softmax of this step's largest output; "ce": t = the labels. Gradients are summed, then one
-    optimizer step. The shared start runs once; each body has a tape of its own and they run one after another, so that
-    one body's activations are in memory at a time.
+    With y the (smoothed) labels and T the softmax of an exponential moving average of the supernet, by default at the
+    largest level, pass i (0 is the largest) minimises the cross-entropy of its prediction to the target
+
+    - "ib" (in-place bootstrapping): y for i = 0, else w y + (1 - w) T(x);
+    - "mvco" (multi-view consistency): w y + (1 - w) mean over v of T(x_v), for all i; pass i sees view i mod V;
+    - "inplace": y for i = 0, else w y + (1 - w) softmax of this step's largest output;
+    - "ce": y.
+
+    Gradients are summed, then one optimizer step. The shared start runs once; each body has a tape of its own and they
+    run one after another, so that one body's activations are in memory at a time.
 
     Args:
         model: supernet, trained in place.
         num_random: random levels in each step, drawn in the graph.
-        objective: "ib", "inplace" or "ce".
+        objective: "ib", "mvco", "inplace" or "ce".
         label_smoothing: in [0, 1).
-        hard_label_weight: share of the labels in the others' targets (ours; 0 is the paper's).
-        distill_start: steps before which the others learn the labels: a teacher that knows nothing yet hurts (ours).
+        hard_label_weight: w; default 0 (the paper's), and 0.5 for "mvco" (ViTs need the labels; ours).
+        distill_start: steps before which all learn the labels: a teacher that knows nothing yet hurts (ours).
+        views: V of "mvco": images are (batch, views, height, width, channels), see ``ds_keras.data.batches``.
+        teacher: level of T: "largest", or "next": that of the next larger pass (Scala, NeurIPS 2024).
         ensemble: the smallest matches the mean of the teacher's largest and random outputs (the paper's variant).
         ema_decay: of the teacher; warmed up as min(ema_decay, (1 + step) / (10 + step)).
         weight_decay: L2 on the kernels that this step's largest sub-network uses; nothing outside it shrinks.
@@ -41,7 +49,8 @@ class SupernetTrainer(Trainer):
     Raises:
         ValueError: bad arguments.
 
-    Source: DS-Net, arXiv 2103.13258, section 3.3; sandwich rule: arXiv 1903.05134.
+    Source: DS-Net, arXiv 2103.13258, section 3.3; sandwich rule: arXiv 1903.05134; multi-view consistency: DS-Net++,
+    arXiv 2109.10060, which gives no formula that we know: this one is our reading.
 
     Example:
         >>> trainer = SupernetTrainer(model)
@@ -56,8 +65,10 @@ class SupernetTrainer(Trainer):
         num_random: int = 2,
         objective: str = "ib",
         label_smoothing: float = 0.1,
-        hard_label_weight: float = 0.0,
+        hard_label_weight: float | None = None,
         distill_start: int = 0,
+        views: int = 2,
+        teacher: str = "largest",
         ensemble: bool = False,
         ema_decay: float = 0.997,
         weight_decay: float = 1e-4,
@@ -68,6 +79,10 @@ class SupernetTrainer(Trainer):
         super().__init__(model, seed, **kwargs)
         if objective not in OBJECTIVES:
             raise ValueError(f"objective must be one of {OBJECTIVES}, received {objective!r}")
+        if teacher not in TEACHERS:
+            raise ValueError(f"teacher must be one of {TEACHERS}, received {teacher!r}")
+        if hard_label_weight is None:
+            hard_label_weight = 0.5 if objective == "mvco" else 0.0
         for name, value in {"label_smoothing": label_smoothing, "hard_label_weight": hard_label_weight}.items():
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} must be in [0, 1], received {value!r}")
@@ -84,10 +99,14 @@ class SupernetTrainer(Trainer):
             raise ValueError(f"levels must name at least one level, received {levels!r}")
         self.largest = model.teacher_level.index if levels is None else max(self.candidates)
         self.smallest = min(self.candidates)
-        self.teacher = None
-        if objective == "ib" and self.smallest != self.largest:
+        self.teacher, self.teacher_at = None, teacher
+        alone = self.smallest == self.largest
+        if objective in ("ib", "mvco") and not alone:
             self.teacher = model.clone()
             self.teacher.trainable = False
+        if objective == "mvco" and not 2 <= views <= num_random + 2:
+            raise ValueError(f"views must be in [2, num_random + 2 = {num_random + 2}], received {views!r}")
+        self.views = views if objective == "mvco" and not alone else 1
         self.progress = [
             keras.metrics.Mean(name=name) for name in ("largest_loss", "smallest_loss", "largest_accuracy")
         ]
@@ -99,28 +118,33 @@ class SupernetTrainer(Trainer):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One optimizer step over all passes."""
-        x, y = self.supernet.check_images(data[0]), data[1]
+        views, y = self.split_views(data[0]), data[1]
         truth = losses.smooth_labels(y, self.supernet.num_classes, self.label_smoothing)
         variables, levels = self.trained_variables, self.draw_levels()
         with tf.GradientTape() as start_tape:  # every deployable level shares it: it runs once
-            features, _ = self.supernet.start(Compute(self.smallest, training=True), x)
-        total, previous, outputs = [None] * (len(variables) + 1), [], []
+            shared, _ = self.supernet.start(Compute(self.smallest, training=True), tf.concat(views, axis=0))
+        features = tf.split(shared, self.views)
+        targets = self.targets(views, truth, levels)
+        total, starts = [None] * len(variables), [tf.zeros_like(part) for part in features]
+        previous, outputs = [], []
         for i, level in enumerate(levels):
+            view = i % self.views
             with tf.control_dependencies(previous):  # the activations of one sub-network at a time
-                targets = truth if i == 0 else self.targets(x, truth, levels, outputs[0], last=i == len(levels) - 1)
+                if self.objective == "inplace" and i > 0:
+                    targets[i] = self.blend(truth, lambda: tf.nn.softmax(tf.cast(outputs[0][0], tf.float32)))
                 with tf.GradientTape() as tape:
-                    tape.watch(features)
-                    logits = self.forward(x, features, level, largest=i == 0)
-                    loss = self.check_finite(losses.cross_entropy(targets, logits), level)
+                    tape.watch(features[view])
+                    logits = self.forward(views[view], features[view], level, largest=i == 0)
+                    loss = self.check_finite(losses.cross_entropy(targets[i], logits), level)
                     scaled = self.share(loss + self.decay() if i == 0 else loss)
-                gradients = tape.gradient(scaled, [features, *variables])
-                previous = [gradient for gradient in gradients if gradient is not None]
+                start, *gradients = tape.gradient(scaled, [features[view], *variables])
+                previous = [gradient for gradient in (start, *gradients) if gradient is not None]
                 total = [_add(a, b) for a, b in zip(total, gradients, strict=True)]
+                starts[view] = _add(starts[view], start)
             outputs.append((tf.stop_gradient(logits), loss))
-        if total[0] is not None:
-            start = start_tape.gradient(features, variables, output_gradients=total[0])
-            total[1:] = [_add(a, b) for a, b in zip(total[1:], start, strict=True)]
-        self.optimizer.apply(total[1:], variables)
+        gradients = start_tape.gradient(shared, variables, output_gradients=tf.concat(starts, axis=0))
+        total = [_add(a, b) for a, b in zip(total, gradients, strict=True)]
+        self.optimizer.apply(total, variables)
         if self.teacher is not None:
             self.update_teacher()
         for metric, value in zip(
@@ -129,11 +153,25 @@ class SupernetTrainer(Trainer):
             metric.update_state(value)
         return {metric.name: metric.result() for metric in self.progress}
 
+    def split_views(self, x: tf.Tensor) -> list[tf.Tensor]:
+        """The views of a batch: (batch, height, width, channels) each."""
+        if self.views == 1:
+            return [self.supernet.check_images(x)]
+        x = tf.convert_to_tensor(x)
+        if x.shape.rank != 5 or x.shape[1] != self.views:
+            raise ValueError(
+                f"x must have shape (batch, views={self.views}, height, width, channels), received {tuple(x.shape)}: "
+                "give views= to ds_keras.data.batches"
+            )
+        return [self.supernet.check_images(view) for view in tf.unstack(x, axis=1)]
+
     def draw_levels(self) -> list[Level]:
         """Largest, random ones, smallest; just the one where only one level is trained."""
         if self.largest == self.smallest:
             return [self.largest]
         picks = tf.random.stateless_uniform([self.num_random], self.step_seed(0), 0, len(self.candidates), tf.int32)
+        if self.teacher_at == "next":
+            picks = tf.sort(picks, direction="DESCENDING")
         randoms = tf.gather(tf.constant(self.candidates, tf.int32), picks)
         drawn = [LevelTensor(level, len(self.supernet.levels)) for level in tf.unstack(randoms)]
         return [self.largest, *drawn, self.smallest]
@@ -145,15 +183,21 @@ class SupernetTrainer(Trainer):
             return self.supernet.logits(walk, x)
         return self.supernet.body(walk, features)
 
-    def targets(self, x: tf.Tensor, truth: tf.Tensor, levels: list[Level], largest: tuple, last: bool) -> tf.Tensor:
-        """Target distributions of the passes after the largest."""
-        if self.objective == "ce":
-            return truth
-        if self.objective == "inplace":
-            soft = tf.nn.softmax(tf.cast(largest[0], tf.float32))
-            return self.blend(truth, lambda: soft)
-        among = levels[:-1] if self.ensemble and last else levels[:1]
-        return self.blend(truth, lambda: self.teacher_probabilities(x, among))
+    def targets(self, views: list[tf.Tensor], truth: tf.Tensor, levels: list[Level]) -> list[tf.Tensor]:
+        """Target distribution of every pass, as far as it does not depend on this step's outputs."""
+        if self.teacher is None:
+            return [truth] * len(levels)
+
+        def of(among: list[Level]) -> tf.Tensor:
+            return self.blend(truth, lambda: self.teacher_probabilities(views, among))
+
+        largest = of(levels[:1])
+        rest = [largest] * (len(levels) - 1)
+        if self.teacher_at == "next":
+            rest[1:] = [of([level]) for level in levels[1:-1]]
+        if self.ensemble:
+            rest[-1] = of(levels[:-1])
+        return [largest if self.objective == "mvco" else truth, *rest]
 
     def blend(self, truth: tf.Tensor, soft: Any) -> tf.Tensor:
         """The labels before ``distill_start``; then the soft targets with ``hard_label_weight`` of the labels."""
@@ -163,12 +207,14 @@ class SupernetTrainer(Trainer):
         started = tf.cast(self.optimizer.iterations.value, tf.int64) >= self.distill_start
         return tf.cond(started, lambda: weight * truth + (1 - weight) * soft(), lambda: truth)
 
-    def teacher_probabilities(self, x: tf.Tensor, levels: list[Level]) -> tf.Tensor:
+    def teacher_probabilities(self, views: list[tf.Tensor], levels: list[Level]) -> tf.Tensor:
         """Mean prediction of the moving-average teacher at ``levels``, in inference mode with its own statistics."""
         # This may run inside a branch, whose tensors must not be remembered outside it: a LevelTensor of its own.
         levels = [LevelTensor(k.tensor, k.count) if isinstance(k, LevelTensor) else k for k in levels]
+        x = tf.concat(views, axis=0)
         predictions = [tf.nn.softmax(tf.cast(self.teacher.logits(Compute(k), x), tf.float32)) for k in levels]
-        return tf.stop_gradient(tf.add_n(predictions) / len(predictions))
+        each = [part for prediction in predictions for part in tf.split(prediction, self.views)]
+        return tf.stop_gradient(tf.add_n(each) / len(each))
 
     def decay(self) -> tf.Tensor:
         """``weight_decay`` x half the squared norm of the kernels that the largest pass uses."""

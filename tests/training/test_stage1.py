@@ -4,6 +4,7 @@ import pytest
 import tensorflow as tf
 from helpers import array, close, images, nano, same, snapshot
 
+from ds_keras.layers import SliceableBatchNormalization
 from ds_keras.models.mobilenet import Stage
 from ds_keras.training import SupernetTrainer, losses
 
@@ -33,7 +34,7 @@ def softmax(logits):
     return tf.stop_gradient(tf.nn.softmax(logits))
 
 
-def by_hand(model, objective, hard, ensemble, decay, rate):
+def by_hand(model, objective, hard, ensemble, decay, rate, at="largest"):
     """One SGD step of the sandwich [largest, 1, 0], on one tape, with the public ``model(x, level=)``."""
     x, teacher = X[:8], model.clone()
     truth = losses.smooth_labels(Y[:8], 3, 0.1)
@@ -41,7 +42,7 @@ def by_hand(model, objective, hard, ensemble, decay, rate):
     with tf.GradientTape() as tape:
         largest = model(x, level=model.teacher_level, training=True)
         soft = {"ce": [truth] * 2, "inplace": [softmax(largest)] * 2}.get(objective)
-        soft = soft or [full[0], (full[0] + full[1]) / 2 if ensemble else full[0]]
+        soft = soft or [full[0], (full[0] + full[1]) / 2 if ensemble else full[at == "next"]]
         loss = losses.cross_entropy(truth, largest)
         for level, target in zip((1, 0), soft, strict=True):
             target = hard * truth + (1 - hard) * target
@@ -56,16 +57,23 @@ def by_hand(model, objective, hard, ensemble, decay, rate):
 
 @pytest.mark.parametrize("layout", [{}, WIDE], ids=["same", "wide"])
 @pytest.mark.parametrize(
-    ("objective", "hard", "ensemble"),
-    [("ce", 0.0, False), ("inplace", 0.3, False), ("ib", 0.3, False), ("ib", 0, True)],
+    ("objective", "hard", "ensemble", "teacher"),
+    [
+        ("ce", 0.0, False, "largest"),
+        ("inplace", 0.3, False, "largest"),
+        ("ib", 0.3, False, "largest"),
+        ("ib", 0, True, "largest"),
+        ("ib", 0.3, False, "next"),
+    ],
 )
-def test_a_step_equals_one_big_tape(layout, objective, hard, ensemble):
+def test_a_step_equals_one_big_tape(layout, objective, hard, ensemble, teacher):
     model, twin = nano(**layout), nano(**layout)
     levels = [model.teacher_level.index, 1, 0]
     options = {"objective": objective, "hard_label_weight": hard, "ensemble": ensemble, "weight_decay": 1e-2}
+    options["teacher"] = teacher
     step(make(model, keras.optimizers.SGD(0.1), levels, num_random=1, **options))
     before = snapshot(twin)
-    by_hand(twin, objective, hard, ensemble, 1e-2, 0.1)
+    by_hand(twin, objective, hard, ensemble, 1e-2, 0.1, teacher)
     for a, b in zip(model.supernet_variables, twin.supernet_variables, strict=True):
         close(a, b, tolerance=1e-5)
         assert np.abs(array(b) - before[b.path]).max() > 1e-5, b.path
@@ -84,6 +92,55 @@ def test_the_sandwich_without_a_drawn_level(objective):
     norm = model.blocks[-1].norm2
     rows = np.any(array(norm.moving_mean) != before[norm.moving_mean.path], axis=1)
     assert rows.tolist() == [True, False, True]
+
+
+@pytest.mark.parametrize("teacher", ["largest", "next"])
+def test_views_match_the_mean_of_the_teacher(teacher):
+    """Multi-view consistency by hand: passes see views 0, 1, 0; all match the teacher's mean over both views."""
+    model, twin = nano(residual=True), nano(residual=True)
+    freeze_batch_norm(model, twin)
+    views = np.stack([X[:8], X[8:16]], axis=1)
+    options = {"objective": "mvco", "hard_label_weight": 0.3, "teacher": teacher, "weight_decay": 0.0, "num_random": 1}
+    trainer = make(model, keras.optimizers.SGD(0.1), [2, 1, 0], **options)
+    trainer.train_on_batch(views, Y[:8])
+
+    truth = losses.smooth_labels(Y[:8], 3, 0.1)
+    soft = [sum(softmax(twin(views[:, v], level=k)) for v in (0, 1)) / 2 for k in (0, 1, 2)]
+    variables = [v.value for v in twin.supernet_variables]
+    with tf.GradientTape() as tape:
+        loss = 0.0
+        for level, view in zip((2, 1, 0), (0, 1, 0), strict=True):
+            target = 0.3 * truth + 0.7 * soft[min(level + 1, 2) if teacher == "next" else 2]
+            loss += losses.cross_entropy(target, twin(views[:, view], level=level, training=True))
+    for variable, gradient in zip(twin.supernet_variables, tape.gradient(loss, variables), strict=True):
+        variable.assign_sub(0.1 * gradient)
+    for a, b in zip(model.supernet_variables, twin.supernet_variables, strict=True):
+        close(a, b, tolerance=1e-5)
+
+
+def freeze_batch_norm(*models):
+    """Batches of one view and of both then give the same features: what is left is the arithmetic of the step."""
+    for model in models:
+        for layer in model._flatten_layers():
+            if isinstance(layer, SliceableBatchNormalization):
+                layer.call = lambda x, level, training=False, call=layer.call: call(x, level=level)
+
+
+def test_next_teachers_fall_with_the_levels():
+    trainer = make(nano(), num_random=2, teacher="next")
+    for i in range(12):
+        trainer.optimizer.iterations.assign(i)
+        drawn = [int(level.tensor) for level in trainer.draw_levels()[1:-1]]
+        assert drawn == sorted(drawn, reverse=True)
+
+
+def test_views_come_from_the_pipeline():
+    """A batch of one view is refused with the argument that gives more."""
+    trainer = make(nano(), objective="mvco", eager=True)
+    assert trainer.views == 2 and trainer.hard_label_weight == 0.5
+    with pytest.raises(ValueError, match=r"views=2, .*give views= to ds_keras\.data\.batches"):
+        trainer.train_on_batch(X[:8], Y[:8])
+    assert make(nano(), objective="mvco", levels=[1]).views == 1
 
 
 def test_drawn_levels_cover_the_candidates():
@@ -191,6 +248,9 @@ def test_training_learns():
     ("arguments", "message"),
     [
         ({"objective": "kd"}, "objective must be one of"),
+        ({"teacher": "small"}, "teacher must be one of"),
+        ({"objective": "mvco", "views": 1}, r"views must be in \[2, num_random \+ 2 = 4\], received 1"),
+        ({"objective": "mvco", "num_random": 0, "views": 3}, r"views must be in \[2, .* = 2\], received 3"),
         ({"label_smoothing": 1.5}, "label_smoothing must be in"),
         ({"hard_label_weight": -0.1}, "hard_label_weight must be in"),
         ({"ema_decay": 1.0}, "ema_decay must be in"),
