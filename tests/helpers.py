@@ -4,8 +4,9 @@ import numpy as np
 import tensorflow as tf
 
 from ds_keras.layers import Compute, SliceableBatchNormalization
-from ds_keras.models import DSMobileNet
+from ds_keras.models import DSMobileNet, DSResNet, DSViT
 from ds_keras.models.mobilenet import Stage
+from ds_keras.models.vit import Row
 
 
 def fill(layer, seed=0):
@@ -15,7 +16,7 @@ def fill(layer, seed=0):
         name, shape = weight.path.split("/")[-1], tuple(weight.shape)
         if name in ("moving_variance", "gamma"):
             value = rng.uniform(0.5, 1.5, shape)
-        elif name == "kernel":
+        elif name.endswith("kernel"):
             fan = shape[0] * shape[1] if len(shape) == 4 and shape[-1] == 1 else np.prod(shape[:-1])
             value = rng.normal(0, 1.4 / np.sqrt(fan), shape)
         elif name == "cascade_threshold":
@@ -78,6 +79,21 @@ def nano(**kwargs):
     return fill_model(model)
 
 
+def nano_resnet(**kwargs):
+    """As ``nano``: three levels of basic blocks, the last with a kernel that grows."""
+    stages = (Stage(6, 1), Stage((4, 6, 8), 1, 2, gate=True), Stage((4, 8, 12), 1, kernel=(1, 3, 5)))
+    small = {"stem_kernel": 3, "stem_stride": 1, "stem_pool": False, "block": "basic"}
+    given = {"stem": 4, "stages": stages, "num_classes": 3, "input_shape": (8, 8, 1), **small}
+    return fill_model(DSResNet(**{**given, **kwargs}))
+
+
+def nano_vit(**kwargs):
+    """As ``nano``: three levels, one shared block and two sliced ones, four tokens."""
+    rows = (Row(4, 1, 6), Row(8, 2, 12), Row(12, 3, 20))
+    given = {"rows": rows, "depth": 3, "head_size": 4, "patch": 4, "stem": (4, 6), "class_token": False}
+    return fill_model(DSViT(**{**given, "num_classes": 3, "input_shape": (8, 8, 1), **kwargs}))
+
+
 class _Capture(Compute):
     """Keeps what one layer reads."""
 
@@ -93,7 +109,8 @@ class _Capture(Compute):
 
 def spread_gate(model):
     """Gives every gate logit mean 0 and deviation 1 over a set of images, so that the argmax takes every level."""
-    head, gate = model.gate_layer(), model.blocks[model.gated_block].gate
+    head = model.gate_layer()
+    gate = model.gate_block if hasattr(model, "gate_block") else model.blocks[model.gated_block].gate
     for layer in (head.dense if head.hidden else None, gate.reduce if gate.attention else None):
         if layer is not None:
             layer.bias.assign(0.5 + np.abs(array(layer.bias)))  # no dead units

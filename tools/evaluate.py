@@ -14,7 +14,7 @@ from absl import flags
 FLAGS = flags.FLAGS
 flags.DEFINE_string("preset", None, "Preset, alias or directory.", required=True)
 flags.DEFINE_string("data", None, "Data set (see ds_keras.data.load).", required=True)
-flags.DEFINE_enum("split", "test", ["train", "test"], "Part of the data set.")
+flags.DEFINE_string("split", "test", "Part of the data set: train, test, or a further one that it has.")
 flags.DEFINE_integer("batch_size", 256, "Images at a time.", lower_bound=1)
 flags.DEFINE_string("json", None, "Write the figures to this file too.")
 
@@ -29,7 +29,10 @@ def main(_: list[str]) -> None:
     from ds_keras.files import write_json
 
     model = zoo.load(FLAGS.preset)
-    source = data.load(FLAGS.data)[FLAGS.split]
+    sources = data.load(FLAGS.data)
+    if FLAGS.split not in sources:
+        raise ValueError(f"--split must be one of {sorted(sources)}, received {FLAGS.split!r}")
+    source = sources[FLAGS.split]
     if len(source.class_names) != model.num_classes:
         raise ValueError(f"--data has {len(source.class_names)} classes, but {FLAGS.preset} has {model.num_classes}")
     console = Console()

@@ -30,6 +30,7 @@ _NAMES = {
     "resize_and_crop": "resize",
     "load": "spec",
     "fashion_mnist": "idx",
+    "bridged_pack": "packs",
     "jpeg_pack": "packs",
     "lossless_pack": "packs",
     "LosslessPack": "packs",
@@ -50,7 +51,7 @@ if TYPE_CHECKING:
     from ds_keras.data.idx import fashion_mnist  # noqa: F401
     from ds_keras.data.mix import mixup  # noqa: F401
     from ds_keras.data.named import digits, keras_dataset, tfds  # noqa: F401
-    from ds_keras.data.packs import LosslessPack, jpeg_pack, lossless_pack  # noqa: F401
+    from ds_keras.data.packs import LosslessPack, bridged_pack, jpeg_pack, lossless_pack  # noqa: F401
     from ds_keras.data.pipeline import batches, evaluation_batches  # noqa: F401
     from ds_keras.data.recipe import Recipe, augmentation  # noqa: F401
     from ds_keras.data.resize import resize_and_crop  # noqa: F401

@@ -99,6 +99,35 @@ def lossless_pack(path: str | os.PathLike, class_names: Sequence[str] = CIFAR10_
     return LosslessPack(Source.from_arrays(arrays["x"], arrays["y"], class_names, Path(path).stem), index)
 
 
+def bridged_pack(path: str | os.PathLike, lossless: str | os.PathLike) -> dict[str, Source]:
+    """Reads a pack of JPEG files with the original images of a part of it: a bridge from the lossy copy to the set.
+
+    Args:
+        path: see ``jpeg_pack``.
+        lossless: see ``lossless_pack``.
+
+    Returns:
+        {"train": the pack's without the images of which there are originals, "test": the pack's, "lossless": those
+        originals, which no training saw}.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: not such packs, or other classes or labels.
+
+    Example:
+        >>> sets = bridged_pack("data/cifar10_jpeg.npz", "data/cifar10_lossless_train4000.npz")
+    """
+    sources = jpeg_pack(path)
+    train = sources["train"]
+    original, index = lossless_pack(lossless, train.class_names)
+    if len(index) and not 0 <= index.min() <= index.max() < len(train):
+        raise ValueError(f"{lossless}: train_index must lie in [0, {len(train)}), the images of {path}")
+    if not np.array_equal(train.labels[index], original.labels):
+        raise ValueError(f"{lossless} does not belong to {path}: the labels of the same images differ")
+    rest = train.subset(np.setdiff1d(np.arange(len(train)), index))
+    return {"train": rest, "test": sources["test"], "lossless": original}
+
+
 def _read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
     if not Path(path).is_file():
         raise FileNotFoundError(f"{path} is missing")

@@ -6,14 +6,14 @@ from pathlib import Path
 from ds_keras.data.folder import TEST_FOLDERS, image_folder
 from ds_keras.data.idx import fashion_mnist
 from ds_keras.data.named import digits, keras_dataset, tfds
-from ds_keras.data.packs import jpeg_pack
+from ds_keras.data.packs import bridged_pack, jpeg_pack
 from ds_keras.data.source import Source
 from ds_keras.data.tfrecord import read_tfrecords
 
 FORMS = (
     "digits",
     "fashion_mnist:DIRECTORY",
-    "pack:FILE.npz",
+    "pack:FILE.npz[+LOSSLESS.npz]",
     "folder:DIRECTORY",
     "keras:NAME",
     "tfds:NAME",
@@ -26,10 +26,11 @@ def load(spec: str) -> dict[str, Source]:
 
     Args:
         spec: "digits", "fashion_mnist:DIRECTORY", "pack:FILE.npz", "folder:DIRECTORY", "keras:NAME", "tfds:NAME", or
-            "tfrecord:DIRECTORY" (with the folders train and test or val).
+            "tfrecord:DIRECTORY" (with the folders train and test or val). "pack:FILE.npz+LOSSLESS.npz" holds the images
+            of the second file out of training and gives them as a part of their own.
 
     Returns:
-        {"train": Source, "test": Source}.
+        {"train": Source, "test": Source}, and perhaps further parts to test on.
 
     Raises:
         ValueError: any other string; the message lists the forms. Each reader adds its own errors.
@@ -40,7 +41,7 @@ def load(spec: str) -> dict[str, Source]:
     kind, _, place = str(spec).partition(":")
     readers: dict[str, Callable[[str], dict[str, Source]]] = {
         "fashion_mnist": fashion_mnist,
-        "pack": jpeg_pack,
+        "pack": _pack,
         "folder": image_folder,
         "keras": keras_dataset,
         "tfds": tfds,
@@ -51,6 +52,11 @@ def load(spec: str) -> dict[str, Source]:
     if kind not in readers or not place:
         raise ValueError(f"data must be one of {', '.join(FORMS)}, received {spec!r}")
     return readers[kind](place)
+
+
+def _pack(place: str) -> dict[str, Source]:
+    path, _, lossless = place.partition("+")
+    return bridged_pack(path, lossless) if lossless else jpeg_pack(path)
 
 
 def _tfrecords(directory: str) -> dict[str, Source]:

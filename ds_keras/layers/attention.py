@@ -61,7 +61,9 @@ class SliceableMultiHeadAttention(SliceableLayer):
         features, width = int(input_shape[-1]), self.heads * self.head_size
         for name in PROJECTIONS:
             setattr(self, f"{name}_kernel", self.add_kernel(f"{name}_kernel", (features, width), self._initializer()))
-            setattr(self, f"{name}_bias", self.add_kernel(f"{name}_bias", (width,), "zeros"))
+        # No bias of the keys: it adds the same to all scores of a query, which the softmax takes away again.
+        self.query_bias = self.add_kernel("query_bias", (width,), "zeros")
+        self.value_bias = self.add_kernel("value_bias", (width,), "zeros")
         self.output_kernel = self.add_kernel("output_kernel", (width, features), self._initializer())
         self.output_bias = self.add_kernel("output_bias", (features,), "zeros")
         self.built = True
@@ -77,8 +79,8 @@ class SliceableMultiHeadAttention(SliceableLayer):
         features, width = input_channels(self, x, self.output_kernel.shape[1]), heads * self.head_size
         projected = []
         for name in PROJECTIONS:
-            kernel = self.cut(getattr(self, f"{name}_kernel"), [features, width])
-            projected.append(tf.tensordot(x, kernel, 1) + self.cut(getattr(self, f"{name}_bias"), [width]))
+            y = tf.tensordot(x, self.cut(getattr(self, f"{name}_kernel"), [features, width]), 1)
+            projected.append(y if name == "key" else y + self.cut(getattr(self, f"{name}_bias"), [width]))
         y = attend(*projected, heads, self.head_size)
         return tf.tensordot(y, self.cut(self.output_kernel, [width, features]), 1) + self.cut(
             self.output_bias, [features]
@@ -99,24 +101,27 @@ class SliceableMultiHeadAttention(SliceableLayer):
         features, width = input_shape[-1], self.sizes[level] * self.head_size
         slices = []
         for name in PROJECTIONS:
-            slices += [(f"{name}_kernel", (features, width)), (f"{name}_bias", (width,))]
+            slices += [(f"{name}_kernel", (features, width))] + [(f"{name}_bias", (width,))] * (name != "key")
         return [*slices, ("output_kernel", (width, features)), ("output_bias", (features,))]
 
     def plain(self, input_shape: Shape, level: int, name: str) -> list:
         """Four ``keras.layers.Dense`` around the attention itself."""
-        weights, heads = self.numpy_weights(input_shape, level), self.sizes[level]
+        names = [weight for weight, _ in self.weight_slices(input_shape, level)]
+        weights = dict(zip(names, self.numpy_weights(input_shape, level), strict=True))
+        heads = self.sizes[level]
 
-        def dense(part: str, x: Any, index: int) -> Any:
-            layer = keras.layers.Dense(weights[index].shape[1], name=f"{name}_{part}")
+        def dense(part: str, x: Any) -> Any:
+            own = [weights[f"{part}_{kind}"] for kind in ("kernel", "bias") if f"{part}_{kind}" in weights]
+            layer = keras.layers.Dense(own[0].shape[1], use_bias=len(own) == 2, name=f"{name}_{part}")
             y = layer(x)
-            layer.set_weights(weights[index : index + 2])
+            layer.set_weights(own)
             return y
 
         def forward(x: Any) -> Any:
-            projected = [dense(part, x, 2 * i) for i, part in enumerate(PROJECTIONS)]
+            projected = [dense(part, x) for part in PROJECTIONS]
             each = [_attend_one(*projected, i * self.head_size, self.head_size) for i in range(heads)]
             joined = each[0] if heads == 1 else keras.layers.Concatenate(name=f"{name}_heads")(each)
-            return dense("output", joined, 6)
+            return dense("output", joined)
 
         return [(forward, [])]
 

@@ -173,6 +173,8 @@ class DSResNet(Supernet):
             raise ValueError(
                 f"block must be one of {BLOCKS} and stride_in one of {STRIDE_IN}, received {block!r}, {stride_in!r}"
             )
+        if padding not in ("symmetric", "same"):
+            raise ValueError(f"padding must be 'symmetric' or 'same', received {padding!r}")
         stages = tuple(read_stage(stage) for stage in stages)
         gated = gated_stage(stages)
         if gated == 0 or any(stage.teacher for stage in stages):
@@ -282,5 +284,5 @@ class DSResNet(Supernet):
     @classmethod
     def cifar(cls, num_classes: int, input_shape: Sequence[int] = (32, 32, 3), **kwargs: Any) -> "DSResNet":
         """Four levels of basic blocks for images of about 32 px. Arguments as ``imagenet``, plus ``input_shape``."""
-        small = {"stem_kernel": 3, "stem_stride": 1, "stem_pool": False, "block": "basic"}
+        small = {"stem_kernel": 3, "stem_stride": 1, "stem_pool": False, "block": "basic", "padding": "same"}
         return cls(16, CIFAR, num_classes, input_shape, **{**small, **kwargs})

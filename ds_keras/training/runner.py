@@ -178,6 +178,10 @@ class Session:
             "held_out": self.score_levels(),
             **evaluate(model, test.images(experiment.image_size), test.labels),
         }
+        for part in set(self.sources) - {"train", "test"}:
+            also = self.trial(self.sources[part])
+            figures = evaluate(model, also.images(experiment.image_size), also.labels)
+            metrics.setdefault("also", {})[part] = {"images": len(also), **figures}
         zoo.save(model, self.workdir / "preset", metrics, render(model, metrics))
         return metrics
 

@@ -24,22 +24,15 @@ def render(model: "Supernet", metrics: dict[str, Any]) -> str:
         f"images {height} x {width} x {channels} in [0, 255].",
         f'```python\nimport ds_keras\n\nmodel = ds_keras.zoo.load("{name}")\nlogits = model(images)  # routed\n```',
         *([] if metrics["complete"] else ["**A trial run: training was cut short.**"]),
-        "## Levels (test set)",
-        _table(
-            ["level", "top-1 %", "top-5 %", "MMAdds", "parameters"],
-            [[r["level"], r["top1"], r["top5"], f"{r['madds'] / 1e6:.3f}", r["params"]] for r in metrics["levels"]],
-        ),
-        "## Routing (test set)",
-        _table(
-            ["policy", "top-1 %", "MMAdds", "share of the largest", "images at each level, %"],
-            [
-                [r["policy"], r["top1"], f"{r['madds'] / 1e6:.3f}", f"{100 * r['share']:.1f} %", _mix(r["mix"])]
-                for r in metrics["policies"]
-            ],
-        ),
+        *_figures("test set", metrics),
         "MAdds count all that ran for an image: the shared start, the gate, every pass of a cascade. `random` draws "
         "levels with the default policy's mix; `static, interpolated` is a fixed level at the default policy's cost; "
         "`oracle` knows the label.",
+        *[
+            text
+            for part, figures in metrics.get("also", {}).items()
+            for text in _figures(f"{part}, {figures['images']} images that no training saw", figures)
+        ],
         *[f"## {row['title']}\n\n{row['text']}" for row in metrics.get("notes", [])],
         "## Data and training",
         "\n".join(
@@ -57,6 +50,25 @@ def render(model: "Supernet", metrics: dict[str, Any]) -> str:
         f"```\n{metrics['command']}\n```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _figures(where: str, figures: dict[str, Any]) -> list[str]:
+    """Both tables of what ``ds_keras.evaluation.evaluate`` gave."""
+    return [
+        f"## Levels ({where})",
+        _table(
+            ["level", "top-1 %", "top-5 %", "MMAdds", "parameters"],
+            [[r["level"], r["top1"], r["top5"], f"{r['madds'] / 1e6:.3f}", r["params"]] for r in figures["levels"]],
+        ),
+        f"## Routing ({where})",
+        _table(
+            ["policy", "top-1 %", "MMAdds", "share of the largest", "images at each level, %"],
+            [
+                [r["policy"], r["top1"], f"{r['madds'] / 1e6:.3f}", f"{100 * r['share']:.1f} %", _mix(r["mix"])]
+                for r in figures["policies"]
+            ],
+        ),
+    ]
 
 
 def _mix(mix: list[float] | None) -> str:

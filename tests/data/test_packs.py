@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from ds_keras.data import batches, jpeg_pack, lossless_pack, packs
+from ds_keras.data import batches, bridged_pack, jpeg_pack, load, lossless_pack, packs
 from ds_keras.data.decode import decode_image
 
 
@@ -102,3 +102,41 @@ def test_the_real_packs(shared_data):
     np.testing.assert_array_equal(test.load(np.int64(7)), test.storage.read(7))
     bridge = lossless_pack(shared_data / "cifar10_lossless_train4000.npz")
     assert len(bridge.source) == 4000 and bridge.source.image_shape == (32, 32, 3)
+
+
+@pytest.fixture
+def bridge(pack, tmp_path):
+    """A pack of four training images, and the originals of two of them."""
+
+    def write(labels=(0, 1), index=(2, 1)):
+        originals = np.arange(2 * 8 * 8 * 3, dtype="uint8").reshape(2, 8, 8, 3)
+        np.savez(tmp_path / "originals.npz", x=originals, y=np.array(labels, "uint8"), train_index=np.array(index))
+        return pack([8, 8, 8, 8])[0], tmp_path / "originals.npz", originals
+
+    return write
+
+
+def test_originals_are_held_out_of_training(bridge):
+    path, lossless, originals = bridge()
+    sets = load(f"pack:{path}+{lossless}")
+    assert sorted(sets) == ["lossless", "test", "train"]
+    whole = jpeg_pack(path)
+    np.testing.assert_array_equal(sets["train"].images(), whole["train"].images()[[0, 3]])
+    np.testing.assert_array_equal(sets["train"].labels, [0, 1])
+    np.testing.assert_array_equal(sets["test"].images(), whole["test"].images())
+    np.testing.assert_array_equal(sets["lossless"].images(), originals)
+    assert sets["lossless"].class_names == ["cat", "dog"]
+    assert sorted(load(f"pack:{path}")) == ["test", "train"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"labels": (1, 1)}, "does not belong to .*labels of the same images differ"),
+        ({"index": (1, 4)}, r"train_index must lie in \[0, 4\)"),
+        ({"index": (-1, 1)}, r"train_index must lie in \[0, 4\)"),
+    ],
+)
+def test_originals_of_another_pack(bridge, changes, message):
+    with pytest.raises(ValueError, match=message):
+        bridged_pack(*bridge(**changes)[:2])

@@ -75,7 +75,11 @@ def test_missing_flags(name):
         ("benchmark", ["--layout=huge"], ["layout", "huge"]),
         ("benchmark", ["--layout=tiny", "--rounds=2"], ["rounds", "2"]),
         ("export", ["--preset=a", "--output=b", "--quantization=int1"], ["quantization", "int1"]),
-        ("evaluate", ["--preset=a", "--data=b", "--split=all"], ["split", "all"]),
+        (
+            "evaluate",
+            ["--preset=ds_mobilenet_digits", "--data=digits", "--split=all"],
+            ["--split must be one of ['test', 'train'], received 'all'"],
+        ),
         ("convert_checkpoint", ["--checkpoint=absent", "--output=out", "--image_size=0"], ["image_size", "0"]),
     ],
 )

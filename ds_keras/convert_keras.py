@@ -1,0 +1,65 @@
+"""Weights of ``keras.applications`` as the largest level of a supernet: a start for Stage I."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from ds_keras.models.resnet import DSResNet
+
+CAFFE_MEAN = (123.68, 116.779, 103.939)  # RGB; what preprocess_input of ResNet-50 subtracts
+
+
+def from_keras_resnet50(network: keras.Model, **kwargs: Any) -> DSResNet:
+    """``keras.applications.ResNet50`` as a ``DSResNet.imagenet(stride_in="1x1")``.
+
+    The largest level gives the network's logits; the smaller ones are prefixes of its filters and have to be trained
+    (Stage I, then ``calibrate_batch_norm``: until then every level has the network's statistics). The biases of the
+    convolutions move into the means of the BatchNorms behind them. The result takes RGB images in [0, 255] where the
+    network takes ``preprocess_input`` of them, which flips to BGR: the stem's input channels are flipped instead.
+
+    Args:
+        network: ``keras.applications.ResNet50`` with its top (``include_top=True``), any number of classes.
+        **kwargs: of ``DSResNet.imagenet``.
+
+    Returns:
+        DSResNet.
+
+    Raises:
+        ValueError: the network lacks a layer of ResNet-50, or has other shapes.
+
+    Source: He et al., arXiv 1512.03385.
+
+    Example:
+        >>> model = from_keras_resnet50(keras.applications.ResNet50())
+    """
+    names = {layer.name for layer in network.layers}
+    if "predictions" not in names or "conv5_block3_3_conv" not in names:
+        raise ValueError(f"network must be keras.applications.ResNet50 with its top, received {network.name!r}")
+    head = network.get_layer("predictions")
+    given = {"bn_epsilon": network.get_layer("conv1_bn").epsilon, "mean": list(CAFFE_MEAN), "std": 1.0}
+    given["input_shape"] = network.input_shape[1:] if None not in network.input_shape[1:] else (224, 224, 3)
+    model = DSResNet.imagenet(head.units, stride_in="1x1", **{**given, **kwargs})
+    model.build()
+    _copy(network, "conv1", model.stem[0], model.stem[1], flip=True)
+    for i, blocks in enumerate(model.blocks, start=2):
+        for j, block in enumerate(blocks, start=1):
+            pairs = [layer for layer in block.steps if layer.weights]
+            if block.shortcut:
+                _copy(network, f"conv{i}_block{j}_0", *block.shortcut)
+            for k in (1, 2, 3):
+                _copy(network, f"conv{i}_block{j}_{k}", *pairs[2 * k - 2 : 2 * k])
+    model.classifier.set_weights(head.get_weights())
+    return model
+
+
+def _copy(network: keras.Model, name: str, conv: Any, norm: Any, flip: bool = False) -> None:
+    """One convolution and its BatchNorm; every level's statistics become the network's."""
+    try:
+        kernel, bias = network.get_layer(f"{name}_conv").get_weights()
+        gamma, beta, mean, variance = network.get_layer(f"{name}_bn").get_weights()
+    except ValueError as error:
+        raise ValueError(f"network must be keras.applications.ResNet50, but {name} is not its own: {error}") from error
+    conv.set_weights([kernel[:, :, ::-1] if flip else kernel])
+    rows = norm.moving_mean.shape[0]
+    norm.set_weights([gamma, beta, np.tile(mean - bias, (rows, 1)), np.tile(variance, (rows, 1))])

@@ -1,0 +1,222 @@
+"""What holds for every architecture, through the same functions."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import close, images, in_graph, nano, nano_resnet, nano_vit, same, snapshot, spread_gate
+
+from ds_keras import cost, data, export, zoo
+from ds_keras.export import litert
+from ds_keras.layers import Shapes
+from ds_keras.training import GateTrainer, SupernetTrainer, calibrate_batch_norm
+
+MAKE = {
+    "mobilenet": lambda **kwargs: nano(gate_hidden=4, **kwargs),
+    "resnet_basic": nano_resnet,
+    "resnet_bottleneck": lambda **kwargs: nano_resnet(
+        block="bottleneck",
+        expansion=2,
+        stem_pool=True,
+        attention=False,
+        gate_hidden=4,
+        input_shape=(16, 16, 1),
+        **kwargs,
+    ),
+    "vit_stem": nano_vit,
+    "vit_patches": lambda **kwargs: nano_vit(stem=(), class_token=True, attention=False, gate_hidden=4, **kwargs),
+}
+X, Y = images(24), np.arange(24) % 3
+
+
+@pytest.fixture(scope="module", params=MAKE)
+def make(request):
+    return MAKE[request.param]
+
+
+@pytest.fixture(scope="module")
+def model(make):
+    """Random weights and statistics, images of different levels: do not change it."""
+    model = make()
+    spread_gate(model)
+    return model
+
+
+@pytest.fixture(scope="module")
+def x(model):
+    return images(12, model.image_shape[0])
+
+
+@pytest.fixture(scope="module")
+def every(model, x):
+    """Logits of every level; levels and images differ."""
+    logits = [np.array(model(x, level=k)) for k in range(3)]
+    for a, b in ((0, 1), (1, 2), (0, 2)):
+        assert np.abs(logits[a] - logits[b]).max() > 0.02
+    assert all(value.std(axis=0).min() > 1e-3 for value in logits)
+    return logits
+
+
+@pytest.mark.parametrize("fold", [False, True])
+def test_every_level_equals_a_plain_network(model, x, every, fold, tmp_path):
+    for level, expected in enumerate(every):
+        plain = export.subnet(model, level, fold_batch_norm=fold)
+        close(plain(x), expected)
+        assert all(type(layer).__module__.startswith("keras.") for layer in plain.operations)
+        madds, params = cost.count_plain(plain)
+        assert madds == cost.madds(model, level)
+        assert fold or params == cost.params(model, level)
+    plain.save(tmp_path / "plain.keras")
+    close(keras.saving.load_model(tmp_path / "plain.keras", compile=False)(x), every[-1])
+
+
+def test_a_tensor_level_equals_an_int(model, x, every):
+    graph = in_graph(lambda x, k: model(x, level=k))
+    training = in_graph(lambda x, k: model(x, level=k, training=True))
+    statistics = snapshot(model)
+    for level, expected in enumerate(every):
+        close(graph(x, tf.constant(level)), expected)
+        close(model(x, level=model.levels[level]), expected)
+        expected = np.array(model(x, level=level, training=True))
+        close(training(x, tf.constant(level)), expected)
+        for weight in model.weights:
+            weight.assign(statistics[weight.path])
+
+
+def test_routing(model, x, every):
+    gate = model.predict_routed(x, policy="gate")
+    assert len(set(gate.levels)) > 1
+    same(gate.levels, np.array(model.route(x)).argmax(1))
+    close(gate.logits, np.stack([every[k][i] for i, k in enumerate(gate.levels)]))
+    close(model.predict(x, verbose=0), gate.logits)
+    start, head, _ = cost.parts(model, 0)
+    bodies = [cost.parts(model, k).body for k in range(3)]
+    same(gate.madds, [start + head + bodies[k] for k in gate.levels])
+    cascade = model.predict_routed(x, policy="cascade")
+    close(cascade.logits, np.stack([every[k][i] for i, k in enumerate(cascade.levels)]))
+
+
+def test_tflite_at_every_level(model, x, every, tmp_path):
+    for path, expected in zip(export.to_tflite(model, tmp_path), every, strict=True):
+        found = path.read_bytes()
+        assert not [name for name in litert.operators(found) if name.startswith("CUSTOM") or "VAR" in name]
+        close(np.concatenate([litert.run_tflite(found, image[None]) for image in x]), expected)
+        close(litert.run_tflite(found, x), expected)
+
+
+def test_config_and_zoo(model, x, every, tmp_path):
+    config = json.loads(json.dumps(model.get_config()))
+    twin = type(model).from_config(config)
+    assert json.loads(json.dumps(twin.get_config())) == config and twin.levels == model.levels
+    zoo.save(model, tmp_path / "preset", {"levels": []}, "card")
+    loaded = zoo.load(str(tmp_path / "preset"))
+    assert type(loaded) is type(model)
+    for level, expected in enumerate(every):
+        close(loaded(x, level=level), expected, tolerance=1e-6)
+    head = zoo.load(str(tmp_path / "preset"), num_classes=5)
+    assert head(x, level=1).shape == (12, 5)
+
+
+class _Active(Shapes):
+    """Which entries of every trainable weight a level uses."""
+
+    def __init__(self, level):
+        super().__init__(level)
+        self.masks = {}
+
+    def visit(self, layer, shape):
+        if not hasattr(layer, "weight_slices"):
+            return
+        for name, sizes in layer.weight_slices(shape, self.level):
+            weight = getattr(layer, name)
+            mask = np.zeros(weight.shape, bool)
+            starts = [
+                (full - size) // 2 if len(sizes) == 4 and axis < 2 else 0
+                for axis, (full, size) in enumerate(zip(weight.shape, sizes, strict=True))
+            ]
+            mask[tuple(slice(a, a + size) for a, size in zip(starts, sizes, strict=True))] = True
+            self.masks[weight.path] = mask
+
+
+@pytest.mark.parametrize("level", [0, 1, 2])
+def test_one_level_moves_its_slice_only(make, level):
+    model = make()
+    x = images(24, model.image_shape[0])
+    walk = _Active(level)
+    model.logits(walk, model.input_shape)
+    before = snapshot(model)
+    trainer = SupernetTrainer(model, levels=[level], weight_decay=1e-2)
+    trainer.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
+    for i in range(4):
+        trainer.train_on_batch(x[8 * (i % 3) :][:8], Y[:8])
+    after = snapshot(model)
+    for variable in model.supernet_variables:
+        mask = walk.masks[variable.path]
+        same(after[variable.path][~mask], before[variable.path][~mask])
+        assert np.mean(after[variable.path][mask] != before[variable.path][mask]) > 0.5, variable.path
+    assert level == 2 or any(not mask.all() for mask in walk.masks.values())
+
+
+@pytest.mark.parametrize("objective", ["ib", "mvco"])
+def test_both_stages_by_fit(make, objective):
+    model = make()
+    size, views = model.image_shape[0], 2 if objective == "mvco" else 1
+    source = data.Source.from_arrays(images(24, size).astype("uint8"), Y, ["a", "b", "c"])
+    held_out = data.evaluation_batches(source, 24)
+    before = snapshot(model)
+    stage1 = SupernetTrainer(model, num_random=1, objective=objective)
+    stage1.compile(keras.optimizers.SGD(0.05, momentum=0.9))
+    stage1.fit(data.batches(source, 8, seed=0, views=views, end_step=3), validation_data=held_out, verbose=0)
+    gate = {variable.path for variable in model.gate_variables} | {"gate_shift", "cascade_threshold"}
+    for path, value in snapshot(model).items():
+        if path.rsplit("/", 1)[-1] not in ("gate_shift", "cascade_threshold"):
+            assert (path in gate) == np.array_equal(value, before[path]), path
+    calibrate_batch_norm(model, data.batches(source, 12, seed=0, end_step=2))
+    before = snapshot(model)
+    stage2 = GateTrainer(model, target=None)
+    stage2.compile(keras.optimizers.Adam(0.01))
+    history = stage2.fit(data.batches(source, 8, seed=0, end_step=3), validation_data=held_out, verbose=0).history
+    assert {"val_level2_accuracy", "val_routed_madds"} <= set(history)
+    moved = {path for path, value in snapshot(model).items() if not np.array_equal(value, before[path])}
+    assert moved == {variable.path for variable in model.gate_variables}
+
+
+def test_calibration_measures_every_level(make):
+    model = make()
+    x = images(24, model.image_shape[0])
+    assert calibrate_batch_norm(model, [x]) == 1
+    for level in range(3):
+        expected = model(x, level=level, training=True)
+        close(model(x, level=level), expected, tolerance=0.2)
+
+
+def test_mixed_bfloat16(make, model, x, every):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        twin = make()
+    finally:
+        keras.config.set_dtype_policy("float32")
+    twin.set_weights(model.get_weights())
+    assert {weight.dtype for weight in twin.weights} == {"float32"}
+    for level, expected in enumerate(every):
+        logits = twin(x, level=level)
+        assert logits.dtype == tf.float32
+        assert np.abs(logits - expected).mean() < 0.1 * np.abs(expected).mean() + 0.02
+
+
+def test_features(model, x):
+    found = model.features(x, level=1)
+    assert list(found) == sorted(found)
+    for stride, value in found.items():
+        assert value.shape[1] == model.image_shape[0] // stride
+
+
+def test_the_full_level_counts_every_weight_but_the_gate(model):
+    assert cost.params(model, 2) == sum(int(np.prod(v.shape)) for v in model.supernet_variables)
+
+
+def test_the_start_is_the_same_at_every_level(model):
+    assert len({(part.start, part.gate) for part in model.costs}) == 1
+    assert [part.body for part in model.costs] == sorted({part.body for part in model.costs})

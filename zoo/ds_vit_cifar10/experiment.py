@@ -1,0 +1,28 @@
+"""DS-ViT on CIFAR-10 (JPEG q75: 32x32, 46,000 + 10,000 images; the 4,000 that have originals are held out).
+
+Command: python tools/train.py --config=zoo/ds_vit_cifar10/experiment.py --workdir=runs/ds_vit_cifar10 \
+         --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
+"""
+
+from ds_keras.models import DSViT
+from ds_keras.training import Experiment, Stage
+
+EXPERIMENT = Experiment(
+    name="ds_vit_cifar10",
+    data="pack:data/cifar10_jpeg.npz+data/cifar10_lossless_train4000.npz",
+    model=lambda classes, shape: DSViT.cifar(classes, shape, name="ds_vit_cifar10", gate_hidden=32),
+    stage1=Stage(
+        epochs=30,
+        learning_rate=1e-3,
+        optimizer="adam",
+        clip_norm=1.0,
+        augment="flip,pad_crop:4",
+        trainer={"num_random": 1, "distill_start": 2000, "weight_decay": 1e-5, "label_smoothing": 0.1},
+    ),
+    stage2=Stage(epochs=2, learning_rate=3e-3, optimizer="adam", augment="flip,pad_crop:4"),
+    held_out=5000,
+    tolerance=0.001,
+    precision="mixed_bfloat16",
+    data_terms="CIFAR-10 as JPEG q75 (no licence stated; Krizhevsky 2009); a lossy copy, not comparable with published "
+    "figures to the last points",
+)
