@@ -1,4 +1,4 @@
-"""Compares variants of Stage I from the same seeds, on the held-out images; goes on where it was stopped.
+"""Compares variants of Stage I from the same seeds; goes on where it was stopped.
 
 Example:
     python tools/ablate.py --config=zoo/ds_mobilenet_digits/experiment.py --workdir=runs/ablation \
@@ -7,6 +7,7 @@ Example:
 
 import dataclasses
 import json
+import re
 import sys
 
 import cli
@@ -20,6 +21,7 @@ flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
 flags.DEFINE_string("data", None, "Where the data lies, instead of the config's own (see ds_keras.data.load).")
 flags.DEFINE_integer("epochs", None, "Epochs of Stage I, instead of the config's own.", lower_bound=1)
 flags.DEFINE_integer("train_images", None, "Train on so many images only.", lower_bound=1)
+flags.DEFINE_string("split", "held_out", "Images to score on: held_out, or a part of the data, such as test.")
 flags.DEFINE_integer("max_steps", None, "Stop each run after so many steps.", lower_bound=1)
 
 
@@ -40,10 +42,9 @@ def main(_: list[str]) -> None:
         raise ValueError(f"seeds must be integers of at least 0, received {FLAGS.seeds}")
     command = f"python tools/ablate.py {' '.join(sys.argv[1:])}"
     seeds = [int(seed) for seed in FLAGS.seeds]
-    result = ablate(
-        dataclasses.replace(experiment, **changes), FLAGS.workdir, variants, seeds, FLAGS.max_steps, command
-    )
-    table = Table("variant", "level", "top-1 %", "sd", "difference", "sd", title=f"Held-out, seeds {seeds}")
+    experiment = dataclasses.replace(experiment, **changes)
+    result = ablate(experiment, FLAGS.workdir, variants, seeds, FLAGS.max_steps, FLAGS.split, command)
+    table = Table("variant", "level", "top-1 %", "sd", "difference", "sd", title=f"{FLAGS.split}, seeds {seeds}")
     for row in result["rows"]:
         values = (row[key] for key in ("mean", "sd", "difference", "difference_sd"))
         table.add_row(row["variant"], str(row["level"]), *("" if v is None else f"{v:.2f}" for v in values))
@@ -57,10 +58,8 @@ def _variant(text: str) -> tuple[str, dict]:
         raise ValueError(f"variant must be a JSON object, received {text!r} ({error})") from None
     if not isinstance(arguments, dict):
         raise ValueError(f"variant must be a JSON object, received {text!r}")
-    return "_".join(f"{k}={json.dumps(v)}" for k, v in arguments.items()).translate(_PLAIN) or "as_is", arguments
-
-
-_PLAIN = str.maketrans({c: "" for c in '" []{}/\\'} | {",": "+"})
+    name = "_".join(f"{key}={json.dumps(value)}" for key, value in arguments.items())
+    return re.sub(r"[^\w=.+-]", "", name.replace(",", "+")) or "as_is", arguments
 
 
 if __name__ == "__main__":

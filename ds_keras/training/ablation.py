@@ -21,10 +21,11 @@ def ablate(
     variants: dict[str, dict[str, Any]],
     seeds: Sequence[int] = (0, 1, 2),
     max_steps: int | None = None,
+    split: str = "held_out",
     command: str = "",
     verbose: Any = "auto",
 ) -> dict[str, Any]:
-    """Runs Stage I and the calibration for every variant and seed, and scores every level on the held-out images.
+    """Runs Stage I and the calibration for every variant and seed, and scores every level.
 
     A seed fixes weights, data order, augmentation, drawn levels and the held-out part for all variants. Runs that are
     done are not repeated, those that were killed go on.
@@ -35,16 +36,17 @@ def ablate(
         variants: name -> arguments of ``SupernetTrainer`` that replace the experiment's; the first is compared with.
         seeds: of the runs.
         max_steps: stop each run after so many steps.
+        split: images to score on: "held_out", or a part of the data ("test"), with which nothing should be chosen.
         command: recorded.
         verbose: of ``keras.Model.fit``.
 
     Returns:
-        {"command", "experiment", "seeds", "rows"}: a row for each variant and level that it trains, with
-        "top1" (held-out percent of every seed), "mean", "sd", "difference" (mean over the seeds of the difference to
-        the first variant) and "difference_sd"; sd is the sample standard deviation, None for a single seed.
+        {"command", "experiment", "split", "epochs", "train_images", "seeds", "rows"}: a row for each variant and level
+        that it trains, with "top1" (percent, of every seed), "mean", "sd", "difference" (to the first variant, mean of
+        the seeds) and "difference_sd"; sd is the sample standard deviation, None for a single seed.
 
     Raises:
-        ValueError: no variant or no seed, or bad arguments of a trainer.
+        ValueError: no variant or no seed, an unknown split, or bad arguments of a trainer.
 
     Example:
         >>> ablate(experiment, "runs/ablation", {"ib": {}, "ce": {"objective": "ce"}})
@@ -57,12 +59,16 @@ def ablate(
         for name, arguments in variants.items():
             stage = replace(experiment.stage1, trainer={**experiment.stage1.trainer, **arguments})
             run = replace(experiment, stage1=stage, stage2=None, seed=int(seed))
-            scores[name].append(_score(run, workdir / f"{name}-{seed}", max_steps, verbose))
-            logging.info("%s, seed %d: held-out top-1 %s", name, seed, scores[name][-1])
+            images, score = _score(run, workdir / f"{name}-{seed}", max_steps, split, verbose)
+            scores[name].append(score)
+            logging.info("%s, seed %d: %s top-1 %s", name, seed, split, score)
     first = next(iter(variants))
     result = {
         "command": command,
         "experiment": experiment.name,
+        "split": split,
+        "epochs": experiment.stage1.epochs,
+        "train_images": images,
         "seeds": list(seeds),
         "rows": [
             _row(name, level, scores[name], scores[first])
@@ -75,15 +81,19 @@ def ablate(
     return result
 
 
-def _score(experiment: Experiment, workdir: Path, max_steps: int | None, verbose: Any) -> list[float]:
-    """Held-out top-1 of every level, in percent."""
-    path = workdir / "score.json"
+def _score(
+    experiment: Experiment, workdir: Path, max_steps: int | None, split: str, verbose: Any
+) -> tuple[int, list[float]]:
+    """Number of training images, and top-1 of every level in percent."""
+    path = workdir / f"{split}.json"
     with settings(experiment):
         session = Session(experiment, workdir, max_steps=max_steps, verbose=verbose)
+        if split != "held_out" and split not in session.sources:
+            raise ValueError(f"split must be 'held_out' or one of {sorted(session.sources)}, received {split!r}")
         if not path.exists():
             session.train_supernet()
-            write_json(path, [row["top1"] for row in session.score_levels()])
-    return json.loads(path.read_text())
+            write_json(path, [row["top1"] for row in session.score_levels(split)])
+    return len(session.train), json.loads(path.read_text())
 
 
 def _row(name: str, level: int, scores: list[list[float]], first: list[list[float]]) -> dict[str, Any]:

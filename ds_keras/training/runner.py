@@ -147,9 +147,10 @@ class Session:
         calibrate_batch_norm(self.model, self.batches(plain, 0, count))
         return seconds
 
-    def score_levels(self) -> list[dict[str, Any]]:
-        """Figures of every level on the held-out images."""
-        return evaluate_levels(self.model, self.x_held, self.held_out.labels)
+    def score_levels(self, split: str = "held_out") -> list[dict[str, Any]]:
+        """Figures of every level on the held-out images, or on a part of the data."""
+        source = self.held_out if split == "held_out" else self.trial(self.sources[split])
+        return evaluate_levels(self.model, source.images(self.experiment.image_size), source.labels)
 
     def gate_trainer(self) -> GateTrainer | None:
         """Stage II, or None where the experiment has none."""

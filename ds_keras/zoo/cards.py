@@ -1,6 +1,11 @@
 """Model cards: the metrics of a preset as Markdown. Every figure comes from ``metrics.json``."""
 
+import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from ds_keras.files import write_bytes, write_json
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -34,6 +39,7 @@ def render(model: "Supernet", metrics: dict[str, Any]) -> str:
             for text in _figures(f"{part}, {figures['images']} images that no training saw", figures)
         ],
         *[f"## {row['title']}\n\n{row['text']}" for row in metrics.get("notes", [])],
+        *[text for row in metrics.get("comparisons", []) for text in _comparison(row)],
         "## Data and training",
         "\n".join(
             f"- {label}: {metrics[key]}"
@@ -52,6 +58,35 @@ def render(model: "Supernet", metrics: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def annotate(
+    directory: str | os.PathLike, title: str | None = None, text: str = "", result: dict[str, Any] | None = None
+) -> None:
+    """Adds a note, or a comparison with its table, to a preset's metrics, and writes the card anew.
+
+    Args:
+        directory: of the preset.
+        title: of the section; one of the same title is replaced. None only writes the card from the metrics.
+        text: what it says; "" with no ``result`` removes the section.
+        result: of ``ds_keras.training.ablation.ablate``.
+
+    Raises:
+        ValueError: no such preset.
+    """
+    from ds_keras import zoo  # which needs this module
+
+    model, directory = zoo.load(os.fspath(directory)), Path(directory)
+    metrics = json.loads((directory / zoo.METRICS).read_text())
+    if title is not None:
+        for kind in ("notes", "comparisons"):
+            metrics[kind] = [row for row in metrics.get(kind, []) if row["title"] != title]
+        if result is not None:
+            metrics["comparisons"].append({"title": title, "text": text, "result": result})
+        elif text:
+            metrics["notes"].append({"title": title, "text": text})
+    write_json(directory / zoo.METRICS, metrics)
+    write_bytes(directory / zoo.CARD, render(model, metrics).encode())
+
+
 def _figures(where: str, figures: dict[str, Any]) -> list[str]:
     """Both tables of what ``ds_keras.evaluation.evaluate`` gave."""
     return [
@@ -68,6 +103,24 @@ def _figures(where: str, figures: dict[str, Any]) -> list[str]:
                 for r in figures["policies"]
             ],
         ),
+    ]
+
+
+def _comparison(row: dict[str, Any]) -> list[str]:
+    """What ``ds_keras.training.ablation.ablate`` gave, under a title and a text."""
+    result = row["result"]
+    return [
+        f"## {row['title']}",
+        row["text"],
+        _table(
+            ["variant", "level", f"top-1 % ({result['split']})", "sd", "difference", "sd"],
+            [
+                [r[key] for key in ("variant", "level", "mean", "sd", "difference", "difference_sd")]
+                for r in result["rows"]
+            ],
+        ),
+        f"{result['epochs']} epochs of {result['train_images']} images, seeds {result['seeds']}; the difference is to "
+        f"the first variant, seed by seed.\n\n```\n{result['command']}\n```",
     ]
 
 

@@ -34,7 +34,8 @@ def done(tmp_path_factory):
 def test_rows(done):
     workdir, result = done
     assert result == json.loads((workdir / "ablation.json").read_text())
-    assert (result["command"], result["experiment"], result["seeds"]) == ("me", "toy", [0, 1])
+    expected = {"command": "me", "experiment": "toy", "split": "held_out", "epochs": 1, "train_images": 320}
+    assert {key: result[key] for key in expected} == expected and result["seeds"] == [0, 1]
     found = [(row["variant"], row["level"]) for row in result["rows"]]
     assert found == [("same", 0), ("same", 1), ("again", 0), ("again", 1), ("ce", 0), ("ce", 1), ("alone", 1)]
     rows = {(row["variant"], row["level"]): row for row in result["rows"]}
@@ -55,13 +56,24 @@ def test_runs_are_paired(done):
 
 def test_done_runs_are_kept(done):
     workdir, result = done
-    stamps = {path: path.stat().st_mtime_ns for path in workdir.glob("*-*/score.json")}
+    stamps = {path: path.stat().st_mtime_ns for path in workdir.glob("*-*/held_out.json")}
     lines = (workdir / "same-0/metrics.jsonl").read_text()
     assert len(stamps) == 8 and len(lines.splitlines()) == 1
     again = ablate(experiment(), workdir, {"same": {}, "ce": {"objective": "ce"}}, seeds=[0, 1], verbose=0)
     assert again["rows"] == [row for row in result["rows"] if row["variant"] in ("same", "ce")]
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps
     assert (workdir / "same-0/metrics.jsonl").read_text() == lines
+
+
+def test_another_split(done):
+    """The same weights, scored on other images."""
+    workdir, result = done
+    lines = (workdir / "same-0/metrics.jsonl").read_text()
+    other = ablate(experiment(), workdir, {"same": {}}, seeds=[0], split="test", verbose=0)
+    assert other["split"] == "test" and (workdir / "same-0/metrics.jsonl").read_text() == lines
+    assert other["rows"][1]["top1"][0] != result["rows"][1]["top1"][0]
+    with pytest.raises(ValueError, match=r"split must be 'held_out' or one of \['test', 'train'\], received 'x'"):
+        ablate(experiment(), workdir, {"same": {}}, seeds=[0], split="x", verbose=0)
 
 
 def test_one_seed_has_no_deviation(done, tmp_path):

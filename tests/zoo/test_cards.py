@@ -1,0 +1,67 @@
+"""Sections that are added to a preset's card."""
+
+import json
+
+import pytest
+from helpers import nano, same
+
+from ds_keras import zoo
+from ds_keras.evaluation import evaluate
+from ds_keras.zoo.cards import annotate, render
+
+RESULT = {
+    "command": "ablate --me",
+    "split": "held_out",
+    "epochs": 3,
+    "train_images": 500,
+    "seeds": [0, 1],
+    "rows": [{"variant": "a=1", "level": 2, "mean": 81.25, "sd": None, "difference": -0.5, "difference_sd": 0.125}],
+}
+
+
+@pytest.fixture
+def folder(tmp_path, x):
+    model = nano()
+    keys = ("experiment", "command", "data", "licence", "trained_on", "chosen_on", "tested_on", "default_policy")
+    metrics = {**dict.fromkeys(keys, "text"), "complete": True, "seconds": {"stage1": 5}}
+    metrics |= evaluate(model, x, [0, 1, 2] * 4)
+    metrics["also"] = {"lossless": {"images": 12, **evaluate(model, x, [2, 1, 0] * 4)}}
+    return zoo.save(model, tmp_path / "mine", metrics, render(model, metrics))
+
+
+def read(folder):
+    return json.loads((folder / zoo.METRICS).read_text()), (folder / zoo.CARD).read_text()
+
+
+def test_further_parts_are_shown(folder):
+    assert "## Levels (lossless, 12 images that no training saw)" in read(folder)[1]
+
+
+def test_a_comparison_comes_and_is_replaced(folder, x):
+    before, weights = read(folder), zoo.load(str(folder)).get_weights()
+    annotate(folder, "Ablation", "Why.", RESULT)
+    metrics, card = read(folder)
+    assert metrics["comparisons"] == [{"title": "Ablation", "text": "Why.", "result": RESULT}]
+    assert "## Ablation\n\nWhy.\n\n| variant | level | top-1 % (held_out) |" in card
+    assert "| a=1 | 2 | 81.25 |  | -0.5 | 0.125 |" in card and "ablate --me" in card
+    annotate(folder, "Ablation", "Because.", RESULT)
+    assert len(read(folder)[0]["comparisons"]) == 1 and "Because." in read(folder)[1]
+    annotate(folder, "Note", "Read me.")
+    assert "## Note\n\nRead me.\n" in read(folder)[1]
+    annotate(folder, "Note")
+    annotate(folder, "Ablation")
+    assert read(folder)[1] == before[1]
+    for a, b in zip(zoo.load(str(folder)).get_weights(), weights, strict=True):
+        same(a, b)
+
+
+def test_render_alone(folder):
+    text = read(folder)[1]
+    (folder / zoo.CARD).write_text("lost")
+    annotate(folder)
+    assert read(folder)[1] == text
+
+
+def test_no_preset(tmp_path):
+    with pytest.raises(ValueError, match="unknown preset"):
+        annotate(tmp_path, "a", "b")
