@@ -3,6 +3,7 @@
 Example:
     python tools/benchmark.py --preset=ds_mobilenet_digits --batch_size=256
     python tools/benchmark.py --layout=imagenet --batch_size=8 --what=slicing --json=slicing.json
+    python tools/benchmark.py --architecture=DSViT --layout=cifar
 """
 
 import os
@@ -15,8 +16,9 @@ from absl import flags
 FLAGS = flags.FLAGS
 WHAT = ("slicing", "routed_batch", "stage1_step", "pipeline")
 flags.DEFINE_string("preset", None, "Preset or directory.")
+flags.DEFINE_enum("architecture", "DSMobileNet", ["DSMobileNet", "DSResNet", "DSViT"], "What --layout is a layout of.")
 flags.DEFINE_enum(
-    "layout", None, ["imagenet", "medium", "small", "tiny"], "An untrained layout of DSMobileNet instead."
+    "layout", None, ["imagenet", "medium", "small", "tiny", "cifar"], "An untrained layout of --architecture instead."
 )
 flags.DEFINE_list("what", list(WHAT), f"Any of {', '.join(WHAT)}.")
 flags.DEFINE_integer("batch_size", 32, "Images at a time.", lower_bound=1)
@@ -43,7 +45,10 @@ def main(_: list[str]) -> None:
     if FLAGS.preset:
         model = zoo.load(FLAGS.preset)
     else:
-        model = getattr(models.DSMobileNet, FLAGS.layout)(10)
+        make = getattr(getattr(models, FLAGS.architecture), FLAGS.layout, None)
+        if make is None:
+            raise ValueError(f"{FLAGS.architecture} has no layout {FLAGS.layout!r}")
+        model = make(10)
         model.build()
     rows = []
     for what in track(FLAGS.what, description="measuring"):

@@ -73,6 +73,7 @@ def test_missing_flags(name):
         ("benchmark", ["--preset=a", "--layout=tiny"], ["exactly one of --preset and --layout"]),
         ("benchmark", ["--layout=tiny", "--what=slicing,x"], ["--what", "['x']"]),
         ("benchmark", ["--layout=huge"], ["layout", "huge"]),
+        ("benchmark", ["--layout=medium", "--architecture=DSViT"], ["DSViT has no layout 'medium'"]),
         ("benchmark", ["--layout=tiny", "--rounds=2"], ["rounds", "2"]),
         ("export", ["--preset=a", "--output=b", "--quantization=int1"], ["quantization", "int1"]),
         (
