@@ -12,14 +12,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ds_keras.export.subnet import subnet
+from ds_keras.export.subnet import body_network, route_network, subnet
 from ds_keras.files import write_bytes
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
 QUANTIZATIONS = (None, "float16")
-PARTS = ("whole",)
+PARTS = ("whole", "route", "body")
 TOLERANCE = {None: 1e-4, "float16": 2e-2}  # x max(1, largest |logit|)
 
 
@@ -30,17 +30,20 @@ def to_tflite(
     quantization: str | None = None,
     part: str = "whole",
 ) -> list[Path]:
-    """Writes ``level_<k>.tflite`` for each level: builtin operators only, no variables, no Flex.
+    """Writes static TFLite files: builtin operators only, no variables, no Flex.
 
-    The input is float32 (1, height, width, channels) in [0, 255], resizable; the graph normalises. Every file is run in
-    LiteRT and compared with its Keras network before it is moved into place.
+    ``part="whole"`` writes ``level_<k>.tflite`` for each level: "images", float32 (1, height, width, channels) in
+    [0, 255], to "logits" (1, classes); the graph normalises. "route" writes ``route.tflite``: "images" to "features"
+    and "gate" (the gate's logits without the budget shift); "body" writes ``body_<k>.tflite``: "features" to "logits".
+    Inputs may be resized to larger batches. Every file is run in LiteRT and compared with its Keras network before it
+    is moved into place.
 
     Args:
         model: supernet.
         directory: created if needed.
-        levels: "all", or a list of levels.
+        levels: "all", or a list of levels; "route" takes "all" only.
         quantization: None (float32) or "float16" (weights stored in half precision).
-        part: "whole": image to logits.
+        part: "whole", "route" or "body".
 
     Returns:
         The paths, in the order of the levels.
@@ -63,22 +66,31 @@ def to_tflite(
     directory = Path(directory)
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"directory must be a directory, received the file {str(directory)!r}")
+    size = (2, *model.image_shape)
+    sample = np.random.default_rng(0).uniform(0, 255, size).astype("float32")
+    if part == "route":
+        if levels != "all":
+            raise ValueError(f"levels must be 'all' for part='route', which no level changes, received {levels!r}")
+        networks = [("route", route_network(model))]
+    elif part == "body":
+        sample = np.asarray(route_network(model)(sample, training=False)["features"])
+        networks = ((f"body_{level}", body_network(model, level)) for level in wanted)
+    else:
+        networks = ((f"level_{level}", subnet(model, level)) for level in wanted)
     paths = []
-    for level in wanted:
-        network = subnet(model, level)
-        data = convert(network, model.image_shape, quantization)
-        check(data, network, TOLERANCE[quantization])
-        paths.append(directory / f"level_{level}.tflite")
+    for name, network in networks:
+        data = convert(network, quantization)
+        check(data, network, sample, TOLERANCE[quantization])
+        paths.append(directory / f"{name}.tflite")
         write_bytes(paths[-1], data)
     return paths
 
 
-def convert(network: keras.Model, image_shape: Sequence[int], quantization: str | None = None) -> bytes:
-    """Converts a plain network to a TFLite flatbuffer.
+def convert(network: keras.Model, quantization: str | None = None) -> bytes:
+    """Converts a plain network to a TFLite flatbuffer of batch 1.
 
     Args:
-        network: plain functional model.
-        image_shape: (height, width, channels).
+        network: plain functional model of one input; one output, which becomes "logits", or a dict of them.
         quantization: None or "float16".
 
     Returns:
@@ -87,14 +99,20 @@ def convert(network: keras.Model, image_shape: Sequence[int], quantization: str 
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         archive = keras.export.ExportArchive()
         archive.track(network)
-        signature = [tf.TensorSpec((1, *image_shape), tf.float32, name="images")]
-        archive.add_endpoint("serve", lambda images: {"logits": network(images, training=False)}, signature)
+        (x,) = network.inputs
+        signature = [tf.TensorSpec((1, *x.shape[1:]), tf.float32, name=x.name)]
+        archive.add_endpoint("serve", lambda x: _outputs(network, x), signature)
         archive.write_out(folder, verbose=False)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
         if quantization == "float16":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
         return converter.convert()
+
+
+def _outputs(network: keras.Model, x: Any) -> dict[str, tf.Tensor]:
+    y = network(x, training=False)
+    return y if isinstance(y, dict) else {"logits": y}
 
 
 def operators(data: bytes) -> list[str]:
@@ -116,45 +134,47 @@ def operators(data: bytes) -> list[str]:
     return sorted(found)
 
 
-def check(data: bytes, network: keras.Model, tolerance: float) -> None:
-    """Runs a converted file and compares it with its network, at batch 1 and resized to batch 2.
+def check(data: bytes, network: keras.Model, sample: np.ndarray, tolerance: float) -> None:
+    """Runs a converted file and compares it with its network, at batch 1 and resized to the whole sample.
 
     Args:
         data: TFLite file.
         network: what it was converted from.
-        tolerance: allowed difference, x max(1, largest |logit|).
+        sample: inputs of the network, at least two.
+        tolerance: allowed difference, x max(1, largest |output|).
 
     Raises:
-        RuntimeError: other logits, a variable, or an operator that is not builtin.
+        RuntimeError: other outputs, a variable, or an operator that is not builtin.
     """
     bad = [name for name in operators(data) if name.startswith(("CUSTOM", "VAR_HANDLE", "READ_VARIABLE"))]
     if bad:
         raise RuntimeError(f"{network.name}: the converted file holds operators that LiteRT does not run alone: {bad}")
-    images = np.random.default_rng(0).uniform(0, 255, (2, *network.input_shape[1:])).astype("float32")
-    expected = np.asarray(network(images, training=False))
-    for batch in (1, 2):
-        worst = float(np.abs(run_tflite(data, images[:batch]) - expected[:batch]).max())
-        limit = tolerance * max(1.0, float(np.abs(expected).max()))
-        if not worst <= limit:
-            raise RuntimeError(f"{network.name}: LiteRT differs from Keras by {worst:.3g}, allowed {limit:.3g}")
+    every = {name: np.asarray(value) for name, value in _outputs(network, sample).items()}
+    for batch in (1, len(sample)):
+        found = run_tflite(data, sample[:batch])
+        for name, expected in every.items():
+            worst = float(np.abs(found[name] - expected[:batch]).max())
+            limit = tolerance * max(1.0, float(np.abs(expected).max()))
+            if not worst <= limit:
+                raise RuntimeError(
+                    f"{network.name}: LiteRT differs from Keras by {worst:.3g}, allowed {limit:.3g} ({name})"
+                )
 
 
-def run_tflite(data: bytes, images: np.ndarray) -> np.ndarray:
+def run_tflite(data: bytes, x: np.ndarray) -> dict[str, np.ndarray]:
     """Runs a TFLite file on a batch.
 
     Args:
         data: the file's bytes.
-        images: (batch, height, width, channels) float32 in [0, 255].
+        x: (batch, ...) float32: images in [0, 255], or features.
 
     Returns:
-        (batch, classes) float32.
+        The outputs by name.
     """
     interpreter = _litert("interpreter").Interpreter(model_content=data)
-    interpreter.resize_tensor_input(interpreter.get_input_details()[0]["index"], images.shape)
-    interpreter.allocate_tensors()
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], images)
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
+    runner = interpreter.get_signature_runner("serve")
+    (name,) = runner.get_input_details()
+    return runner(**{name: x})
 
 
 def _litert(module: str) -> Any:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from ds_keras.layers.base import SliceableLayer, Walk
+from ds_keras.layers.base import Shapes, SliceableLayer, Walk
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -37,6 +37,49 @@ def subnet(model: "Supernet", level: Any, fold_batch_norm: bool = False) -> kera
     images = keras.Input(model.image_shape, name="images")
     logits = model.logits(_Plain(index, fold_batch_norm), images)
     return keras.Model(images, logits, name=f"{model.name}_level{index}")
+
+
+def route_network(model: "Supernet") -> keras.Model:
+    """The shared start and the gate as a plain Keras network.
+
+    Args:
+        model: supernet.
+
+    Returns:
+        A ``keras.Model`` from images in [0, 255] to {"features": what every ``body_network`` reads, "gate": (batch,
+        levels) gate logits without the budget shift}.
+
+    Example:
+        >>> route_network(model)(images)["gate"].argmax(-1)
+    """
+    model.build()
+    images, walk = keras.Input(model.image_shape, name="images"), _Plain(0, fold=False)
+    features, gate_features = model.start(walk, images)
+    gate = model.gate(walk, gate_features)
+    return keras.Model(images, {"features": features, "gate": gate}, name=f"{model.name}_route")
+
+
+def body_network(model: "Supernet", level: Any) -> keras.Model:
+    """What a level runs after the shared start, as a plain Keras network.
+
+    Args:
+        model: supernet.
+        level: int, or a ``SliceLevel`` of the model.
+
+    Returns:
+        A ``keras.Model`` from the features that ``route_network`` gives to (batch, classes) logits.
+
+    Raises:
+        ValueError: the model has no such level.
+
+    Example:
+        >>> body_network(model, 0)(route_network(model)(images)["features"])
+    """
+    model.build()
+    index = model.static_level(level)
+    shape, _ = model.start(Shapes(index), model.input_shape)
+    features = keras.Input(shape[1:], name="features")
+    return keras.Model(features, model.body(_Plain(index, fold=False), features), name=f"{model.name}_body{index}")
 
 
 class _Plain(Walk):

@@ -70,7 +70,7 @@ def test_builtin_operators_only(exported):
 @pytest.mark.parametrize("batch", [1, 3, 7])
 def test_resizable(exported, network, batch):
     quantization, paths = exported
-    found = litert.run_tflite(paths[1].read_bytes(), X[:batch])
+    found = litert.run_tflite(paths[1].read_bytes(), X[:batch])["logits"]
     close(found, network(X[:batch], level=1), TOLERANCE[quantization])
 
 
@@ -104,6 +104,7 @@ def test_chosen_levels(network, tmp_path, monkeypatch):
         ({"quantization": ["float16"]}, "quantization must be one of"),
         ({"part": "half"}, "part must be one of .* received 'half'"),
         ({"part": None}, "part must be one of"),
+        ({"part": "route", "levels": [0]}, "levels must be 'all' for part='route'"),
     ],
     ids=str,
 )
@@ -131,7 +132,7 @@ def corrupt(network):
 
 @pytest.fixture(scope="module")
 def corrupted(network):
-    return litert.convert(corrupt(network), network.image_shape)
+    return litert.convert(corrupt(network))
 
 
 @pytest.mark.parametrize("there", [False, True])
@@ -148,7 +149,7 @@ def test_a_wrong_conversion_is_not_written(network, corrupted, tmp_path, monkeyp
 def test_not_finite_logits_are_not_written(network, tmp_path, monkeypatch):
     plain = corrupt(network)
     plain.layers[-1].set_weights([w * np.nan for w in plain.layers[-1].get_weights()])
-    data = litert.convert(plain, network.image_shape)
+    data = litert.convert(plain)
     monkeypatch.setattr(litert, "convert", lambda *_, **__: data)
     with pytest.raises(RuntimeError, match="differs from Keras by nan"):
         to_tflite(network, tmp_path / "out", levels=[1])

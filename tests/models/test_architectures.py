@@ -10,7 +10,7 @@ from helpers import close, images, in_graph, nano, nano_resnet, nano_vit, same, 
 
 from ds_keras import cost, data, export, zoo
 from ds_keras.export import litert
-from ds_keras.layers import Shapes
+from ds_keras.layers import Compute, Shapes
 from ds_keras.training import GateTrainer, SupernetTrainer, calibrate_batch_norm
 
 MAKE = {
@@ -102,8 +102,19 @@ def test_tflite_at_every_level(model, x, every, tmp_path):
     for path, expected in zip(export.to_tflite(model, tmp_path), every, strict=True):
         found = path.read_bytes()
         assert not [name for name in litert.operators(found) if name.startswith("CUSTOM") or "VAR" in name]
-        close(np.concatenate([litert.run_tflite(found, image[None]) for image in x]), expected)
-        close(litert.run_tflite(found, x), expected)
+        close(np.concatenate([litert.run_tflite(found, image[None])["logits"] for image in x]), expected)
+        close(litert.run_tflite(found, x)["logits"], expected)
+
+
+def test_route_and_bodies_are_the_level_in_two_files(model, x, every, tmp_path):
+    (route,) = export.to_tflite(model, tmp_path, part="route")
+    bodies = export.to_tflite(model, tmp_path, levels=[2, 0], part="body")
+    assert [path.name for path in (route, *bodies)] == ["route.tflite", "body_2.tflite", "body_0.tflite"]
+    found = litert.run_tflite(route.read_bytes(), x)
+    walk = Compute(0)
+    close(found["gate"], model.gate(walk, model.start(walk, tf.constant(x))[1]))
+    for body, level in zip(bodies, (2, 0), strict=True):
+        close(litert.run_tflite(body.read_bytes(), found["features"])["logits"], every[level])
 
 
 def test_config_and_zoo(model, x, every, tmp_path):
