@@ -1,4 +1,8 @@
-"""Checks once that Keras runs on TensorFlow: kernels are sliced with ``tf.slice``."""
+"""Checks once that Keras runs on TensorFlow: kernels are sliced with ``tf.slice``. And its dtype policy."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 
@@ -7,3 +11,18 @@ if keras.backend.backend() != "tensorflow":
         f"ds_keras needs the TensorFlow backend of Keras, but the backend is {keras.backend.backend()!r}. "
         "Set KERAS_BACKEND=tensorflow (or 'backend' in ~/.keras/keras.json) before Python starts."
     )
+
+
+@contextlib.contextmanager
+def dtype_policy(policy: Any) -> Iterator[None]:
+    """Keras' dtype policy for what is made within; the former one is put back.
+
+    Args:
+        policy: as ``keras.config.set_dtype_policy`` takes it.
+    """
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)

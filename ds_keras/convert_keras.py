@@ -26,16 +26,21 @@ def from_keras_resnet50(network: keras.Model, **kwargs: Any) -> DSResNet:
         DSResNet.
 
     Raises:
-        ValueError: the network lacks a layer of ResNet-50, or has other shapes.
+        ValueError: the network's layers are not those of ResNet-50.
 
     Source: He et al., arXiv 1512.03385.
 
     Example:
         >>> model = from_keras_resnet50(keras.applications.ResNet50())
     """
-    names = {layer.name for layer in network.layers}
-    if "predictions" not in names or "conv5_block3_3_conv" not in names:
-        raise ValueError(f"network must be keras.applications.ResNet50 with its top, received {network.name!r}")
+    parts = ["conv1", *(f"conv{i}_block{j}_{k}" for i, j, k in _positions())]
+    expected = {f"{part}_{kind}" for part in parts for kind in ("conv", "bn")} | {"predictions"}
+    found = {layer.name for layer in network.layers if layer.weights}
+    if found != expected:
+        raise ValueError(
+            f"network must be keras.applications.ResNet50 with its top, received {network.name!r}, which "
+            f"lacks {sorted(expected - found)[:3]} and has {sorted(found - expected)[:3]} (three at most)"
+        )
     head = network.get_layer("predictions")
     given = {"bn_epsilon": network.get_layer("conv1_bn").epsilon, "mean": list(CAFFE_MEAN), "std": 1.0}
     given["input_shape"] = network.input_shape[1:] if None not in network.input_shape[1:] else (224, 224, 3)
@@ -53,13 +58,15 @@ def from_keras_resnet50(network: keras.Model, **kwargs: Any) -> DSResNet:
     return model
 
 
+def _positions() -> list[tuple[int, int, int]]:
+    """Stage, block and convolution, as Keras numbers them; convolution 0 is the shortcut of a stage's first block."""
+    return [(i, j, k) for i, depth in enumerate((3, 4, 6, 3), 2) for j in range(1, depth + 1) for k in range(j > 1, 4)]
+
+
 def _copy(network: keras.Model, name: str, conv: Any, norm: Any, flip: bool = False) -> None:
     """One convolution and its BatchNorm; every level's statistics become the network's."""
-    try:
-        kernel, bias = network.get_layer(f"{name}_conv").get_weights()
-        gamma, beta, mean, variance = network.get_layer(f"{name}_bn").get_weights()
-    except ValueError as error:
-        raise ValueError(f"network must be keras.applications.ResNet50, but {name} is not its own: {error}") from error
+    kernel, bias = network.get_layer(f"{name}_conv").get_weights()
+    gamma, beta, mean, variance = network.get_layer(f"{name}_bn").get_weights()
     conv.set_weights([kernel[:, :, ::-1] if flip else kernel])
     rows = norm.moving_mean.shape[0]
     norm.set_weights([gamma, beta, np.tile(mean - bias, (rows, 1)), np.tile(variance, (rows, 1))])

@@ -19,7 +19,7 @@ flags.DEFINE_string("workdir", None, "Directory of the runs and of ablation.json
 flags.DEFINE_multi_string("variant", None, "Arguments of SupernetTrainer as a JSON object; repeat it.", required=True)
 flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
 flags.DEFINE_string("data", None, "Where the data lies, instead of the config's own (see ds_keras.data.load).")
-flags.DEFINE_integer("epochs", None, "Epochs of Stage I, instead of the config's own.", lower_bound=1)
+flags.DEFINE_integer("epochs", None, "Epochs of Stage I, in one cycle, instead of the config's own.", lower_bound=1)
 flags.DEFINE_integer("train_images", None, "Train on so many images only.", lower_bound=1)
 flags.DEFINE_string("split", "held_out", "Images to score on: held_out, or a part of the data, such as test.")
 flags.DEFINE_integer("max_steps", None, "Stop each run after so many steps.", lower_bound=1)

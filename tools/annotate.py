@@ -21,8 +21,6 @@ def main(_: list[str]) -> None:
     """Reads the flags, writes metrics and card."""
     from ds_keras.zoo.cards import annotate
 
-    if not Path(FLAGS.preset).is_dir():
-        raise ValueError(f"--preset must be a directory, received {FLAGS.preset!r}")
     annotate(
         FLAGS.preset, FLAGS.title, FLAGS.text, json.loads(Path(FLAGS.result).read_text()) if FLAGS.result else None
     )

@@ -120,8 +120,12 @@ def bridged_pack(path: str | os.PathLike, lossless: str | os.PathLike) -> dict[s
     sources = jpeg_pack(path)
     train = sources["train"]
     original, index = lossless_pack(lossless, train.class_names)
-    if len(index) and not 0 <= index.min() <= index.max() < len(train):
-        raise ValueError(f"{lossless}: train_index must lie in [0, {len(train)}), the images of {path}")
+    if (len(index) and not 0 <= index.min() <= index.max() < len(train)) or len(set(index.tolist())) != len(index):
+        raise ValueError(f"{lossless}: train_index must name images of {path}, each once, in [0, {len(train)})")
+    if original.image_shape != train.image_shape:
+        raise ValueError(
+            f"{lossless}: images must have the shape {train.image_shape} of {path}, received {original.image_shape}"
+        )
     if not np.array_equal(train.labels[index], original.labels):
         raise ValueError(f"{lossless} does not belong to {path}: the labels of the same images differ")
     rest = train.subset(np.setdiff1d(np.arange(len(train)), index))

@@ -55,8 +55,8 @@ def load(spec: str) -> dict[str, Source]:
 
 
 def _pack(place: str) -> dict[str, Source]:
-    path, _, lossless = place.partition("+")
-    return bridged_pack(path, lossless) if lossless else jpeg_pack(path)
+    path, mark, lossless = place.partition(".npz+")
+    return bridged_pack(f"{path}.npz", lossless) if mark else jpeg_pack(place)
 
 
 def _tfrecords(directory: str) -> dict[str, Source]:

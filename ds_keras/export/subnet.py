@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from ds_keras.backend import dtype_policy
 from ds_keras.layers.base import Shapes, SliceableLayer, Walk
 
 if TYPE_CHECKING:
@@ -20,8 +21,8 @@ def subnet(model: "Supernet", level: Any, fold_batch_norm: bool = False) -> kera
         fold_batch_norm: multiplies BatchNorm into the kernels (inference only; no BatchNormalization layer is left).
 
     Returns:
-        A ``keras.Model`` from (batch, height, width, channels) images in [0, 255] to (batch, classes) logits. It needs
-        nothing of ds_keras, and has only the weights that the level uses.
+        A float32 ``keras.Model`` from (batch, height, width, channels) images in [0, 255] to (batch, classes) logits.
+        It needs nothing of ds_keras, and has only the weights that the level uses.
 
     Raises:
         ValueError: the model has no such level.
@@ -35,7 +36,8 @@ def subnet(model: "Supernet", level: Any, fold_batch_norm: bool = False) -> kera
     model.build()
     index = model.static_level(level)
     images = keras.Input(model.image_shape, name="images")
-    logits = model.logits(_Plain(index, fold_batch_norm), images)
+    with dtype_policy("float32"):
+        logits = model.logits(_Plain(index, fold_batch_norm), images)
     return keras.Model(images, logits, name=f"{model.name}_level{index}")
 
 
@@ -54,8 +56,9 @@ def route_network(model: "Supernet") -> keras.Model:
     """
     model.build()
     images, walk = keras.Input(model.image_shape, name="images"), _Plain(0, fold=False)
-    features, gate_features = model.start(walk, images)
-    gate = model.gate(walk, gate_features)
+    with dtype_policy("float32"):
+        features, gate_features = model.start(walk, images)
+        gate = model.gate(walk, gate_features)
     return keras.Model(images, {"features": features, "gate": gate}, name=f"{model.name}_route")
 
 
@@ -79,7 +82,9 @@ def body_network(model: "Supernet", level: Any) -> keras.Model:
     index = model.static_level(level)
     shape, _ = model.start(Shapes(index), model.input_shape)
     features = keras.Input(shape[1:], name="features")
-    return keras.Model(features, model.body(_Plain(index, fold=False), features), name=f"{model.name}_body{index}")
+    with dtype_policy("float32"):
+        logits = model.body(_Plain(index, fold=False), features)
+    return keras.Model(features, logits, name=f"{model.name}_body{index}")
 
 
 class _Plain(Walk):
@@ -95,7 +100,7 @@ class _Plain(Walk):
         if isinstance(layer, keras.layers.Dropout):
             return x
         if not isinstance(layer, SliceableLayer):
-            return type(layer).from_config(layer.get_config())(x)
+            return type(layer).from_config({**layer.get_config(), "dtype": "float32"})(x)
         shape = [tuple(part.shape) for part in x] if isinstance(x, list) else tuple(x.shape)
         for twin, weights in layer.plain(shape, self.level, layer.name):
             convolution = isinstance(twin, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)

@@ -60,17 +60,22 @@ class SliceableMultiHeadAttention(SliceableLayer):
         """Creates the full kernels for ``input_shape[-1]`` features."""
         features, width = int(input_shape[-1]), self.heads * self.head_size
         for name in PROJECTIONS:
-            setattr(self, f"{name}_kernel", self.add_kernel(f"{name}_kernel", (features, width), self._initializer()))
+            setattr(
+                self, f"{name}_kernel", self.add_kernel(f"{name}_kernel", (features, width), self._initializer(name))
+            )
         # No bias of the keys: it adds the same to all scores of a query, which the softmax takes away again.
         self.query_bias = self.add_kernel("query_bias", (width,), "zeros")
         self.value_bias = self.add_kernel("value_bias", (width,), "zeros")
-        self.output_kernel = self.add_kernel("output_kernel", (width, features), self._initializer())
+        self.output_kernel = self.add_kernel("output_kernel", (width, features), self._initializer("output"))
         self.output_bias = self.add_kernel("output_bias", (features,), "zeros")
         self.built = True
 
-    def _initializer(self) -> keras.initializers.Initializer:
-        """A copy for each kernel, with a seed of its own."""
-        return self.kernel_initializer.clone()
+    def _initializer(self, name: str) -> keras.initializers.Initializer:
+        """A copy for each kernel; where the initializer has a fixed seed, each kernel has one of its own."""
+        config = self.kernel_initializer.get_config()
+        if isinstance(config.get("seed"), int):
+            config["seed"] += [*PROJECTIONS, "output"].index(name)
+        return type(self.kernel_initializer).from_config(config)
 
     def call(self, x: tf.Tensor, slice_ratio: Any = None, level: Any = None, training: bool = False) -> tf.Tensor:
         """Attends with the active heads."""
@@ -148,7 +153,7 @@ def attend(query: tf.Tensor, key: tf.Tensor, value: tf.Tensor, heads: Any, head_
     Returns:
         (batch, tokens, heads x head_size).
     """
-    tokens = query.shape[1]
+    tokens = tf.shape(query)[1] if query.shape[1] is None else query.shape[1]
 
     def split(x: tf.Tensor, order: tuple[int, ...]) -> tf.Tensor:
         return tf.transpose(tf.reshape(x, (-1, tokens, heads, head_size)), order)

@@ -66,7 +66,13 @@ class Convolution(SliceableLayer):
                 raise ValueError(f"{self.name}: kernel_size goes with slice_ratio, received level={level!r} with it")
             if not tf.is_tensor(kernel_size):
                 self._check_kernel_size(kernel_size, "kernel_size")
-            return kernel_size, kernel_size
+                return kernel_size, kernel_size
+            size, full = tf.cast(kernel_size, tf.int32), min(self.kernel_size)
+            fits = (size > 0) & (size <= full) & ((full - size) % 2 == 0)
+            check = tf.debugging.Assert(fits, ["kernel_size must be smaller by an even number than", full, "not", size])
+            with tf.control_dependencies([check] if check is not None else []):
+                size = tf.identity(size)
+            return size, size
         if level is None or self.kernel_sizes is None:
             return self.kernel_size
         if not isinstance(level, int):  # output_size has checked it; walks over shapes count from the end too

@@ -6,13 +6,14 @@ import keras
 import tensorflow as tf
 
 from ds_keras.layers.base import Shape, SliceableLayer
+from ds_keras.slicing import slice_kernel
 
 
 @keras.saving.register_keras_serializable("ds_keras")
 class SliceableLayerNormalization(SliceableLayer):
     """LayerNorm over the features that ``x`` has: mean and variance are the active slice's own, computed in float32.
 
-    It keeps the size of ``x``: ``slice_ratio`` or ``level``, where given, must agree with it.
+    It keeps the size of ``x``, with which ``slice_ratio`` or ``level`` must agree.
 
     Args:
         sizes: features at every slice level, for calls with ``level=``.
@@ -54,9 +55,8 @@ class SliceableLayerNormalization(SliceableLayer):
         features = self.same_size(x, self.gamma.shape[0], slice_ratio, level)
         x = tf.cast(x, tf.float32)
         mean, variance = tf.nn.moments(x, [-1], keepdims=True)
-        scale = tf.math.rsqrt(variance + self.epsilon) * tf.cast(self.cut(self.gamma, [features]), tf.float32)
-        y = (x - mean) * scale + tf.cast(self.cut(self.beta, [features]), tf.float32)
-        return tf.cast(y, self.compute_dtype)
+        scale = tf.math.rsqrt(variance + self.epsilon) * slice_kernel(self.gamma, [features])
+        return tf.cast((x - mean) * scale + slice_kernel(self.beta, [features]), self.compute_dtype)
 
     def output_shape_at(self, input_shape: Shape, level: int) -> Shape:
         """See the base class."""

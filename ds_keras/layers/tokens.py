@@ -1,5 +1,6 @@
 """What a vision transformer does with its tokens around the blocks: positions, the idle part, the head's input."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -52,6 +53,10 @@ class SliceablePositionEmbedding(SliceableLayer):
     def call(self, x: tf.Tensor, slice_ratio: Any = None, level: Any = None, training: bool = False) -> tf.Tensor:
         """Adds the table."""
         features = self.same_size(x, self.table.shape[1], slice_ratio, level)
+        if x.shape[1] not in (None, self.table.shape[0] - self.class_token):
+            raise ValueError(
+                f"{self.name}: x must have {self.table.shape[0] - self.class_token} tokens, received {x.shape[1]}"
+            )
         x = tf.cast(x, self.compute_dtype)
         if self.class_token:
             x = tf.pad(x, [[0, 0], [1, 0], [0, 0]])
@@ -119,6 +124,8 @@ class Regrid(_Weightless):
 
     def call(self, x: tf.Tensor, slice_ratio: Any = None, level: Any = None, training: bool = False) -> tf.Tensor:
         """Reshapes."""
+        if None not in x.shape[1:] and math.prod(x.shape[1:]) != math.prod(self.target):
+            raise ValueError(f"{self.name}: an image of shape {tuple(x.shape[1:])} cannot become {self.target}")
         return tf.reshape(x, (-1, *self.target))
 
     def output_shape_at(self, input_shape: Shape, level: int) -> Shape:
@@ -184,12 +191,11 @@ class RejoinIdle(_Weightless):
     """The whole stream again: the active part as the blocks left it, then what lay idle.
 
     Args:
-        sizes: features of the active part at every slice level, for calls with ``level=``.
         **kwargs: of ``keras.layers.Layer``.
 
     Call:
-        x: [stream before the blocks (batch, tokens, features), active part (batch, tokens, active features)].
-        level: int or scalar integer tensor; the sizes follow ``x``.
+        x: [stream before the blocks (batch, tokens, features), active part (batch, tokens, active features)]; the
+            sizes follow from it, ``slice_ratio`` and ``level`` are not read.
         Returns (batch, tokens, features).
 
     Source: dynamic idle slicing, DS-Net++, arXiv 2109.10060; our reading, see ``DSViT``.

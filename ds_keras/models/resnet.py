@@ -179,6 +179,10 @@ class DSResNet(Supernet):
         gated = gated_stage(stages)
         if gated == 0 or any(stage.teacher for stage in stages):
             raise ValueError(f"stages: the gate is not in the first row and no row has a teacher, received {stages!r}")
+        if expansion < 1:
+            raise ValueError(f"expansion must be at least 1, received {expansion!r}")
+        if stem_pool and activation not in ("relu", "relu6"):  # whose zeros are the least there is
+            raise ValueError(f"stem_pool pads with zeros, which suits activation 'relu' only, received {activation!r}")
         if block == "bottleneck" and any(w % expansion for s in stages for w in at_levels(s.width, 1)):
             raise ValueError(f"stages: every width must be a multiple of expansion={expansion}, received {stages!r}")
         levels = slice_levels(stages, gated)
@@ -272,7 +276,7 @@ class DSResNet(Supernet):
 
         Args:
             num_classes: size of the classifier.
-            stride_in: "3x3" is version 1.5; "1x1" is ``keras.applications.ResNet50`` (see ``ds_keras.convert``).
+            stride_in: "3x3" is version 1.5; "1x1" is ``keras.applications.ResNet50`` (see ``ds_keras.convert_keras``).
             **kwargs: of the constructor.
 
         Returns:

@@ -17,7 +17,7 @@ class Stage:
         gate: the level begins in this stage, whose first block holds the gate.
         teacher: a wider width that only ``teacher_level`` uses (before the gate).
         kernel: size of the spatial convolutions: an int, or (after the gate) one for each level, odd and not
-            decreasing: a smaller one is the centre of a larger.
+            decreasing: a smaller one is the centre of a larger. What runs before the gate uses the smallest.
     """
 
     width: int | tuple[int, ...]
@@ -32,10 +32,11 @@ def read_stage(row: Stage | dict[str, Any]) -> Stage:
     """A row of the table from a ``Stage`` or from its fields as JSON gives them."""
     if isinstance(row, Stage):
         return row
-    row = dict(row)
-    for name in ("width", "kernel"):
-        row[name] = tuple(row[name]) if isinstance(row.get(name), list) else row.get(name, 3)
-    return Stage(**row)
+    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in dict(row).items()}
+    try:
+        return Stage(**fields)
+    except TypeError as error:
+        raise ValueError(f"a row of stages must have the fields of Stage, received {row!r}: {error}") from None
 
 
 def at_levels(value: int | tuple[int, ...], count: int) -> list[int]:

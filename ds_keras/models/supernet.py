@@ -251,7 +251,7 @@ class Supernet(RoutedInference, keras.Model):
 
     def clone(self) -> "Supernet":
         """A copy with its own weights."""
-        twin = type(self).from_config(self.get_config())
+        twin = type(self)(**{**self.get_config(), "dtype": self.dtype_policy})
         twin.build()
         if self.built:
             twin.set_weights(self.get_weights())

@@ -126,11 +126,10 @@ class DSViT(Supernet):
         bn_momentum: float = 0.9,
         **kwargs: Any,
     ):
-        rows = tuple(row if isinstance(row, Row) else Row(**row) for row in rows)
-        _check_rows(rows)
+        rows = _read_rows(rows)
         if not 0 <= shared_depth < depth:
             raise ValueError(f"shared_depth must be in [0, depth={depth}), received {shared_depth!r}")
-        if any(size % patch for size in input_shape[:2]) or (stem and 2 ** len(stem) != patch):
+        if patch < 1 or any(size % patch for size in input_shape[:2]) or (stem and 2 ** len(stem) != patch):
             raise ValueError(
                 f"patch must divide the image and be 2 ** len(stem) where there is a stem, received {patch!r} "
                 f"with input_shape={tuple(input_shape)!r}, stem={tuple(stem)!r}"
@@ -199,10 +198,10 @@ class DSViT(Supernet):
     def start(self, walk: Walk, x: Any) -> tuple[Any, Any]:
         """Stem, patch embedding, positions, the shared blocks, and the gate's attention."""
         x = walk(self.rescale, x)
-        for layer in self.stem:
+        for i, layer in enumerate(self.stem):
             x = walk(layer, x)
+            walk.endpoint(2 ** (i // 3), x)  # three layers for each convolution, the first of stride 1
         x = walk(self.embed, x)
-        walk.endpoint(self.table["patch"], x)
         x = walk(self.positions, walk(self.flatten, x))
         for block in self.blocks[: self.table["shared_depth"]]:
             x = walk(block, x)
@@ -223,7 +222,15 @@ class DSViT(Supernet):
         for block in self.blocks[self.table["shared_depth"] :]:
             x = walk(block, x)
         x = walk(self.norm, walk(self.rejoin, [features, x]))
+        walk.endpoint(self.table["patch"], x)
         return walk(self.classifier, walk(self.dropout, walk(self.pool, x)))
+
+    def features(self, x: Any, level: Any) -> dict[int, tf.Tensor]:
+        """As the base class; the tokens behind the final norm, in their grid, are those of the patch's stride."""
+        found, patch = super().features(x, level), self.table["patch"]
+        tokens = found[patch][:, int(self.table["class_token"]) :]
+        grid = [size // patch for size in self.image_shape[:2]]
+        return {**found, patch: tf.reshape(tokens, (-1, *grid, tokens.shape[-1]))}
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, as plain data."""
@@ -258,10 +265,16 @@ class DSViT(Supernet):
         return cls(CIFAR, num_classes=num_classes, input_shape=input_shape, **{**small, **kwargs})
 
 
-def _check_rows(rows: tuple[Row, ...]) -> None:
+def _read_rows(rows: Sequence[Row | dict[str, int]]) -> tuple[Row, ...]:
+    """The rows, as ``Row`` each, after checking that they describe nested levels."""
+    try:
+        rows = tuple(row if isinstance(row, Row) else Row(**row) for row in rows)
+    except TypeError as error:
+        raise ValueError(f"rows must have the fields of Row, received {rows!r}: {error}") from None
     if len(rows) < 2:
         raise ValueError(f"rows must have at least two levels, received {len(rows)}")
     for name in ("width", "heads", "mlp"):
         values = [getattr(row, name) for row in rows]
         if values != sorted(values) or values[0] < 1:
             raise ValueError(f"rows: {name} must be positive and must not decrease, received {values}")
+    return rows

@@ -41,9 +41,10 @@ def ablate(
         verbose: of ``keras.Model.fit``.
 
     Returns:
-        {"command", "experiment", "split", "epochs", "train_images", "seeds", "rows"}: a row for each variant and level
-        that it trains, with "top1" (percent, of every seed), "mean", "sd", "difference" (to the first variant, mean of
-        the seeds) and "difference_sd"; sd is the sample standard deviation, None for a single seed.
+        {"command", "experiment", "split", "epochs", "train_images", "complete", "seeds", "rows"}: a row for each
+        variant and level that it trains, with "top1" (percent, of every seed), "mean", "sd", "difference" (to the first
+        variant, mean of the seeds; None where that one does not train the level) and "difference_sd"; sd is the sample
+        standard deviation, None for a single seed.
 
     Raises:
         ValueError: no variant or no seed, an unknown split, or bad arguments of a trainer.
@@ -54,52 +55,65 @@ def ablate(
     if not variants or not seeds:
         raise ValueError(f"variants and seeds must not be empty, received {variants!r} and {seeds!r}")
     workdir = Path(workdir)
+    stages = {
+        name: replace(experiment.stage1, trainer={**experiment.stage1.trainer, **arguments})
+        for name, arguments in variants.items()
+    }
+
+    def session(name: str, seed: int) -> Session:
+        run = replace(experiment, stage1=stages[name], stage2=None, seed=int(seed))
+        return Session(run, workdir / f"{name}-{seed}", max_steps=max_steps, verbose=verbose)
+
+    with settings(experiment):
+        for name in variants:  # bad arguments are refused before anything is trained
+            first = session(name, seeds[0])
+            first.supernet_trainer()
+        if split not in ("held_out", *first.sources):
+            raise ValueError(f"split must be 'held_out' or one of {sorted(first.sources)}, received {split!r}")
     scores = {name: [] for name in variants}
     for seed in seeds:  # seed by seed, so that an interrupted comparison is paired as far as it went
-        for name, arguments in variants.items():
-            stage = replace(experiment.stage1, trainer={**experiment.stage1.trainer, **arguments})
-            run = replace(experiment, stage1=stage, stage2=None, seed=int(seed))
-            images, score = _score(run, workdir / f"{name}-{seed}", max_steps, split, verbose)
-            scores[name].append(score)
-            logging.info("%s, seed %d: %s top-1 %s", name, seed, split, score)
-    first = next(iter(variants))
+        for name in variants:
+            with settings(replace(experiment, seed=int(seed))):
+                scores[name].append(_score(session(name, seed), split))
+            logging.info("%s, seed %d: %s top-1 %s", name, seed, split, scores[name][-1])
+    trained = {name: stage.trainer.get("levels") or range(len(scores[name][0])) for name, stage in stages.items()}
+    base = next(iter(variants))
     result = {
         "command": command,
         "experiment": experiment.name,
         "split": split,
         "epochs": experiment.stage1.epochs,
-        "train_images": images,
+        "train_images": len(first.train),
+        "complete": max_steps is None,
         "seeds": list(seeds),
         "rows": [
-            _row(name, level, scores[name], scores[first])
-            for name, arguments in variants.items()
-            for level in range(len(scores[name][0]))
-            if level in (arguments.get("levels") or range(len(scores[name][0])))
+            _row(name, level, scores[name], scores[base] if level in trained[base] else None)
+            for name in variants
+            for level in trained[name]
         ],
     }
     write_json(workdir / "ablation.json", result)
     return result
 
 
-def _score(
-    experiment: Experiment, workdir: Path, max_steps: int | None, split: str, verbose: Any
-) -> tuple[int, list[float]]:
-    """Number of training images, and top-1 of every level in percent."""
-    path = workdir / f"{split}.json"
-    with settings(experiment):
-        session = Session(experiment, workdir, max_steps=max_steps, verbose=verbose)
-        if split != "held_out" and split not in session.sources:
-            raise ValueError(f"split must be 'held_out' or one of {sorted(session.sources)}, received {split!r}")
-        if not path.exists():
-            session.train_supernet()
-            write_json(path, [row["top1"] for row in session.score_levels(split)])
-    return len(session.train), json.loads(path.read_text())
+def _score(session: Session, split: str) -> list[float]:
+    """Top-1 of every level in percent; kept beside the run, with what it holds for."""
+    path = session.workdir / f"{split}.json"
+    holds_for = {"max_steps": session.max_steps}
+    if path.exists() and (known := json.loads(path.read_text())).items() >= holds_for.items():
+        return known["top1"]
+    session.train_supernet()
+    top1 = [row["top1"] for row in session.score_levels(split)]
+    write_json(path, {**holds_for, "top1": top1})
+    return top1
 
 
-def _row(name: str, level: int, scores: list[list[float]], first: list[list[float]]) -> dict[str, Any]:
+def _row(name: str, level: int, scores: list[list[float]], first: list[list[float]] | None) -> dict[str, Any]:
     top1 = np.array([run[level] for run in scores])
-    difference = top1 - np.array([run[level] for run in first])
-    values = {"mean": top1.mean(), "sd": _sd(top1), "difference": difference.mean(), "difference_sd": _sd(difference)}
+    values = {"mean": top1.mean(), "sd": _sd(top1), "difference": None, "difference_sd": None}
+    if first is not None:
+        difference = top1 - np.array([run[level] for run in first])
+        values |= {"difference": difference.mean(), "difference_sd": _sd(difference)}
     rounded = {key: None if value is None else round(float(value), 2) for key, value in values.items()}
     return {"variant": name, "level": level, "top1": top1.tolist(), **rounded}
 

@@ -9,6 +9,7 @@ from ds_keras import routing
 from ds_keras.layers.base import Compute
 from ds_keras.models.supernet import Supernet
 from ds_keras.slicing import LevelTensor
+from ds_keras.training.losses import check_labels
 
 NOT_FINITE = "the loss is not finite"
 
@@ -69,11 +70,14 @@ class Trainer(keras.Model):
         """The supernet's routed logits."""
         return self.supernet(x)
 
+    @property
+    def step(self) -> tf.Tensor:
+        """Steps so far, those included that only accumulate gradients (``optimizer.iterations`` counts updates)."""
+        return tf.convert_to_tensor(self.optimizer._iterations)
+
     def step_seed(self, salt: int) -> tf.Tensor:
         """Seed of a random draw: a pure function of (seed, step)."""
-        return tf.stack(
-            [tf.constant(self.seed * 8 + salt, tf.int32), tf.cast(self.optimizer.iterations.value, tf.int32)]
-        )
+        return tf.stack([tf.constant(self.seed * 8 + salt, tf.int32), tf.cast(self.step, tf.int32)])
 
     def share(self, loss: tf.Tensor) -> tf.Tensor:
         """A replica's share of the loss, scaled for the optimizer: gradients are summed over replicas."""
@@ -81,9 +85,8 @@ class Trainer(keras.Model):
 
     def check_finite(self, loss: tf.Tensor, level: Any) -> tf.Tensor:
         """The loss; stops the run, before any weight moves, where it is not finite, naming step and level."""
-        step = self.optimizer.iterations.value
         level = level.tensor if isinstance(level, LevelTensor) else level
-        assertion = tf.debugging.Assert(tf.math.is_finite(loss), [NOT_FINITE, "at step", step, "level", level])
+        assertion = tf.debugging.Assert(tf.math.is_finite(loss), [NOT_FINITE, "at step", self.step, "level", level])
         with tf.control_dependencies([] if assertion is None else [assertion]):
             return tf.identity(loss)
 
@@ -119,7 +122,7 @@ def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
     Returns:
         (batch,) float32.
     """
-    labels = tf.convert_to_tensor(labels)
+    labels = check_labels(labels, logits.shape[-1])
     labels = tf.argmax(labels, axis=1) if labels.shape.rank == 2 else labels
     guess = tf.argmax(logits, axis=1, output_type=tf.int32)
     return tf.cast(tf.equal(guess, tf.cast(labels, tf.int32)), tf.float32)  # == would lose the static shape

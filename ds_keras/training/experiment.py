@@ -53,13 +53,13 @@ class Stage:
         """
         if self.cycles < 1:
             raise ValueError(f"cycles must be at least 1, received {self.cycles!r}")
-        updates = max(steps // self.accumulate // self.cycles, 1)
-        warmup = max(round(updates * self.warmup), 1)
+        cycle = max(steps // self.cycles, 1)
+        warmup = max(round(cycle * self.warmup), 1)
         schedule = keras.optimizers.schedules.CosineDecay(
-            0.0, max(updates - warmup, 1), warmup_target=self.learning_rate, warmup_steps=warmup
+            0.0, max(cycle - warmup, 1), warmup_target=self.learning_rate, warmup_steps=warmup
         )
         if self.cycles > 1:
-            schedule = _Restarts(schedule, updates)
+            schedule = Restarts(schedule, cycle, self.cycles)
         common = {
             "global_clipnorm": self.clip_norm,
             "gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None,
@@ -71,14 +71,33 @@ class Stage:
         raise ValueError(f"optimizer must be 'sgd' or 'adam', received {self.optimizer!r}")
 
 
-class _Restarts(keras.optimizers.schedules.LearningRateSchedule):
-    """A schedule that begins anew every so many steps."""
+@keras.saving.register_keras_serializable("ds_keras")
+class Restarts(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that begins anew (warm restarts, arXiv 1608.03983).
 
-    def __init__(self, cycle: keras.optimizers.schedules.LearningRateSchedule, steps: int):
-        self.cycle, self.steps = cycle, steps
+    Args:
+        cycle: schedule of one cycle, which keeps its last value.
+        steps: of a cycle.
+        cycles: how many; steps that are left over belong to the last.
+    """
+
+    def __init__(self, cycle: keras.optimizers.schedules.LearningRateSchedule, steps: int, cycles: int):
+        self.cycle, self.steps, self.cycles = cycle, steps, cycles
 
     def __call__(self, step: Any) -> Any:
-        return self.cycle(step % self.steps)
+        """The rate at a step."""
+        done = keras.ops.minimum(step // self.steps, self.cycles - 1)
+        return self.cycle(step - done * self.steps)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        cycle = keras.saving.serialize_keras_object(self.cycle)
+        return {"cycle": cycle, "steps": self.steps, "cycles": self.cycles}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Restarts":
+        """The schedule that ``get_config`` describes."""
+        return cls(**{**config, "cycle": keras.saving.deserialize_keras_object(config["cycle"])})
 
 
 @dataclass(frozen=True)

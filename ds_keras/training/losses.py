@@ -14,9 +14,32 @@ def smooth_labels(labels: tf.Tensor, num_classes: int, smoothing: float) -> tf.T
     Returns:
         (batch, num_classes) float32.
     """
-    labels = tf.convert_to_tensor(labels)
+    labels = check_labels(labels, num_classes)
     soft = tf.cast(labels, tf.float32) if labels.shape.rank == 2 else tf.one_hot(tf.cast(labels, tf.int32), num_classes)
     return soft * (1 - smoothing) + smoothing / num_classes
+
+
+def check_labels(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
+    """Labels as a tensor: integer classes, or probabilities.
+
+    Args:
+        labels: (batch,) integers, or (batch, num_classes) float probabilities.
+        num_classes: number of classes.
+
+    Returns:
+        The tensor.
+
+    Raises:
+        ValueError: another shape, (batch, 1) among them, or integers where probabilities are due.
+    """
+    labels = tf.convert_to_tensor(labels)
+    soft = labels.shape.rank == 2 and labels.shape[1] == num_classes and labels.dtype.is_floating
+    if labels.shape.rank != 1 and not soft:
+        raise ValueError(
+            f"labels must be (batch,) integers or (batch, {num_classes}) float probabilities, "
+            f"received {labels.dtype.name} {tuple(labels.shape)}"
+        )
+    return labels
 
 
 def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -16,8 +16,10 @@ import numpy as np
 import tensorflow as tf
 
 from ds_keras import budget, data, zoo
+from ds_keras.backend import dtype_policy
 from ds_keras.evaluation import evaluate, evaluate_levels
 from ds_keras.files import write_json
+from ds_keras.models.supernet import Supernet
 from ds_keras.training.base import Trainer
 from ds_keras.training.calibration import calibrate_batch_norm
 from ds_keras.training.experiment import Experiment, Stage
@@ -66,14 +68,10 @@ def run(
 @contextlib.contextmanager
 def settings(experiment: Experiment) -> Iterator[None]:
     """Keras' precision and seed as the experiment asks; the precision is put back afterwards."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(experiment.precision)
     keras.utils.set_random_seed(experiment.seed)
     tf.config.experimental.enable_op_determinism()
-    try:
+    with dtype_policy(experiment.precision):
         yield
-    finally:
-        keras.config.set_dtype_policy(before)
 
 
 class Session:
@@ -97,7 +95,6 @@ class Session:
     ):
         self.experiment, self.workdir = experiment, Path(workdir)
         self.checkpoint_every, self.max_steps, self.verbose = checkpoint_every, max_steps, verbose
-        _claim(self.workdir, experiment)
         self.sources = data.load(experiment.data)
         self.train, self.held_out = self.sources["train"].split(experiment.held_out, seed=experiment.seed)
         if experiment.train_images is not None:
@@ -108,6 +105,7 @@ class Session:
         self.model = experiment.model(len(self.train.class_names), self.x_held.shape[1:])
         self.model.labels = list(self.train.class_names)
         self.model.build()
+        _claim(self.workdir, experiment, self.model)
 
     def trial(self, source: data.Source) -> data.Source:
         """The whole set, or a few images of it in a trial run."""
@@ -140,26 +138,48 @@ class Session:
     def train_supernet(self) -> float:
         """Stage I and the calibration; returns the seconds of Stage I."""
         stage = self.experiment.stage1
-        seconds = self.fit("stage1", stage, SupernetTrainer(self.model, seed=self.experiment.seed, **stage.trainer))
+        seconds = self.fit("stage1", stage, self.supernet_trainer())
         count, size = self.experiment.calibration
         plain = Stage(1, 0.0, batch_size=min(size, len(self.train)), augment=stage.augment)
         count = min(count, max(len(self.train) // plain.batch_size, 1))
-        calibrate_batch_norm(self.model, self.batches(plain, 0, count))
+        deployed = self.deployed()
+        calibrate_batch_norm(deployed, self.batches(plain, 0, count))
+        self.model.set_weights(deployed.get_weights())
         return seconds
+
+    def deployed(self) -> Supernet:
+        """The model as ``zoo.load`` will give it, in float32, whatever the precision of the training."""
+        if self.model.dtype_policy.name == "float32":
+            return self.model
+        with dtype_policy("float32"):
+            twin = type(self.model).from_config(self.model.get_config())
+            twin.build()
+        twin.set_weights(self.model.get_weights())
+        return twin
 
     def score_levels(self, split: str = "held_out") -> list[dict[str, Any]]:
         """Figures of every level on the held-out images, or on a part of the data."""
         source = self.held_out if split == "held_out" else self.trial(self.sources[split])
-        return evaluate_levels(self.model, source.images(self.experiment.image_size), source.labels)
+        return evaluate_levels(self.deployed(), source.images(self.experiment.image_size), source.labels)
+
+    def supernet_trainer(self) -> SupernetTrainer:
+        """Stage I."""
+        return self._trainer("stage1", SupernetTrainer)
 
     def gate_trainer(self) -> GateTrainer | None:
         """Stage II, or None where the experiment has none."""
-        stage = self.experiment.stage2
-        return None if stage is None else GateTrainer(self.model, seed=self.experiment.seed, **stage.trainer)
+        return None if self.experiment.stage2 is None else self._trainer("stage2", GateTrainer)
+
+    def _trainer(self, name: str, kind: Any) -> Any:
+        arguments = getattr(self.experiment, name).trainer
+        try:
+            return kind(self.model, **{"seed": self.experiment.seed, **arguments})
+        except TypeError as error:
+            raise ValueError(f"{name}: trainer={arguments!r} does not suit {kind.__name__}: {error}") from error
 
     def write_preset(self, seconds: dict[str, float], command: str) -> dict[str, Any]:
         """Chooses the thresholds on the held-out images, reads the test set once, writes the preset."""
-        experiment, model = self.experiment, self.model
+        experiment, model = self.experiment, self.deployed()
         test = self.trial(self.sources["test"])
         budget.measure_budget(model, self.x_held, self.held_out.labels)
         policy, _ = budget.choose_policy(model, experiment.tolerance)
@@ -173,13 +193,14 @@ class Session:
             "chosen_on": f"{chosen_on} (thresholds, budget table, default policy)",
             "tested_on": f"{len(test)} test images, read once",
             "default_policy": policy,
+            "precision": f"{experiment.precision} in training; every figure is of the float32 model",
             "complete": self.max_steps is None,
             "seconds": {name: round(value) for name, value in seconds.items()},
             "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
             "held_out": self.score_levels(),
             **evaluate(model, test.images(experiment.image_size), test.labels),
         }
-        for part in set(self.sources) - {"train", "test"}:
+        for part in sorted(set(self.sources) - {"train", "test"}):
             also = self.trial(self.sources[part])
             figures = evaluate(model, also.images(experiment.image_size), also.labels)
             metrics.setdefault("also", {})[part] = {"images": len(also), **figures}
@@ -187,10 +208,13 @@ class Session:
         return metrics
 
 
-def _claim(workdir: Path, experiment: Experiment) -> None:
+def _claim(workdir: Path, experiment: Experiment, model: Supernet) -> None:
     """Marks the workdir as this experiment's, or refuses one that belongs to another."""
-    record = {name: getattr(experiment, name) for name in ("name", "data", "seed", "held_out", "train_images")}
+    names = ("name", "data", "seed", "held_out", "train_images", "precision", "calibration", "image_size")
+    record = {name: getattr(experiment, name) for name in names}
     record |= {"stage1": repr(experiment.stage1), "stage2": repr(experiment.stage2)}
+    record["model"] = {**model.get_config(), "name": None}  # Keras numbers the names that are not given
+    record = json.loads(json.dumps(record))
     path = workdir / "experiment.json"
     if path.exists() and json.loads(path.read_text()) != record:
         raise ValueError(f"workdir {str(workdir)!r} holds another experiment ({path}); give an empty directory")

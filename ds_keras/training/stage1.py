@@ -37,12 +37,13 @@ class SupernetTrainer(Trainer):
         label_smoothing: in [0, 1).
         hard_label_weight: w; default 0 (the paper's), and 0.5 for "mvco" (ViTs need the labels; ours).
         distill_start: steps before which all learn the labels: a teacher that knows nothing yet hurts (ours).
-        views: V of "mvco": images are (batch, views, height, width, channels), see ``ds_keras.data.batches``.
+        views: V of "mvco" (default 2): images are (batch, views, height, width, channels), see ``data.batches``.
         teacher: level of T: "largest", or "next": that of the next larger pass (Scala, NeurIPS 2024).
         ensemble: the smallest matches the mean of the teacher's largest and random outputs (the paper's variant).
         ema_decay: of the teacher; warmed up as min(ema_decay, (1 + step) / (10 + step)).
         weight_decay: L2 on the kernels that this step's largest sub-network uses; nothing outside it shrinks.
-        levels: train these levels only (ints); default all, with ``teacher_level`` as the largest.
+        levels: train these levels only (ints); default all, with ``teacher_level`` as the largest. A single one has no
+            teacher: it learns the labels, whatever the objective, from one view.
         seed: of the drawn levels.
         **kwargs: of ``keras.Model``.
 
@@ -67,7 +68,7 @@ class SupernetTrainer(Trainer):
         label_smoothing: float = 0.1,
         hard_label_weight: float | None = None,
         distill_start: int = 0,
-        views: int = 2,
+        views: int | None = None,
         teacher: str = "largest",
         ensemble: bool = False,
         ema_decay: float = 0.997,
@@ -81,15 +82,23 @@ class SupernetTrainer(Trainer):
             raise ValueError(f"objective must be one of {OBJECTIVES}, received {objective!r}")
         if teacher not in TEACHERS:
             raise ValueError(f"teacher must be one of {TEACHERS}, received {teacher!r}")
+        if objective not in ("ib", "mvco") and (teacher != "largest" or ensemble):
+            raise ValueError(f"teacher and ensemble belong to 'ib' and 'mvco', received them with {objective!r}")
+        if objective != "mvco" and views is not None:
+            raise ValueError(f"views belongs to 'mvco', received {views!r} with {objective!r}")
+        views = 2 if views is None else views
         if hard_label_weight is None:
             hard_label_weight = 0.5 if objective == "mvco" else 0.0
-        for name, value in {"label_smoothing": label_smoothing, "hard_label_weight": hard_label_weight}.items():
-            if not 0 <= value <= 1:
-                raise ValueError(f"{name} must be in [0, 1], received {value!r}")
-        if not 0 <= ema_decay < 1 or num_random < 0 or weight_decay < 0:
+        if not 0 <= label_smoothing < 1:
+            raise ValueError(f"label_smoothing must be in [0, 1), received {label_smoothing!r}")
+        if not 0 <= hard_label_weight <= 1:
+            raise ValueError(f"hard_label_weight must be in [0, 1], received {hard_label_weight!r}")
+        for name, value in {"num_random": num_random, "distill_start": distill_start, "views": views}.items():
+            if not isinstance(value, int) or value < 0:
+                raise ValueError(f"{name} must be an integer of at least 0, received {value!r}")
+        if not 0 <= ema_decay < 1 or weight_decay < 0:
             raise ValueError(
-                "ema_decay must be in [0, 1), num_random and weight_decay at least 0, "
-                f"received {ema_decay!r}, {num_random!r}, {weight_decay!r}"
+                f"ema_decay must be in [0, 1) and weight_decay at least 0, received {ema_decay!r}, {weight_decay!r}"
             )
         self.num_random, self.objective, self.ensemble = num_random, objective, ensemble
         self.label_smoothing, self.hard_label_weight = label_smoothing, hard_label_weight
@@ -204,7 +213,7 @@ class SupernetTrainer(Trainer):
         weight = self.hard_label_weight
         if not self.distill_start:
             return weight * truth + (1 - weight) * soft()
-        started = tf.cast(self.optimizer.iterations.value, tf.int64) >= self.distill_start
+        started = tf.cast(self.step, tf.int64) >= self.distill_start
         return tf.cond(started, lambda: weight * truth + (1 - weight) * soft(), lambda: truth)
 
     def teacher_probabilities(self, views: list[tf.Tensor], levels: list[Level]) -> tf.Tensor:
@@ -226,7 +235,7 @@ class SupernetTrainer(Trainer):
 
     def update_teacher(self) -> None:
         """Moves the teacher, its BatchNorm statistics included, towards the supernet."""
-        step = tf.cast(self.optimizer.iterations.value, tf.float32)
+        step = tf.cast(self.step, tf.float32)
         decay = tf.minimum(self.ema_decay, (1 + step) / (10 + step))
         for slow, fast in zip(self.teacher.weights, self.supernet.weights, strict=True):
             slow.assign_add((fast - slow) * (1 - decay))

@@ -1,6 +1,5 @@
 """Model cards: the metrics of a preset as Markdown. Every figure comes from ``metrics.json``."""
 
-import json
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -65,17 +64,23 @@ def annotate(
 
     Args:
         directory: of the preset.
-        title: of the section; one of the same title is replaced. None only writes the card from the metrics.
+        title: of the section; one of the same title is replaced. None writes the card anew from the metrics.
         text: what it says; "" with no ``result`` removes the section.
         result: of ``ds_keras.training.ablation.ablate``.
 
     Raises:
-        ValueError: no such preset.
+        ValueError: no such directory, no metrics in it, a text or result without a title, or not such a result.
     """
     from ds_keras import zoo  # which needs this module
 
-    model, directory = zoo.load(os.fspath(directory)), Path(directory)
-    metrics = json.loads((directory / zoo.METRICS).read_text())
+    directory = Path(directory).resolve()
+    if not (directory / zoo.CONFIG).is_file() or not (directory / zoo.METRICS).is_file():
+        raise ValueError(f"directory must hold a {zoo.CONFIG} and a {zoo.METRICS}, received {str(directory)!r}")
+    if title is None and (text or result is not None):
+        raise ValueError(f"a text or a result needs a title, received text={text!r} and no title")
+    model, metrics = zoo.load(directory), zoo.card(directory)
+    for key in ("name", "sha256", "folder"):  # what card adds
+        del metrics[key]
     if title is not None:
         for kind in ("notes", "comparisons"):
             metrics[kind] = [row for row in metrics.get(kind, []) if row["title"] != title]
@@ -83,8 +88,12 @@ def annotate(
             metrics["comparisons"].append({"title": title, "text": text, "result": result})
         elif text:
             metrics["notes"].append({"title": title, "text": text})
+    try:
+        card = render(model, metrics)
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"result must be what ds_keras.training.ablation.ablate returns: {error!r}") from error
     write_json(directory / zoo.METRICS, metrics)
-    write_bytes(directory / zoo.CARD, render(model, metrics).encode())
+    write_bytes(directory / zoo.CARD, card.encode())
 
 
 def _figures(where: str, figures: dict[str, Any]) -> list[str]:

@@ -133,8 +133,9 @@ def test_originals_are_held_out_of_training(bridge):
     ("changes", "message"),
     [
         ({"labels": (1, 1)}, "does not belong to .*labels of the same images differ"),
-        ({"index": (1, 4)}, r"train_index must lie in \[0, 4\)"),
-        ({"index": (-1, 1)}, r"train_index must lie in \[0, 4\)"),
+        ({"index": (1, 4)}, r"train_index must name images of .* in \[0, 4\)"),
+        ({"index": (1, 1)}, "train_index must name images of .*each once"),
+        ({"index": (-1, 1)}, "train_index must name images of"),
     ],
 )
 def test_originals_of_another_pack(bridge, changes, message):

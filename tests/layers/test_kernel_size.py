@@ -81,3 +81,11 @@ def test_kernel_size_is_checked_at_the_call():
         layer(x, slice_ratio=1.0, kernel_size=4)
     with pytest.raises(ValueError, match="kernel_size goes with slice_ratio, received level=1"):
         layer(x, level=1, kernel_size=3)
+
+
+def test_a_tensor_kernel_size_is_checked_too():
+    layer, x = cropped("conv", "same"), tf.ones([1, 9, 9, 6])
+    for size in (2, 7, 0):
+        with pytest.raises(tf.errors.InvalidArgumentError, match="kernel_size must be smaller by an even number"):
+            layer(x, slice_ratio=1.0, kernel_size=tf.constant(size))
+    close(layer(x, slice_ratio=1.0, kernel_size=tf.constant(3, tf.int64)), layer(x, slice_ratio=1.0, kernel_size=3))

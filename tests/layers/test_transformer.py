@@ -195,3 +195,38 @@ def test_only_active_slices_get_gradients():
         mask = np.zeros(gradient.shape, bool)
         mask[tuple(slice(0, size) for size in sizes)] = True
         assert (array(gradient)[mask] != 0).all() and (array(gradient)[~mask] == 0).all(), name
+
+
+def test_other_tokens_are_refused():
+    layer = make("positions")
+    for count in (1, 5):
+        with pytest.raises(ValueError, match=f"x must have 7 tokens, received {count}"):
+            layer(np.ones([2, count, 16], "float32"), slice_ratio=1.0)
+    with pytest.raises(ValueError, match=r"an image of shape \(4, 8, 4\) cannot become \(64, 4\)"):
+        layers.Regrid((64, 4))(np.ones([4, 4, 8, 4], "float32"))
+
+
+def test_kernels_of_a_seeded_initializer_differ():
+    layer = layers.SliceableMultiHeadAttention(2, 8, kernel_initializer=keras.initializers.HeNormal(seed=3))
+    layer.build((None, 7, 16))
+    kernels = [array(getattr(layer, f"{name}_kernel")) for name in ("query", "key", "value", "output")]
+    assert all(np.abs(a - b).max() > 0.1 for i, a in enumerate(kernels) for b in kernels[:i])
+
+
+def test_attention_of_any_number_of_tokens():
+    layer = make("attention")
+    graph = tf.function(lambda x: layer(x, level=1), input_signature=[tf.TensorSpec([None, None, 12])], autograph=False)
+    x = tokens("attention", 1)
+    close(graph(x[:, :5]), layer(x[:, :5], level=1), tolerance=1e-5)
+
+
+def test_layer_norm_keeps_its_affine_in_full_precision():
+    layer = make("layer_norm", dtype="mixed_bfloat16")
+    layer.gamma.assign(np.full(16, 1.003, "float32"))
+    layer.beta.assign(np.zeros(16, "float32"))
+    x = 100 * np.sign(tokens("layer_norm", 2))
+    graph = layer(x, level=2)
+    reference = keras.layers.LayerNormalization(epsilon=1e-3)
+    reference.build(x.shape)
+    reference.set_weights([array(layer.gamma), array(layer.beta)])
+    same(tf.cast(graph, tf.float32), tf.cast(tf.cast(reference(x), tf.bfloat16), tf.float32))

@@ -210,6 +210,10 @@ def test_mixed_bfloat16(make, model, x, every):
     finally:
         keras.config.set_dtype_policy("float32")
     twin.set_weights(model.get_weights())
+    assert twin.clone().dtype_policy.name == "mixed_bfloat16"
+    plain = export.subnet(twin, 1)
+    close(plain(x), every[1])
+    assert {layer.dtype_policy.name for layer in plain.layers} == {"float32"}
     assert {weight.dtype for weight in twin.weights} == {"float32"}
     for level, expected in enumerate(every):
         logits = twin(x, level=level)
@@ -218,10 +222,13 @@ def test_mixed_bfloat16(make, model, x, every):
 
 
 def test_features(model, x):
-    found = model.features(x, level=1)
-    assert list(found) == sorted(found)
-    for stride, value in found.items():
-        assert value.shape[1] == model.image_shape[0] // stride
+    found = [model.features(x, level=level) for level in (0, 2)]
+    assert list(found[0]) == sorted(found[0])
+    for stride, value in found[0].items():
+        assert value.shape[1:3] == (model.image_shape[0] // stride,) * 2
+    last = [features[max(features)] for features in found]
+    width = last[0].shape[-1]
+    assert np.abs(last[0] - last[1][..., :width]).max() > 0.01
 
 
 def test_the_full_level_counts_every_weight_but_the_gate(model):

@@ -93,8 +93,9 @@ def test_keras_weights_give_the_same_logits(classes):
     assert np.abs(model(x, level=2) - expected).max() > 1e-2
 
 
-def test_another_network_is_refused():
-    network = keras.applications.MobileNetV2(weights=None, input_shape=(32, 32, 3))
+@pytest.mark.parametrize("make", [keras.applications.MobileNetV2, keras.applications.ResNet101])
+def test_another_network_is_refused(make):
+    network = make(weights=None, input_shape=(32, 32, 3))
     with pytest.raises(ValueError, match=r"network must be keras\.applications\.ResNet50 with its top, received"):
         from_keras_resnet50(network)
 
@@ -103,6 +104,9 @@ def test_another_network_is_refused():
     ("changes", "message"),
     [
         ({"block": "wide"}, "block must be one of"),
+        ({"expansion": 0}, "expansion must be at least 1, received 0"),
+        ({"stem_pool": True, "activation": "swish"}, "stem_pool pads with zeros, .* received 'swish'"),
+        ({"stages": [{"depth": 1}, {"width": [4, 8], "depth": 1, "gate": True}]}, "must have the fields of Stage"),
         ({"stride_in": "5x5"}, "stride_in one of"),
         ({"padding": "valid"}, "padding must be 'symmetric' or 'same', received 'valid'"),
         ({"activation": keras.activations.relu}, "activation must be the name of one"),

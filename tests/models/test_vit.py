@@ -99,6 +99,8 @@ def test_other_image_sizes_are_refused():
         ({"rows": (Row(4, 0, 6), Row(4, 1, 6))}, "rows: heads must be positive"),
         ({"shared_depth": 3}, r"shared_depth must be in \[0, depth=3\), received 3"),
         ({"patch": 3, "stem": ()}, "patch must divide the image"),
+        ({"patch": 0, "stem": ()}, "patch must divide the image"),
+        ({"rows": ({"width": 4}, {"width": 8})}, "rows must have the fields of Row"),
         ({"patch": 2}, r"2 \*\* len\(stem\)"),
     ],
 )

@@ -73,3 +73,11 @@ def test_gumbel_one_hot_has_the_gradient_of_the_softmax(rng, temperature):
         gradients.append(tape.gradient(loss, logits))
     close(*gradients, tolerance=1e-5)
     assert np.abs(gradients[0]).max() > 0.01
+
+
+@pytest.mark.parametrize("labels", [np.zeros([4, 1], "int32"), np.zeros([4, 3], "int64"), np.zeros([4, 2], "float32")])
+def test_labels_of_another_shape(labels):
+    """As keras.datasets gives them: (n, 1) would broadcast."""
+    for call in (lambda: losses.smooth_labels(labels, 3, 0.1), lambda: accuracy(labels, tf.zeros([4, 3]))):
+        with pytest.raises(ValueError, match=r"labels must be \(batch,\) integers or \(batch, 3\) float"):
+            call()

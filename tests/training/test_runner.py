@@ -7,10 +7,16 @@ import sys
 from pathlib import Path
 
 import h5py
+import keras
 import numpy as np
 import pytest
 
+from ds_keras import data, zoo
+from ds_keras.evaluation import evaluate
+from ds_keras.models import DSMobileNet
+from ds_keras.models.mobilenet import Stage as Row
 from ds_keras.training import Experiment, Stage, read_experiment
+from ds_keras.training.runner import run
 
 ROOT = Path(__file__).parents[2]
 # Three levels, 5 steps an epoch; DIE="<file> before|after" kills the process (SIGKILL) as that file of the workdir is
@@ -229,12 +235,12 @@ def test_shipped_experiments(path):
 
 @pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam")])
 def test_the_schedule(name, kind):
-    """Linear warm-up to the peak, then cosine to 0; counted in updates of the weights."""
+    """Linear warm-up to the peak, then cosine to 0; counted in steps, as Keras asks for it."""
     optimizer = Stage(1, 0.4, name, warmup=0.2, accumulate=2, clip_norm=3.0).make_optimizer(200)
     assert type(optimizer).__name__ == kind and optimizer.global_clipnorm == 3.0
     assert optimizer.gradient_accumulation_steps == 2
     schedule = optimizer._learning_rate
-    rates = [float(schedule(step)) for step in (0, 10, 20, 60, 100)]
+    rates = [float(schedule(step)) for step in (0, 20, 40, 120, 200)]
     np.testing.assert_allclose(rates, [0.0, 0.2, 0.4, 0.2, 0.0], atol=1e-6)
 
 
@@ -260,3 +266,51 @@ def test_experiments_are_checked():
         Experiment("a", "digits", None, stage, None, train_images=0)
     with pytest.raises(ValueError, match=r"stage2: mixup must be 0, received 0\.2"):
         Experiment("a", "digits", None, stage, Stage(1, 0.1, mixup=0.2))
+
+
+def test_restarts_end_at_the_end():
+    """Steps that no cycle has room for keep the last rate; the schedule is saved with its optimizer."""
+    optimizer = Stage(1, 0.4, cycles=3).make_optimizer(20)
+    rates = []
+    for step in range(21):
+        optimizer.iterations.assign(step)
+        rates.append(float(optimizer.learning_rate))
+    assert [step for step, rate in enumerate(rates) if rate == pytest.approx(0.4)] == [1, 7, 13]
+    assert rates[18:] == pytest.approx([0, 0, 0], abs=1e-6)
+    twin = type(optimizer).from_config(optimizer.get_config())
+    twin.iterations.assign(8)
+    assert float(twin.learning_rate) == rates[8]
+
+
+def test_the_preset_is_measured_in_the_precision_that_it_loads_in(tmp_path):
+    """Trained in bfloat16, its figures are those of the float32 model that ``zoo.load`` gives."""
+    stages = (Row(6, 1), Row((4, 16), 1, 2, gate=True))
+    experiment = Experiment(
+        name="half",
+        data="digits",
+        model=lambda classes, shape: DSMobileNet(4, stages, classes, shape, stem_stride=1, gate_hidden=4),
+        stage1=Stage(1, 0.05, batch_size=64),
+        stage2=Stage(1, 3e-3, "adam", 64, trainer={"target": None}),
+        calibration=(2, 64),
+        precision="mixed_bfloat16",
+    )
+    metrics = run(experiment, tmp_path, verbose=0)
+    assert metrics["precision"].startswith("mixed_bfloat16 in training")
+    assert keras.config.dtype_policy().name == "float32"
+    test = data.digits()["test"]
+    figures = evaluate(zoo.load(tmp_path / "preset"), test.images(), test.labels)
+    assert figures == {key: metrics[key] for key in ("levels", "policies")}
+
+
+@pytest.mark.parametrize("trainer", [{"num_random": "two"}, {"no_such": 1}])
+def test_bad_trainer_arguments_are_named(tmp_path, trainer):
+    experiment = Experiment(
+        name="bad",
+        data="digits",
+        model=lambda classes, shape: DSMobileNet.tiny(classes, shape),
+        stage1=Stage(1, 0.05, trainer=trainer),
+        stage2=None,
+    )
+    with pytest.raises(ValueError, match=r"no_such|num_random must be an integer"):
+        run(experiment, tmp_path, verbose=0)
+    assert not list(tmp_path.glob("stage1/*"))

@@ -6,6 +6,7 @@ from helpers import array, close, images, nano, same, snapshot
 
 from ds_keras.layers import SliceableBatchNormalization
 from ds_keras.models.mobilenet import Stage
+from ds_keras.training import Stage as Stage1
 from ds_keras.training import SupernetTrainer, losses
 
 X, Y = images(24), np.arange(24) % 3
@@ -255,6 +256,12 @@ def test_training_learns():
         ({"hard_label_weight": -0.1}, "hard_label_weight must be in"),
         ({"ema_decay": 1.0}, "ema_decay must be in"),
         ({"num_random": -1}, "num_random"),
+        ({"num_random": 1.5}, "num_random must be an integer"),
+        ({"distill_start": -5}, "distill_start must be an integer of at least 0, received -5"),
+        ({"label_smoothing": 1}, r"label_smoothing must be in \[0, 1\), received 1"),
+        ({"objective": "ce", "teacher": "next"}, "teacher and ensemble belong to 'ib' and 'mvco'"),
+        ({"objective": "inplace", "ensemble": True}, "teacher and ensemble belong to"),
+        ({"views": 2}, "views belongs to 'mvco', received 2 with 'ib'"),
         ({"weight_decay": -1.0}, "weight_decay"),
         ({"levels": []}, "levels must name at least one level"),
         ({"levels": [3]}, "level must be an integer"),
@@ -274,3 +281,21 @@ def test_compile_errors():
             trainer.compile("sgd", **argument)
     with pytest.raises(ValueError, match="must be a ds_keras supernet, received Sequential"):
         SupernetTrainer(keras.Sequential())
+
+
+def test_accumulated_gradients():
+    """Weights move every second step; every step has draws of its own, and its own rate."""
+    model = nano()
+    optimizer = Stage1(2, 0.1, accumulate=2, warmup=0.25).make_optimizer(8)
+    trainer = SupernetTrainer(model, num_random=1)
+    trainer.compile(optimizer)
+    seeds, moved = [], []
+    for i in range(4):
+        seeds.append(array(trainer.step_seed(0)).tolist())
+        before = snapshot(model)
+        trainer.fit(X[:8], Y[:8], batch_size=8, verbose=0)
+        weights = {v.path for v in model.supernet_variables}
+        moved.append(any(not np.array_equal(v, before[p]) for p, v in snapshot(model).items() if p in weights))
+        assert int(trainer.step) == i + 1
+    assert len({tuple(seed) for seed in seeds}) == 4
+    assert moved == [False, True, False, True]

@@ -62,6 +62,14 @@ def test_render_alone(folder):
     assert read(folder)[1] == text
 
 
-def test_no_preset(tmp_path):
-    with pytest.raises(ValueError, match="unknown preset"):
-        annotate(tmp_path, "a", "b")
+def test_refused(folder, tmp_path):
+    before = read(folder)
+    for arguments, message in (
+        ((folder, "Bad", "t", {"not": "an ablation"}), "result must be what .* returns: KeyError"),
+        ((folder, None, "lost"), "a text or a result needs a title"),
+        ((tmp_path, "a", "b"), "directory must hold a config.json and a metrics.json"),
+        (("ds_mobilenet_digits", "a", "b"), "directory must hold"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            annotate(*arguments)
+    assert read(folder) == before
