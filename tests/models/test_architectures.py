@@ -31,6 +31,9 @@ MAKE = {
 X, Y = images(24), np.arange(24) % 3
 
 
+OBJECTIVES = dict(zip(MAKE, ("mvco", "ib", "mvco", "mvco", "ib"), strict=True))  # one each: a trace takes its time
+
+
 @pytest.fixture(scope="module", params=MAKE)
 def make(request):
     return MAKE[request.param]
@@ -151,7 +154,7 @@ class _Active(Shapes):
             self.masks[weight.path] = mask
 
 
-@pytest.mark.parametrize("level", [0, 1, 2])
+@pytest.mark.parametrize("level", [0, 1])
 def test_one_level_moves_its_slice_only(make, level):
     model = make()
     x = images(24, model.image_shape[0])
@@ -160,18 +163,18 @@ def test_one_level_moves_its_slice_only(make, level):
     before = snapshot(model)
     trainer = SupernetTrainer(model, levels=[level], weight_decay=1e-2)
     trainer.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
-    for i in range(4):
-        trainer.train_on_batch(x[8 * (i % 3) :][:8], Y[:8])
+    for i in range(3):
+        trainer.train_on_batch(x[8 * i :][:8], Y[:8])
     after = snapshot(model)
     for variable in model.supernet_variables:
         mask = walk.masks[variable.path]
         same(after[variable.path][~mask], before[variable.path][~mask])
         assert np.mean(after[variable.path][mask] != before[variable.path][mask]) > 0.5, variable.path
-    assert level == 2 or any(not mask.all() for mask in walk.masks.values())
+    assert any(not mask.all() for mask in walk.masks.values())
 
 
-@pytest.mark.parametrize("objective", ["ib", "mvco"])
-def test_both_stages_by_fit(make, objective):
+def test_both_stages_by_fit(request, make):
+    objective = OBJECTIVES[request.node.callspec.params["make"]]
     model = make()
     size, views = model.image_shape[0], 2 if objective == "mvco" else 1
     source = data.Source.from_arrays(images(24, size).astype("uint8"), Y, ["a", "b", "c"])
