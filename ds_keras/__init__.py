@@ -20,6 +20,7 @@ __version__ = "0.1.0"
 _SUBMODULES = (
     "budget",
     "convert",
+    "convert_keras",
     "cost",
     "data",
     "evaluation",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from ds_keras import (
         budget,
         convert,
+        convert_keras,
         cost,
         data,
         evaluation,

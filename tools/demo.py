@@ -97,7 +97,7 @@ def main(_: list[str]) -> None:
             table.add_column(column, justify="right")
         for path, logits in zip(paths, every, strict=True):
             blob = path.read_bytes()
-            lite = run_tflite(blob, images.astype("float32"))
+            lite = run_tflite(blob, images.astype("float32"))["logits"]
             same = 100 * (lite.argmax(1) == logits.argmax(1)).mean()
             table.add_row(
                 path.name,
