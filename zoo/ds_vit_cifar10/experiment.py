@@ -1,5 +1,7 @@
 """DS-ViT on CIFAR-10 (JPEG q75: 32x32, 46,000 + 10,000 images; the 4,000 that have originals are held out).
 
+Untrained: no such run was made yet.
+
 Command: python tools/train.py --config=zoo/ds_vit_cifar10/experiment.py --workdir=runs/ds_vit_cifar10 \
          --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
 """
