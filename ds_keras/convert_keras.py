@@ -47,13 +47,11 @@ def from_keras_resnet50(network: keras.Model, **kwargs: Any) -> DSResNet:
     model = DSResNet.imagenet(head.units, stride_in="1x1", **{**given, **kwargs})
     model.build()
     _copy(network, "conv1", model.stem[0], model.stem[1], flip=True)
-    for i, blocks in enumerate(model.blocks, start=2):
-        for j, block in enumerate(blocks, start=1):
-            pairs = [layer for layer in block.steps if layer.weights]
-            if block.shortcut:
-                _copy(network, f"conv{i}_block{j}_0", *block.shortcut)
-            for k in (1, 2, 3):
-                _copy(network, f"conv{i}_block{j}_{k}", *pairs[2 * k - 2 : 2 * k])
+    for i, j, k in _positions():
+        block = model.blocks[i - 2][j - 1]
+        pairs = block.shortcut + [layer for layer in block.steps if layer.weights]
+        first = 2 * (k - (j > 1))  # a block without a shortcut begins with convolution 1
+        _copy(network, f"conv{i}_block{j}_{k}", *pairs[first : first + 2])
     model.classifier.set_weights(head.get_weights())
     return model
 

@@ -120,7 +120,8 @@ def bridged_pack(path: str | os.PathLike, lossless: str | os.PathLike) -> dict[s
     sources = jpeg_pack(path)
     train = sources["train"]
     original, index = lossless_pack(lossless, train.class_names)
-    if (len(index) and not 0 <= index.min() <= index.max() < len(train)) or len(set(index.tolist())) != len(index):
+    inside = (index >= 0) & (index < len(train))
+    if not inside.all() or len(np.unique(index)) != len(index):
         raise ValueError(f"{lossless}: train_index must name images of {path}, each once, in [0, {len(train)})")
     if original.image_shape != train.image_shape:
         raise ValueError(

@@ -34,10 +34,12 @@ class Convolution(SliceableLayer):
         strides: Any,
         padding: str,
         sizes: Sequence[int] | None,
+        kernel_initializer: Any,
         kernel_sizes: Sequence[int] | None,
         **kwargs: Any,
     ):
         super().__init__(sizes=sizes, **kwargs)
+        self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.kernel_size = pair(kernel_size, "kernel_size")
         self.strides = pair(strides, "strides")
         if padding not in PADDINGS:
@@ -108,6 +110,11 @@ class Convolution(SliceableLayer):
                 sizes.append((n + (2 * ((k - 1) // 2) if self.padding == "symmetric" else 0) - k) // s + 1)
         return tuple(sizes)
 
+    def madds_at(self, input_shape: Shape, level: int) -> int:
+        """Size of the active kernel x output area."""
+        _, kernel = self.weight_slices(input_shape, level)[0]
+        return math.prod(self._spatial(input_shape, level)) * math.prod(kernel)
+
     def _plain(self, layer_class: Any, weights: Weights, name: str, **kwargs: Any) -> list:
         area = weights[0].shape[:2]
         conv = layer_class(
@@ -130,6 +137,7 @@ class Convolution(SliceableLayer):
             "strides": list(self.strides),
             "padding": self.padding,
             "kernel_sizes": self.kernel_sizes,
+            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }
 
 
@@ -183,11 +191,10 @@ class SliceableConv2D(Convolution):
         kernel_sizes: Sequence[int] | None = None,
         **kwargs: Any,
     ):
-        super().__init__(kernel_size, strides, padding, sizes, kernel_sizes, **kwargs)
+        super().__init__(kernel_size, strides, padding, sizes, kernel_initializer, kernel_sizes, **kwargs)
         self._check_sizes(filters, "filters")
         self.filters = int(filters)
         self.use_bias = bool(use_bias)
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: Shape) -> None:
         """Creates the full kernel for ``input_shape[-1]`` channels."""
@@ -220,11 +227,6 @@ class SliceableConv2D(Convolution):
         """See the base class."""
         return (input_shape[0], *self._spatial(input_shape, level), self.sizes[level])
 
-    def madds_at(self, input_shape: Shape, level: int) -> int:
-        """Cin x cout x kernel area x output area."""
-        _, height, width, filters = self.output_shape_at(input_shape, level)
-        return height * width * filters * input_shape[-1] * math.prod(self.kernel_area(level))
-
     def weight_slices(self, input_shape: Shape, level: int) -> list:
         """See the base class."""
         filters = self.sizes[level]
@@ -242,5 +244,4 @@ class SliceableConv2D(Convolution):
             **super().get_config(),
             "filters": self.filters,
             "use_bias": self.use_bias,
-            "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
         }

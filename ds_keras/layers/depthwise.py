@@ -1,6 +1,5 @@
 """A depthwise convolution whose channels are sliced."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -51,10 +50,9 @@ class SliceableDepthwiseConv2D(Convolution):
         kernel_sizes: Sequence[int] | None = None,
         **kwargs: Any,
     ):
-        super().__init__(kernel_size, strides, padding, sizes, kernel_sizes, **kwargs)
+        super().__init__(kernel_size, strides, padding, sizes, kernel_initializer, kernel_sizes, **kwargs)
         if self.strides[0] != self.strides[1]:
             raise ValueError(f"strides of a depthwise convolution must be equal, received {strides!r}")
-        self.kernel_initializer = keras.initializers.get(kernel_initializer)
 
     def build(self, input_shape: Shape) -> None:
         """Creates the full kernel for ``input_shape[-1]`` channels."""
@@ -86,11 +84,6 @@ class SliceableDepthwiseConv2D(Convolution):
         """See the base class."""
         return (input_shape[0], *self._spatial(input_shape, level), input_shape[-1])
 
-    def madds_at(self, input_shape: Shape, level: int) -> int:
-        """Channels x kernel area x output area."""
-        _, height, width, channels = self.output_shape_at(input_shape, level)
-        return height * width * channels * math.prod(self.kernel_area(level))
-
     def weight_slices(self, input_shape: Shape, level: int) -> list:
         """See the base class."""
         return [("kernel", (*self.kernel_area(level), input_shape[-1], 1))]
@@ -98,7 +91,3 @@ class SliceableDepthwiseConv2D(Convolution):
     def plain(self, input_shape: Shape, level: int, name: str) -> list:
         """A ``keras.layers.DepthwiseConv2D``."""
         return self._plain(keras.layers.DepthwiseConv2D, self.numpy_weights(input_shape, level), name)
-
-    def get_config(self) -> dict[str, Any]:
-        """Constructor arguments."""
-        return {**super().get_config(), "kernel_initializer": keras.initializers.serialize(self.kernel_initializer)}

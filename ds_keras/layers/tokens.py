@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from ds_keras.layers.base import Shape, SliceableLayer
+from ds_keras.layers.base import Shape, SliceableLayer, input_channels
 
 
 @keras.saving.register_keras_serializable("ds_keras")
@@ -208,7 +208,7 @@ class RejoinIdle(_Weightless):
     def call(self, x: list, slice_ratio: Any = None, level: Any = None, training: bool = False) -> tf.Tensor:
         """Joins the two parts."""
         stream, active = x
-        size = tf.shape(active)[-1] if active.shape[-1] is None else active.shape[-1]
+        size = input_channels(self, active, stream.shape[-1])
         joined = tf.concat([active, tf.cast(stream[..., size:], active.dtype)], axis=-1)
         return tf.ensure_shape(joined, stream.shape)
 

@@ -7,12 +7,10 @@ from typing import Any
 import keras
 
 from ds_keras.layers.base import SliceableBlock, Walk
-from ds_keras.layers.batch_norm import SliceableBatchNormalization
 from ds_keras.layers.conv import SliceableConv2D
-from ds_keras.layers.dense import SliceableDense
 from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
-from ds_keras.models.stage import Stage, at_levels, gated_stage, read_stage, slice_levels
+from ds_keras.models.stage import Stage, Style, at_levels, gated_stage, read_stage, slice_levels
 from ds_keras.models.supernet import Supernet
 from ds_keras.slicing import SliceLevel
 
@@ -45,21 +43,12 @@ TINY = (
 
 
 @dataclass(frozen=True)
-class _Style:
+class _Style(Style):
     """What every block of one network shares."""
 
     attention: bool
     residual: bool
-    padding: str
-    activation: str
     gate_hidden: int
-    bn_momentum: float
-    bn_epsilon: float
-
-    def norm(self, statistics: Sequence[int], **kwargs: Any) -> SliceableBatchNormalization:
-        return SliceableBatchNormalization(
-            len(statistics), statistics, momentum=self.bn_momentum, epsilon=self.bn_epsilon, **kwargs
-        )
 
 
 class _SeparableBlock(SliceableBlock):
@@ -164,8 +153,7 @@ class DSMobileNet(Supernet):
         bn_epsilon: float = 1e-5,
         **kwargs: Any,
     ):
-        if not isinstance(activation, str):
-            raise ValueError(f"activation must be the name of one, received {activation!r}")
+        style = _Style(padding, activation, bn_momentum, bn_epsilon, attention, residual, gate_hidden)
         stages = tuple(read_stage(stage) for stage in stages)
         gated = gated_stage(stages)
         stem = tuple(stem) if isinstance(stem, list | tuple) else (int(stem),)
@@ -175,8 +163,7 @@ class DSMobileNet(Supernet):
         teacher = SliceLevel(count, {**levels[-1].ratios, "teacher": 1.0}) if has_teacher else levels[-1]
         super().__init__(levels, teacher, num_classes, tuple(input_shape), **kwargs)
         self.table = {"stem": stem, "stages": stages, "stem_stride": int(stem_stride)}
-        self.style = _Style(attention, residual, padding, activation, gate_hidden, bn_momentum, bn_epsilon)
-        self.dropout_rate = float(dropout)
+        self.style, self.dropout_rate = style, float(dropout)
         self._make_layers(count, int(has_teacher), gated)
 
     def _make_layers(self, count: int, extra: int, gated: int) -> None:
@@ -218,13 +205,7 @@ class DSMobileNet(Supernet):
                 self.blocks.append(block)
                 self.strides.append(self.strides[-1] * (stage.stride if j == 0 else 1))
                 old = new
-        self.pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype=dtype)
-        self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", dtype=dtype)
-        constant = [self.num_classes] * len(old)
-        # Logits in full precision, under a mixed policy too.
-        self.classifier = SliceableDense(
-            self.num_classes, sizes=constant, name="classifier", dtype=dtype.variable_dtype
-        )
+        self.make_head(len(old))
 
     def start(self, walk: Walk, x: Any) -> tuple[Any, Any]:
         """Stem, the stages before the gate, and the gated block up to its attention."""
@@ -252,7 +233,7 @@ class DSMobileNet(Supernet):
         for block, stride in zip(self.blocks[g + 1 :], self.strides[g + 2 :], strict=True):
             x = walk(block, x)
             walk.endpoint(stride, x)
-        return walk(self.classifier, walk(self.dropout, walk(self.pool, x)))
+        return self.classify(walk, x)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, as plain data."""

@@ -7,11 +7,9 @@ from typing import Any
 import keras
 
 from ds_keras.layers.base import SliceableBlock, Walk
-from ds_keras.layers.batch_norm import SliceableBatchNormalization
 from ds_keras.layers.conv import SliceableConv2D
-from ds_keras.layers.dense import SliceableDense
 from ds_keras.layers.gate import DoubleHeadedGate
-from ds_keras.models.stage import Stage, at_levels, gated_stage, read_stage, slice_levels
+from ds_keras.models.stage import Stage, Style, at_levels, gated_stage, read_stage, slice_levels
 from ds_keras.models.supernet import Supernet
 
 # ResNet-50 in four widths (DS-Net, arXiv 2103.13258, section 4: 0.25 to 1.0 by 0.25); the place of the gate is ours.
@@ -33,21 +31,12 @@ STRIDE_IN = ("3x3", "1x1")
 
 
 @dataclass(frozen=True)
-class _Style:
+class _Style(Style):
     """What every block of one network shares."""
 
     block: str
     expansion: int
     stride_in: str
-    padding: str
-    activation: str
-    bn_momentum: float
-    bn_epsilon: float
-
-    def norm(self, statistics: Sequence[int], **kwargs: Any) -> SliceableBatchNormalization:
-        return SliceableBatchNormalization(
-            len(statistics), statistics, momentum=self.bn_momentum, epsilon=self.bn_epsilon, **kwargs
-        )
 
 
 class _ResidualBlock(SliceableBlock):
@@ -167,8 +156,7 @@ class DSResNet(Supernet):
         bn_epsilon: float = 1e-5,
         **kwargs: Any,
     ):
-        if not isinstance(activation, str):
-            raise ValueError(f"activation must be the name of one, received {activation!r}")
+        style = _Style(padding, activation, float(bn_momentum), bn_epsilon, block, expansion, stride_in)
         if block not in BLOCKS or stride_in not in STRIDE_IN:
             raise ValueError(
                 f"block must be one of {BLOCKS} and stride_in one of {STRIDE_IN}, received {block!r}, {stride_in!r}"
@@ -191,8 +179,7 @@ class DSResNet(Supernet):
         self.stem_table |= {"stem_stride": int(stem_stride), "stem_pool": bool(stem_pool)}
         self.stages, self.gated = stages, gated
         self.gate_table = {"attention": bool(attention), "gate_hidden": int(gate_hidden)}
-        self.style = _Style(block, int(expansion), stride_in, padding, activation, float(bn_momentum), bn_epsilon)
-        self.dropout_rate = float(dropout)
+        self.style, self.dropout_rate = style, float(dropout)
         self._make_layers(len(levels))
 
     def _make_layers(self, count: int) -> None:
@@ -211,9 +198,10 @@ class DSResNet(Supernet):
                 keras.layers.ZeroPadding2D(1, name="stem_pad", **named),
                 keras.layers.MaxPooling2D(3, 2, name="stem_pool", **named),
             ]
-        self.stem_stride = stride
         self.blocks: list[list[_ResidualBlock]] = []
+        self.strides = [stride]  # behind the stem and behind each stage
         for i, stage in enumerate(self.stages):
+            self.strides.append(self.strides[-1] * stage.stride)
             new, blocks = at_levels(stage.width, count), []
             if i == self.gated:
                 head = {"attention": self.gate_table["attention"], "hidden": self.gate_table["gate_hidden"]}
@@ -226,21 +214,15 @@ class DSResNet(Supernet):
                 blocks.append(_ResidualBlock(self.style, kernels, step, old, new, rows, name=name, **named))
                 old = new
             self.blocks.append(blocks)
-        self.pool = keras.layers.GlobalAveragePooling2D(name="pool", **named)
-        self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", **named)
-        constant = [self.num_classes] * count
-        # Logits in full precision, under a mixed policy too.
-        self.classifier = SliceableDense(
-            self.num_classes, sizes=constant, name="classifier", dtype=self.dtype_policy.variable_dtype
-        )
+        self.make_head(count)
 
     def start(self, walk: Walk, x: Any) -> tuple[Any, Any]:
         """Stem, the stages before the gate, and the gate's attention."""
         x = walk(self.rescale, x)
         for layer in self.stem:
             x = walk(layer, x)
-        walk.endpoint(self.stem_stride, x)
-        return self.gate_block.attend(walk, self._run(walk, x, range(self.gated)))
+        walk.endpoint(self.strides[0], x)
+        return self.gate_block.attend(walk, self._run(walk, x, slice(self.gated)))
 
     def gate(self, walk: Walk, features: Any) -> Any:
         """The slimming head."""
@@ -252,17 +234,13 @@ class DSResNet(Supernet):
 
     def body(self, walk: Walk, features: Any) -> Any:
         """The stages from the gate on, and the classifier."""
-        x = self._run(walk, features, range(self.gated, len(self.stages)))
-        return walk(self.classifier, walk(self.dropout, walk(self.pool, x)))
+        return self.classify(walk, self._run(walk, features, slice(self.gated, None)))
 
-    def _run(self, walk: Walk, x: Any, indices: range) -> Any:
-        stride = self.stem_stride
-        for i, (stage, blocks) in enumerate(zip(self.stages, self.blocks, strict=True)):
-            stride *= stage.stride
-            if i in indices:
-                for block in blocks:
-                    x = walk(block, x)
-                walk.endpoint(stride, x)
+    def _run(self, walk: Walk, x: Any, stages: slice) -> Any:
+        for blocks, stride in zip(self.blocks[stages], self.strides[1:][stages], strict=True):
+            for block in blocks:
+                x = walk(block, x)
+            walk.endpoint(stride, x)
         return x
 
     def get_config(self) -> dict[str, Any]:

@@ -1,9 +1,35 @@
-"""A row of a convolutional architecture's table, and what a table of them says about the levels."""
+"""A row of a convolutional architecture's table, what a table of them says about the levels, and the blocks' style."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ds_keras.layers.batch_norm import SliceableBatchNormalization
 from ds_keras.slicing import SliceLevel
+
+
+@dataclass(frozen=True)
+class Style:
+    """What every block of one convolutional network shares; an architecture adds its own fields.
+
+    Raises:
+        ValueError: the activation is not a name.
+    """
+
+    padding: str
+    activation: str
+    bn_momentum: float
+    bn_epsilon: float
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.activation, str):
+            raise ValueError(f"activation must be the name of one, received {self.activation!r}")
+
+    def norm(self, statistics: Sequence[int], **kwargs: Any) -> SliceableBatchNormalization:
+        """A BatchNorm whose levels use these rows of statistics."""
+        return SliceableBatchNormalization(
+            len(statistics), statistics, momentum=self.bn_momentum, epsilon=self.bn_epsilon, **kwargs
+        )
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from ds_keras import routing
 from ds_keras.layers.base import Build, Compute, Shape, Walk
+from ds_keras.layers.dense import SliceableDense
 from ds_keras.models.routed import RoutedInference
 from ds_keras.slicing import Level, LevelTensor, SliceLevel, check_level
 
@@ -96,6 +97,29 @@ class Supernet(RoutedInference, keras.Model):
     def gate_layer(self) -> keras.layers.Layer:
         """The slimming branch: the layer that Stage II trains."""
         raise TypeError(f"{type(self).__name__} does not define gate_layer()")
+
+    # --- the head, the same in every architecture ---------------------------------------------------------------
+
+    def make_head(self, count: int, pool: Any = keras.layers.GlobalAveragePooling2D) -> None:
+        """Makes the pool, the dropout of ``self.dropout_rate`` and the classifier, whose output is never sliced.
+
+        Args:
+            count: number of levels, the teacher's own included.
+            pool: class of the layer from features to (batch, features).
+        """
+        self.pool = pool(name="pool", dtype=self.dtype_policy)
+        self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", dtype=self.dtype_policy)
+        # Logits in full precision, under a mixed policy too.
+        self.classifier = SliceableDense(
+            self.num_classes,
+            sizes=[self.num_classes] * count,
+            name="classifier",
+            dtype=self.dtype_policy.variable_dtype,
+        )
+
+    def classify(self, walk: Walk, x: Any) -> Any:
+        """From the last features to the class logits."""
+        return walk(self.classifier, walk(self.dropout, walk(self.pool, x)))
 
     # --- levels ----------------------------------------------------------------------------------------------
 
@@ -249,9 +273,13 @@ class Supernet(RoutedInference, keras.Model):
         gate = {id(variable) for variable in self.gate_variables}
         return [variable for variable in self.trainable_variables if id(variable) not in gate]
 
-    def clone(self) -> "Supernet":
-        """A copy with its own weights."""
-        twin = type(self)(**{**self.get_config(), "dtype": self.dtype_policy})
+    def clone(self, dtype: Any = None) -> "Supernet":
+        """A copy with its own weights.
+
+        Args:
+            dtype: Keras dtype policy of the copy; default the model's.
+        """
+        twin = type(self)(**{**self.get_config(), "dtype": dtype or self.dtype_policy})
         twin.build()
         if self.built:
             twin.set_weights(self.get_weights())

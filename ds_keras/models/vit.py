@@ -177,16 +177,7 @@ class DSViT(Supernet):
             self.blocks.append(block)
         self.rejoin = RejoinIdle(name="rejoin", **named)
         self.norm = SliceableLayerNormalization(constant, table["norm_epsilon"], name="norm", **named)
-        pool = FirstToken if table["class_token"] else keras.layers.GlobalAveragePooling1D
-        self.pool = pool(name="pool", **named)
-        self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", **named)
-        # Logits in full precision, under a mixed policy too.
-        self.classifier = SliceableDense(
-            self.num_classes,
-            sizes=[self.num_classes] * count,
-            name="classifier",
-            dtype=self.dtype_policy.variable_dtype,
-        )
+        self.make_head(count, FirstToken if table["class_token"] else keras.layers.GlobalAveragePooling1D)
 
     def check_images(self, x: Any) -> tf.Tensor:
         """As the base class; the height and width are the model's own, because every position has its vector."""
@@ -223,7 +214,7 @@ class DSViT(Supernet):
             x = walk(block, x)
         x = walk(self.norm, walk(self.rejoin, [features, x]))
         walk.endpoint(self.table["patch"], x)
-        return walk(self.classifier, walk(self.dropout, walk(self.pool, x)))
+        return self.classify(walk, x)
 
     def features(self, x: Any, level: Any) -> dict[int, tf.Tensor]:
         """As the base class; the tokens behind the final norm, in their grid, are those of the patch's stride."""

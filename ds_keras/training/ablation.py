@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
+from ds_keras import data
 from ds_keras.files import write_json
 from ds_keras.training.experiment import Experiment
 from ds_keras.training.runner import Session, settings
@@ -54,7 +55,9 @@ def ablate(
     """
     if not variants or not seeds:
         raise ValueError(f"variants and seeds must not be empty, received {variants!r} and {seeds!r}")
-    workdir = Path(workdir)
+    workdir, sources = Path(workdir), data.load(experiment.data)
+    if split not in ("held_out", *sources):
+        raise ValueError(f"split must be 'held_out' or one of {sorted(sources)}, received {split!r}")
     stages = {
         name: replace(experiment.stage1, trainer={**experiment.stage1.trainer, **arguments})
         for name, arguments in variants.items()
@@ -62,14 +65,12 @@ def ablate(
 
     def session(name: str, seed: int) -> Session:
         run = replace(experiment, stage1=stages[name], stage2=None, seed=int(seed))
-        return Session(run, workdir / f"{name}-{seed}", max_steps=max_steps, verbose=verbose)
+        return Session(run, workdir / f"{name}-{seed}", max_steps=max_steps, verbose=verbose, sources=sources)
 
     with settings(experiment):
         for name in variants:  # bad arguments are refused before anything is trained
             first = session(name, seeds[0])
             first.supernet_trainer()
-        if split not in ("held_out", *first.sources):
-            raise ValueError(f"split must be 'held_out' or one of {sorted(first.sources)}, received {split!r}")
     scores = {name: [] for name in variants}
     for seed in seeds:  # seed by seed, so that an interrupted comparison is paired as far as it went
         for name in variants:

@@ -83,6 +83,7 @@ class Session:
         checkpoint_every: likewise.
         max_steps: likewise.
         verbose: likewise.
+        sources: the experiment's data, where it is loaded already.
     """
 
     def __init__(
@@ -92,10 +93,11 @@ class Session:
         checkpoint_every: int = 500,
         max_steps: int | None = None,
         verbose: Any = "auto",
+        sources: dict[str, data.Source] | None = None,
     ):
         self.experiment, self.workdir = experiment, Path(workdir)
         self.checkpoint_every, self.max_steps, self.verbose = checkpoint_every, max_steps, verbose
-        self.sources = data.load(experiment.data)
+        self.sources = data.load(experiment.data) if sources is None else sources
         self.train, self.held_out = self.sources["train"].split(experiment.held_out, seed=experiment.seed)
         if experiment.train_images is not None:
             self.train = self.train.subset(np.arange(min(experiment.train_images, len(self.train))))
@@ -149,17 +151,13 @@ class Session:
 
     def deployed(self) -> Supernet:
         """The model as ``zoo.load`` will give it, in float32, whatever the precision of the training."""
-        if self.model.dtype_policy.name == "float32":
-            return self.model
-        with dtype_policy("float32"):
-            twin = type(self.model).from_config(self.model.get_config())
-            twin.build()
-        twin.set_weights(self.model.get_weights())
-        return twin
+        return self.model if self.model.dtype_policy.name == "float32" else self.model.clone("float32")
 
     def score_levels(self, split: str = "held_out") -> list[dict[str, Any]]:
         """Figures of every level on the held-out images, or on a part of the data."""
-        source = self.held_out if split == "held_out" else self.trial(self.sources[split])
+        if split == "held_out":
+            return evaluate_levels(self.deployed(), self.x_held, self.held_out.labels)
+        source = self.trial(self.sources[split])
         return evaluate_levels(self.deployed(), source.images(self.experiment.image_size), source.labels)
 
     def supernet_trainer(self) -> SupernetTrainer:
@@ -197,7 +195,7 @@ class Session:
             "complete": self.max_steps is None,
             "seconds": {name: round(value) for name, value in seconds.items()},
             "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
-            "held_out": self.score_levels(),
+            "held_out": evaluate_levels(model, self.x_held, self.held_out.labels),
             **evaluate(model, test.images(experiment.image_size), test.labels),
         }
         for part in sorted(set(self.sources) - {"train", "test"}):
