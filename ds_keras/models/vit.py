@@ -38,7 +38,7 @@ class Row:
 TINY = (Row(64, 1, 256), Row(128, 2, 512), Row(192, 3, 768))
 SMALL = (Row(128, 2, 512), Row(192, 3, 768), Row(256, 4, 1024), Row(384, 6, 1536))
 # Ours, for 32 px.
-CIFAR = (Row(48, 2, 96), Row(80, 3, 160), Row(112, 5, 224), Row(128, 6, 256))
+CIFAR = (Row(48, 1, 96), Row(80, 2, 160), Row(112, 3, 224), Row(128, 4, 256))
 
 
 class _Block(SliceableBlock):
@@ -251,8 +251,9 @@ class DSViT(Supernet):
 
     @classmethod
     def cifar(cls, num_classes: int, input_shape: Sequence[int] = (32, 32, 3), **kwargs: Any) -> "DSViT":
-        """Four levels behind a convolutional stem, for images of about 32 px. As ``imagenet``, plus ``input_shape``."""
-        small = {"depth": 6, "shared_depth": 1, "head_size": 24, "patch": 4, "stem": (16, 32), "class_token": False}
+        """Four levels for images of about 32 px, behind a convolutional stem alone: one shared block would cost more
+        than all of the smallest level's. As ``imagenet``, plus ``input_shape``."""
+        small = {"depth": 7, "shared_depth": 0, "head_size": 32, "patch": 4, "stem": (16, 32), "class_token": False}
         return cls(CIFAR, num_classes=num_classes, input_shape=input_shape, **{**small, **kwargs})
 
 

@@ -14,9 +14,9 @@ EXPERIMENT = Experiment(
     data="pack:data/cifar10_jpeg.npz+data/cifar10_lossless_train4000.npz",
     model=lambda classes, shape: DSResNet.cifar(classes, shape, name="ds_resnet_cifar10", gate_hidden=32),
     stage1=Stage(
-        epochs=30,
+        epochs=100,
         learning_rate=0.1,
-        augment="flip,pad_crop:4",
+        augment="flip,pad_crop:4,erase:0.25",
         trainer={"num_random": 1, "distill_start": 2000, "weight_decay": 5e-4, "label_smoothing": 0.05},
     ),
     stage2=Stage(epochs=2, learning_rate=3e-3, optimizer="adam", augment="flip,pad_crop:4"),

@@ -14,11 +14,11 @@ EXPERIMENT = Experiment(
     data="pack:data/cifar10_jpeg.npz+data/cifar10_lossless_train4000.npz",
     model=lambda classes, shape: DSViT.cifar(classes, shape, name="ds_vit_cifar10", gate_hidden=32),
     stage1=Stage(
-        epochs=30,
+        epochs=60,
         learning_rate=1e-3,
         optimizer="adam",
         clip_norm=1.0,
-        augment="flip,pad_crop:4",
+        augment="flip,pad_crop:4,trivial",
         trainer={"num_random": 1, "distill_start": 2000, "weight_decay": 1e-5, "label_smoothing": 0.1},
     ),
     stage2=Stage(epochs=2, learning_rate=3e-3, optimizer="adam", augment="flip,pad_crop:4"),
