@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from ds_keras.routing import LEARNED, Policy, gate_logits, predict_levels, relative_costs
+from ds_keras.policies import NO_TABLE, Policy, knob_at
+from ds_keras.routing import gate_logits, predict_levels, relative_costs
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
-
-_NO_TABLE = "the model has no budget table: run ds_keras.budget.measure_budget(model, images, labels) first"
 
 
 def measure_budget(model: "Supernet", x: Any, labels: Any, points: int = 41) -> dict[str, list]:
@@ -89,27 +88,9 @@ def knob_for(model: "Supernet", policy: Policy, fraction: float | None = None, m
         Gate shift or cascade threshold.
 
     Raises:
-        ValueError: no table, not exactly one budget, or one out of reach (the error names the interval).
+        ValueError: see ``policies.knob_at``.
     """
-    if policy not in LEARNED:
-        raise ValueError(f"a budget needs a policy of {LEARNED}, received {policy!r}")
-    if (fraction is None) == (madds is None):
-        raise ValueError(f"give exactly one of fraction and madds, received fraction={fraction!r} and madds={madds!r}")
-    table = model.budget_table.get(policy)
-    if not table:
-        raise ValueError(_NO_TABLE)
-    largest = model.costs[-1].start + model.costs[-1].body
-    wanted = float(madds) if fraction is None else float(fraction) * largest
-    knobs, costs, _ = np.array(table).T
-    slack = 1e-6 * largest
-    if not costs[0] - slack <= wanted <= costs[-1] + slack:
-        low, high = costs[0], costs[-1]
-        raise ValueError(
-            f"a budget of {wanted / 1e6:.3f} MMAdds ({wanted / largest:.3f} of the largest level) is out of reach of "
-            f"policy {policy!r}: it must lie in [{low / 1e6:.3f}, {high / 1e6:.3f}] MMAdds, "
-            f"a fraction in [{low / largest:.3f}, {high / largest:.3f}]"
-        )
-    return float(np.interp(wanted, costs, knobs))
+    return knob_at(model.budget_table, policy, model.costs[-1].start + model.costs[-1].body, fraction, madds)
 
 
 def set_budget(
@@ -149,7 +130,7 @@ def choose_policy(model: "Supernet", tolerance: float = 0.003) -> tuple[Policy, 
         ValueError: no budget table.
     """
     if not model.budget_table:
-        raise ValueError(_NO_TABLE)
+        raise ValueError(NO_TABLE)
     floor = model.budget_table["levels"][-1][2] - tolerance
     rows = [(row[1], name, row[0]) for name, table in model.budget_table.items() for row in table if row[2] >= floor]
     cost, name, knob = min(rows)

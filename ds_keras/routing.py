@@ -3,58 +3,16 @@
 Every policy runs the shared start once, then each bucket of images densely at its level. Costs count all that ran.
 """
 
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
 
 from ds_keras.layers.base import Compute
-from ds_keras.slicing import check_level
+from ds_keras.policies import LEARNED, POLICIES, Policy, Routed, check_policy, draw_levels
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
-
-Policy = str | int
-POLICIES = ("gate", "cascade", "random", "oracle")
-LEARNED = ("gate", "cascade")  # those that need nothing but the image, and have a budget knob
-
-
-class Routed(NamedTuple):
-    """Result of a routed run, in the order of the images.
-
-    Args:
-        logits: (batch, classes) float32.
-        levels: (batch,) int32, the level that gave the logits.
-        madds: (batch,) float32, multiply-adds of all that ran for the image.
-    """
-
-    logits: Any
-    levels: Any
-    madds: Any
-
-
-def check_policy(policy: Any, num_levels: int, allowed: tuple[str, ...] = LEARNED) -> Policy:
-    """Checks the name of a policy, or a fixed level.
-
-    Args:
-        policy: see ``allowed``, or an integer level.
-        num_levels: of the model.
-        allowed: names that fit here.
-
-    Returns:
-        The policy; a level as an int.
-
-    Raises:
-        ValueError: anything else.
-    """
-    if isinstance(policy, str):
-        if policy not in allowed:
-            raise ValueError(f"policy must be one of {allowed} or a level in [0, {num_levels}), received {policy!r}")
-        return policy
-    level = check_level(policy, num_levels)
-    if not isinstance(level, int):
-        raise ValueError(f"policy must be one of {allowed} or an integer level, received {policy!r}")
-    return level
 
 
 def shifted(model: "Supernet", gate_logits: tf.Tensor, knob: Any = None) -> tf.Tensor:
@@ -187,7 +145,7 @@ def predict_routed(
     x = _image_array(model, x, batch_size)
     given = None
     if policy == "random":
-        given = _draw(mix, count, len(x), seed)
+        given = draw_levels(mix, count, len(x), seed)
     elif policy == "oracle":
         if labels is None or np.shape(labels) != (len(x),):
             raise ValueError(f"policy='oracle' needs labels of shape ({len(x)},), received {np.shape(labels)}")
@@ -279,13 +237,6 @@ def oracle_levels(every: np.ndarray, labels: Any) -> np.ndarray:
         (count,) int32.
     """
     return np.argmax(every.argmax(-1) == np.asarray(labels), axis=0).astype("int32")
-
-
-def _draw(mix: Any, levels: int, count: int, seed: int | None) -> np.ndarray:
-    p = np.full(levels, 1 / levels) if mix is None else np.asarray(mix, "float64")
-    if p.shape != (levels,) or not np.all(p >= 0) or not np.isclose(p.sum(), 1, atol=1e-6):
-        raise ValueError(f"mix must hold {levels} probabilities that add up to 1, received {mix!r}")
-    return np.random.default_rng(seed).choice(levels, count, p=p / p.sum()).astype("int32")
 
 
 def relative_costs(model: "Supernet") -> np.ndarray:

@@ -1,6 +1,7 @@
-"""Export: plain Keras sub-networks and static TFLite files."""
+"""Export: plain Keras sub-networks, static TFLite files, and bundles that hold every weight once."""
 
-from ds_keras.export.litert import to_tflite
+from ds_keras.export.bundle import to_bundle
 from ds_keras.export.subnet import body_network, route_network, subnet
+from ds_keras.export.tflite import to_tflite
 
-__all__ = ["body_network", "route_network", "subnet", "to_tflite"]
+__all__ = ["body_network", "route_network", "subnet", "to_bundle", "to_tflite"]

@@ -186,8 +186,11 @@ class SliceableLayer(keras.layers.Layer):
         weights = self.weight_slices(input_shape, level)
         if symbolic:
             return [tf.TensorSpec(sizes) for _, sizes in weights]
-        centre = (0, 1)
-        return [slice_kernel(getattr(self, name), sizes, centre if len(sizes) == 4 else ()) for name, sizes in weights]
+        return [self.active_slice(name, sizes) for name, sizes in weights]
+
+    def active_slice(self, name: str, sizes: Sequence[int]) -> tf.Tensor:
+        """The part of the weight ``name`` of these sizes (float32): a prefix, but for a kernel's height and width."""
+        return slice_kernel(getattr(self, name), sizes, centre=(0, 1) if len(sizes) == 4 else ())
 
     def weight_slices(self, input_shape: Shape, level: int) -> list[tuple[str, tuple[int, ...]]]:
         """Name and active sizes of every trainable weight, in the order of the plain layer's weights."""

@@ -251,8 +251,8 @@ class DSViT(Supernet):
 
     @classmethod
     def cifar(cls, num_classes: int, input_shape: Sequence[int] = (32, 32, 3), **kwargs: Any) -> "DSViT":
-        """Four levels for images of about 32 px, behind a convolutional stem alone: one shared block would cost more
-        than all of the smallest level's. As ``imagenet``, plus ``input_shape``."""
+        """Four levels for images of about 32 px. Arguments as ``imagenet``, plus ``input_shape``."""
+        # The gate follows the stem: one shared block would cost more than all blocks of the smallest level.
         small = {"depth": 7, "shared_depth": 0, "head_size": 32, "patch": 4, "stem": (16, 32), "class_token": False}
         return cls(CIFAR, num_classes=num_classes, input_shape=input_shape, **{**small, **kwargs})
 

@@ -8,8 +8,9 @@ import pytest
 import tensorflow as tf
 from helpers import close, images, in_graph, nano, nano_resnet, nano_vit, same, snapshot, spread_gate
 
-from ds_keras import cost, data, export, zoo
-from ds_keras.export import litert
+from ds_keras import cost, data, export, runtime, zoo
+from ds_keras.export import litert, pack
+from ds_keras.export.subnet import folded_body
 from ds_keras.layers import Compute, Shapes
 from ds_keras.training import GateTrainer, SupernetTrainer, calibrate_batch_norm
 
@@ -118,6 +119,24 @@ def test_route_and_bodies_are_the_level_in_two_files(model, x, every, tmp_path):
     close(found["gate"], model.gate(walk, model.start(walk, tf.constant(x))[1]))
     for body, level in zip(bodies, (2, 0), strict=True):
         close(litert.run_tflite(body.read_bytes(), found["features"])["logits"], every[level])
+        direct = litert.convert(export.body_network(model, level))
+        close(litert.run_tflite(direct, found["features"])["logits"], every[level])
+    bundle = runtime.Bundle(export.to_bundle(model, tmp_path / "bundle"))
+    for body, level in zip(bodies, (2, 0), strict=True):
+        assert bundle.level(level) == body.read_bytes()
+        large = {k.key for k in folded_body(model, level)[1] if 4 * np.prod(k.sizes) >= pack.SMALLEST}
+        assert large and {copy.kernel for copy in bundle.template(level).copies} == large
+
+
+def test_a_bundle_runs_as_the_model(model, x, every, tmp_path):
+    session = runtime.Session(export.to_bundle(model, tmp_path / "model.dsbundle"))
+    for level, expected in enumerate(every):
+        close(session.run(x, level=level).logits, expected)
+    for policy in ("gate", "cascade"):
+        found, expected = session.run(x, policy=policy), model.predict_routed(x, policy=policy)
+        same(found.levels, expected.levels)
+        same(found.madds, expected.madds)
+        close(found.logits, expected.logits)
 
 
 def test_config_and_zoo(model, x, every, tmp_path):

@@ -23,7 +23,7 @@ EXPERIMENT = Experiment(
     ),
     stage2=Stage(epochs=2, learning_rate=3e-3, optimizer="adam", augment="flip,pad_crop:4"),
     held_out=5000,
-    tolerance=0.001,
+    tolerance=0.003,
     precision="mixed_bfloat16",
     data_terms="CIFAR-10 as JPEG q75 (no licence stated; Krizhevsky 2009); a lossy copy, not comparable with published "
     "figures to the last points",

@@ -1,0 +1,157 @@
+"""A bundle: the shared start and the gate, every kernel once, and for each level a template without kernels."""
+
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ds_keras.export.litert import QUANTIZATIONS, TOLERANCE, check, convert
+from ds_keras.export.pack import Packed, halved, pack, payload, stored_shapes
+from ds_keras.export.subnet import body_network, folded_body, route_network
+from ds_keras.files import write_bytes
+from ds_keras.runtime.bundle import FACTORS, GRAPH, PLAN
+from ds_keras.runtime.manifest import FORMAT, FORMAT_VERSION, INDEX, KERNELS, ROUTE, check_manifest
+from ds_keras.runtime.materialize import ALIGNMENT, materialize
+
+if TYPE_CHECKING:
+    from ds_keras.models.supernet import Supernet
+
+SUFFIX = ".dsbundle"
+
+
+def to_bundle(model: "Supernet", path: str | os.PathLike, quantization: str | None = None) -> Path:
+    """Writes a bundle: one download that holds every weight once and becomes a static file for each level.
+
+    It holds ``bundle.json`` (format, levels, costs, policies and their knobs, budget table, sha256 of every part),
+    ``route.tflite``, ``kernels.bin`` (the unfolded kernels) and, for each level, ``level_<k>.zip``: the level's graph
+    without kernels, the plan of copies and the fold vector of its BatchNorm. Every level is made from these parts, run
+    in LiteRT and compared with Keras before anything is written.
+
+    Args:
+        model: supernet.
+        path: a directory, or a file that ends in ".dsbundle": the single-file form. An older bundle there is replaced.
+        quantization: None (float32) or "float16" (kernels stored, and computed from, in half precision).
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: bad argument, or something else than a bundle at ``path``.
+        RuntimeError: a level does not give the network's logits; nothing was written.
+        ImportError: ``ai_edge_litert`` is missing.
+
+    Source: ours ("slice at install"); the levels: DS-Net, arXiv 2103.13258, section 3.1.
+
+    Example:
+        >>> to_bundle(model, "ds_mobilenet.dsbundle")
+        >>> ds_keras.runtime.Session("ds_mobilenet.dsbundle").run(images)
+    """
+    if quantization not in QUANTIZATIONS:
+        raise ValueError(f"quantization must be one of {QUANTIZATIONS}, received {quantization!r}")
+    path = Path(path)
+    if path.is_dir() and any(path.iterdir()) and not (path / INDEX).is_file():
+        raise ValueError(f"path must be a new directory or a bundle, received {str(path)!r}, which holds other files")
+    if path.is_dir() == (path.suffix == SUFFIX) and path.exists():
+        raise ValueError(f"path must be a directory, or a file that ends in {SUFFIX!r}, received {str(path)!r}")
+    parts = _parts(model, quantization)
+    if path.suffix == SUFFIX:
+        content = io.BytesIO()
+        with zipfile.ZipFile(content, "w") as archive:
+            for name, data in parts.items():
+                archive.writestr(zipfile.ZipInfo(name), data)  # stored: the levels are deflated already
+        write_bytes(path, content.getvalue())
+    else:
+        _write_directory(path, parts)
+    return path
+
+
+def _parts(model: "Supernet", quantization: str | None) -> dict[str, bytes]:
+    """Every part by name, ``bundle.json`` last."""
+    model.build()
+    dtype = quantization or "float32"
+    source = halved(model) if quantization == "float16" else model
+    count = range(len(model.levels))
+    kernels = [kernel for level in count for kernel in folded_body(source, level)[1]]
+    shapes, arrays = stored_shapes(kernels), payload(kernels, dtype)
+    sample = np.random.default_rng(0).uniform(0, 255, (2, *model.image_shape)).astype("float32")
+    route = route_network(source)
+    parts = {ROUTE: convert(route, quantization)}
+    check(parts[ROUTE], route, sample, TOLERANCE[quantization])
+    features = np.asarray(route(sample, training=False)["features"])
+    levels = []
+    for level in count:
+        packed = pack(source, level, quantization, shapes)
+        data = materialize(packed.template, arrays)
+        check(data, body_network(source, level), features, TOLERANCE[quantization])
+        name = f"level_{level}.zip"
+        parts[name] = _level_part(packed)
+        levels.append({"part": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+    parts[KERNELS], index = _joined(arrays)
+    manifest = {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "name": model.name,
+        "quantization": quantization,
+        "image_shape": list(model.image_shape),
+        "num_classes": model.num_classes,
+        "labels": model.labels,
+        "madds": {
+            "start": model.costs[0].start,
+            "gate": model.costs[0].gate,
+            "body": [part.body for part in model.costs],
+        },
+        "policy": {
+            "default": model.default_policy,
+            "cascade": list(model.cascade),
+            "gate_shift": float(model.gate_shift.numpy()),
+            "cascade_threshold": float(model.cascade_threshold.numpy()),
+            "budget_table": model.budget_table,
+        },
+        "kernels": {"part": KERNELS, "dtype": dtype, "index": index},
+        "levels": levels,
+        "parts": {
+            name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in parts.items()
+        },
+    }
+    check_manifest(manifest)
+    return {**parts, INDEX: (json.dumps(manifest) + "\n").encode()}
+
+
+def _level_part(packed: Packed) -> bytes:
+    content, template = io.BytesIO(), packed.template
+    plan = json.dumps([copy._asdict() for copy in template.copies])
+    with zipfile.ZipFile(content, "w") as archive:
+        members = {GRAPH: template.graph, PLAN: plan.encode(), FACTORS: template.factors.astype("<f4").tobytes()}
+        for name, data in members.items():  # ZipInfo: no time of day, equal levels give equal bytes
+            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, compresslevel=9)
+    return content.getvalue()
+
+
+def _joined(arrays: dict[str, np.ndarray]) -> tuple[bytes, dict[str, Any]]:
+    """The kernels one behind another, aligned, and where each lies: key -> [offset, shape]."""
+    joined, index = bytearray(), {}
+    for key, values in arrays.items():
+        joined.extend(bytes(-len(joined) % ALIGNMENT))
+        index[key] = [len(joined), list(values.shape)]
+        joined.extend(values.astype(values.dtype.newbyteorder("<")).tobytes())
+    return bytes(joined), index
+
+
+def _write_directory(path: Path, parts: dict[str, bytes]) -> None:
+    """Writes the parts beside ``path`` and moves them into place together; an older bundle goes last."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+        new, old = Path(folder) / "new", Path(folder) / "old"
+        for name, data in parts.items():
+            write_bytes(new / name, data)
+        if path.exists():
+            os.replace(path, old)
+        os.replace(new, path)
+        shutil.rmtree(old, ignore_errors=True)

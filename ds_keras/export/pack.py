@@ -1,0 +1,131 @@
+"""A level's body as a template and a copy plan: its graph without kernels, and where they come from.
+
+``pack`` makes both; ``runtime.bundle.materialize`` puts the kernels back, on a device or here: the files of a bundle's
+levels and those of ``to_tflite(part="body")`` come from that one function.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
+
+import flatbuffers
+import keras
+import numpy as np
+
+from ds_keras.export.litert import convert, litert
+from ds_keras.export.subnet import Kernel, folded_body
+from ds_keras.runtime.materialize import ALIGNMENT, Copy, Template, materialize, scaled
+
+if TYPE_CHECKING:
+    from ds_keras.models.supernet import Supernet
+
+SMALLEST = 128  # bytes of a constant that is worth an entry of the plan
+AXES = {4: (3, 0, 1, 2), 2: (1, 0)}  # of Keras' kernels in TFLite's order: outputs first (depthwise: 1, h, w, c)
+
+
+class Packed(NamedTuple):
+    """A level's template, and the network and kernels that it was made from."""
+
+    template: Template
+    network: keras.Model
+    kernels: list[Kernel]
+
+
+def pack(model: "Supernet", level: int, quantization: str | None, stored: dict[str, tuple[int, ...]]) -> Packed:
+    """Converts a level's body and takes its kernels out.
+
+    Args:
+        model: supernet.
+        level: of the model.
+        quantization: None, or "float16": kernels, which must be half-precision numbers already, are stored as such.
+        stored: shape of every kernel in the payload: see ``stored_shapes``.
+
+    Returns:
+        ``Packed``.
+    """
+    network, kernels = folded_body(model, level)
+    data = convert(network, quantization)
+    dtype, known = quantization or "float32", {}
+    for kernel in kernels:
+        values = scaled(_packed(kernel, kernel.sizes), kernel.factor, 3 if kernel.depthwise else 0)
+        known[values.astype(dtype).tobytes()] = kernel
+    schema = litert("schema_py_generated")
+    graph = schema.ModelT.InitFromPackedBuf(data, 0)
+    taken = []
+    for buffer in graph.buffers:
+        if buffer.data is not None and len(buffer.data) >= SMALLEST:
+            kernel = known.get(np.asarray(buffer.data, np.uint8).tobytes())
+            if kernel is not None:
+                taken.append((buffer, kernel, len(buffer.data)))
+    for buffer, _, size in taken:
+        buffer.data, buffer.offset, buffer.size = None, 2, size  # any offset above 1: the length does not depend on it
+    end = len(_bytes(graph))
+    copies, factors = [], np.zeros(0, "float32")
+    for buffer, kernel, size in taken:
+        buffer.offset = end = -(-end // ALIGNMENT) * ALIGNMENT
+        shape = tuple(kernel.sizes[axis] for axis in AXES[len(kernel.sizes)])
+        begin = _begin(kernel, stored[kernel.key])
+        factor = None if kernel.factor is None else len(factors)
+        copies.append(Copy(kernel.key, begin, shape, 3 if kernel.depthwise else 0, factor, end))
+        if kernel.factor is not None:
+            factors = np.concatenate([factors, kernel.factor])
+        end += size
+    return Packed(Template(_bytes(graph), tuple(copies), factors, end), network, kernels)
+
+
+def materialized(model: "Supernet", level: int, quantization: str | None) -> bytes:
+    """A level's body as a static TFLite file: byte for byte what a bundle of the model makes of its parts."""
+    kernels = folded_body(model, level)[1]
+    packed = pack(model, level, quantization, stored_shapes(kernels))
+    return materialize(packed.template, payload(kernels, quantization or "float32"))
+
+
+def stored_shapes(kernels: Sequence[Kernel]) -> dict[str, tuple[int, ...]]:
+    """The smallest shape that holds every level's slice of each kernel, in Keras' order, by key."""
+    shapes = {}
+    for kernel in kernels:
+        shapes[kernel.key] = tuple(np.maximum(kernel.sizes, shapes.get(kernel.key, kernel.sizes)).tolist())
+    return shapes
+
+
+def payload(kernels: Sequence[Kernel], dtype: str) -> dict[str, np.ndarray]:
+    """Every kernel once, unfolded, in TFLite's order of axes, as wide as any level uses it.
+
+    Args:
+        kernels: of all levels.
+        dtype: "float32" or "float16".
+
+    Returns:
+        Arrays by key.
+    """
+    shapes, unique = stored_shapes(kernels), {kernel.key: kernel for kernel in kernels}
+    return {key: _packed(kernel, shapes[key]).astype(dtype) for key, kernel in unique.items()}
+
+
+def halved(model: "Supernet") -> "Supernet":
+    """A copy of a model whose kernels are half-precision numbers (held as float32)."""
+    twin = model.clone("float32")
+    for variable in twin.trainable_variables:
+        if len(variable.shape) > 1:
+            variable.assign(keras.ops.convert_to_numpy(variable).astype("float16").astype("float32"))
+    return twin
+
+
+def _packed(kernel: Kernel, sizes: Sequence[int]) -> np.ndarray:
+    """The part of these sizes of a kernel's weight, in TFLite's order of axes."""
+    values = keras.ops.convert_to_numpy(kernel.layer.active_slice(kernel.name, sizes))
+    return np.ascontiguousarray(values.transpose(AXES[values.ndim]))
+
+
+def _begin(kernel: Kernel, stored: tuple[int, ...]) -> tuple[int, ...]:
+    """Where the slice begins in the stored kernel: the origin, but for a kernel's centre crop."""
+    full, begin = getattr(kernel.layer, kernel.name).shape, [0] * len(stored)
+    if len(stored) == 4:
+        crops = zip(full[:2], stored[:2], kernel.sizes[:2], strict=True)
+        begin[:2] = [(whole - part) // 2 - (whole - kept) // 2 for whole, kept, part in crops]
+    return tuple(begin[axis] for axis in AXES[len(begin)])
+
+
+def _bytes(graph: object) -> bytes:
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(graph.Pack(builder), b"TFL3")
+    return bytes(builder.Output())

@@ -1,0 +1,105 @@
+"""The words of routing that need no TensorFlow: policies, their result, and the knob that meets a budget."""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+Policy = str | int
+POLICIES = ("gate", "cascade", "random", "oracle")
+LEARNED = ("gate", "cascade")  # those that need nothing but the image, and have a budget knob
+NO_TABLE = "the model has no budget table: run ds_keras.budget.measure_budget(model, images, labels) first"
+
+
+class Routed(NamedTuple):
+    """Result of a routed run, in the order of the images.
+
+    Args:
+        logits: (batch, classes) float32.
+        levels: (batch,) int32, the level that gave the logits.
+        madds: (batch,) float32, multiply-adds of all that ran for the image.
+    """
+
+    logits: Any
+    levels: Any
+    madds: Any
+
+
+def check_policy(policy: Any, num_levels: int, allowed: tuple[str, ...] = LEARNED) -> Policy:
+    """Checks the name of a policy, or a fixed level.
+
+    Args:
+        policy: see ``allowed``, or an integer level.
+        num_levels: of the model.
+        allowed: names that fit here.
+
+    Returns:
+        The policy; a level as an int.
+
+    Raises:
+        ValueError: anything else.
+    """
+    if isinstance(policy, str) and policy in allowed:
+        return policy
+    if isinstance(policy, int | np.integer) and not isinstance(policy, bool) and 0 <= policy < num_levels:
+        return int(policy)
+    raise ValueError(f"policy must be one of {allowed} or an integer level in [0, {num_levels}), received {policy!r}")
+
+
+def draw_levels(mix: Any, levels: int, count: int, seed: int | None) -> np.ndarray:
+    """Levels of the "random" policy.
+
+    Args:
+        mix: (levels,) probabilities; None for equal ones.
+        levels: of the model.
+        count: images.
+        seed: of the draw.
+
+    Returns:
+        (count,) int32.
+
+    Raises:
+        ValueError: not such probabilities.
+    """
+    p = np.full(levels, 1 / levels) if mix is None else np.asarray(mix, "float64")
+    if p.shape != (levels,) or not np.all(p >= 0) or not np.isclose(p.sum(), 1, atol=1e-6):
+        raise ValueError(f"mix must hold {levels} probabilities that add up to 1, received {mix!r}")
+    return np.random.default_rng(seed).choice(levels, count, p=p / p.sum()).astype("int32")
+
+
+def knob_at(
+    table: dict[str, list], policy: Policy, largest: float, fraction: float | None = None, madds: float | None = None
+) -> float:
+    """The knob that meets an average cost, from a budget table.
+
+    Args:
+        table: see ``ds_keras.budget.measure_budget``.
+        policy: "gate" or "cascade".
+        largest: MAdds of the largest level.
+        fraction: average MAdds as a fraction of the largest level's; or
+        madds: average MAdds.
+
+    Returns:
+        Gate shift or cascade threshold.
+
+    Raises:
+        ValueError: no table, not exactly one budget, or one out of reach (the error names the interval).
+    """
+    if policy not in LEARNED:
+        raise ValueError(f"a budget needs a policy of {LEARNED}, received {policy!r}")
+    if (fraction is None) == (madds is None):
+        raise ValueError(f"give exactly one of fraction and madds, received fraction={fraction!r} and madds={madds!r}")
+    rows: Sequence = table.get(policy, ())
+    if not rows:
+        raise ValueError(NO_TABLE)
+    wanted = float(madds) if fraction is None else float(fraction) * largest
+    knobs, costs, _ = np.array(rows).T
+    slack = 1e-6 * largest
+    if not costs[0] - slack <= wanted <= costs[-1] + slack:
+        low, high = costs[0], costs[-1]
+        raise ValueError(
+            f"a budget of {wanted / 1e6:.3f} MMAdds ({wanted / largest:.3f} of the largest level) is out of reach of "
+            f"policy {policy!r}: it must lie in [{low / 1e6:.3f}, {high / 1e6:.3f}] MMAdds, "
+            f"a fraction in [{low / largest:.3f}, {high / largest:.3f}]"
+        )
+    return float(np.interp(wanted, costs, knobs))

@@ -1,0 +1,146 @@
+"""What ``bundle.json`` and a level's plan must be: types, ranges, and how their numbers fit together."""
+
+import math
+import re
+from typing import Any
+
+from ds_keras.policies import LEARNED, check_policy
+from ds_keras.runtime.materialize import ALIGNMENT, Copy
+
+FORMAT, FORMAT_VERSION = "ds_keras.bundle", 1
+INDEX, ROUTE, KERNELS = "bundle.json", "route.tflite", "kernels.bin"
+DTYPES = {"float32": 4, "float16": 2}
+MAX_SIDE, MAX_COUNT = 1 << 16, 1 << 31
+
+
+def check_manifest(manifest: Any) -> None:
+    """Checks the content of ``bundle.json``.
+
+    Args:
+        manifest: decoded JSON.
+
+    Raises:
+        ValueError, TypeError, KeyError: a value is missing, has another type, or lies outside its range.
+    """
+    _need(isinstance(manifest, dict), "an object", manifest)
+    _need(manifest["format"] == FORMAT, f"format {FORMAT!r}", manifest["format"])
+    _need(manifest["format_version"] == FORMAT_VERSION, f"format_version {FORMAT_VERSION}", manifest["format_version"])
+    _need(isinstance(manifest["name"], str), "a name", manifest["name"])
+    shape = _shape(manifest["image_shape"], MAX_SIDE)
+    _need(len(shape) == 3, "image_shape of three numbers", shape)
+    classes = _whole(manifest["num_classes"], 2, MAX_SIDE)
+    labels = manifest["labels"]
+    plain = isinstance(labels, list) and len(labels) == classes and all(isinstance(label, str) for label in labels)
+    _need(labels is None or plain, "labels: null, or a name for each class", labels)
+    parts = manifest["parts"]
+    _need(isinstance(parts, dict), "parts: an object", parts)
+    for name, part in parts.items():
+        _need(_is_name(name) and name != INDEX, "names of parts without folders", name)
+        _whole(part["bytes"], 1, MAX_COUNT)
+        _hash(part["sha256"])
+    _need(ROUTE in parts, f"a part {ROUTE!r}", sorted(parts))
+    _check_kernels(manifest["kernels"], parts)
+    levels = manifest["levels"]
+    _need(isinstance(levels, list) and 1 <= len(levels) <= 1000, "levels: a list", levels)
+    for level in levels:
+        _need(level["part"] in parts, "levels whose part is listed", level["part"])
+        _whole(level["size"], 1, MAX_COUNT)
+        _hash(level["sha256"])
+    _check_policy(manifest["policy"], len(levels))
+    costs = manifest["madds"]
+    _need(isinstance(costs["body"], list) and len(costs["body"]) == len(levels), "madds of every level", costs)
+    for value in (costs["start"], costs["gate"], *costs["body"]):
+        _whole(value, 0, 1 << 53)
+    _need(costs["body"][-1] > 0, "madds of the largest level above 0", costs)
+
+
+def _check_kernels(kernels: Any, parts: dict[str, Any]) -> None:
+    _need(kernels["part"] in parts, "kernels whose part is listed", kernels["part"])
+    _need(kernels["dtype"] in DTYPES, f"dtype of {sorted(DTYPES)}", kernels["dtype"])
+    _need(isinstance(kernels["index"], dict), "an index of the kernels", kernels["index"])
+    end = 0
+    for key, (offset, shape) in kernels["index"].items():
+        _whole(offset, end, MAX_COUNT)
+        _need(offset % ALIGNMENT == 0, f"kernels that begin at multiples of {ALIGNMENT}", [key, offset])
+        _need(len(_shape(shape, MAX_COUNT)) in (2, 4), "kernels of two or four axes", [key, shape])
+        end = offset + math.prod(shape) * DTYPES[kernels["dtype"]]
+        _need(end <= parts[kernels["part"]]["bytes"], "kernels that lie within their part", [key, offset, shape])
+
+
+def _check_policy(policy: Any, levels: int) -> None:
+    check_policy(policy["default"], levels)
+    small, large = policy["cascade"]
+    _need(_whole(small, 0, levels) < _whole(large, 0, levels - 1), "cascade: a small and a large level", [small, large])
+    for name in ("gate_shift", "cascade_threshold"):
+        _number(policy[name])
+    _need(isinstance(policy["budget_table"], dict), "a budget_table", policy["budget_table"])
+    for name, rows in policy["budget_table"].items():
+        _need(name in (*LEARNED, "levels") and isinstance(rows, list), "a budget_table by policy", name)
+        for row in rows:
+            _need(isinstance(row, list) and len(row) == 3, "rows [knob, MAdds, accuracy]", row)
+            for value in row:
+                _number(value)
+
+
+def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, size: int) -> tuple[Copy, ...]:
+    """A level's copies, after checking that they lie within the kernels, the fold vector and the file.
+
+    Args:
+        plan: decoded JSON: a list of objects with the fields of ``Copy``.
+        kernels: of the manifest.
+        graph: bytes of the graph.
+        factors: length of the fold vector.
+        size: bytes of the file.
+
+    Returns:
+        The copies, in the order of the file.
+
+    Raises:
+        ValueError, TypeError, KeyError: they do not.
+    """
+    _need(isinstance(plan, list), "a plan that is a list", type(plan).__name__)
+    copies, end, used = [], graph, set()
+    for row in plan:
+        copy = Copy(**row)
+        _need(copy.kernel in kernels["index"] and copy.kernel not in used, "each kernel once", copy.kernel)
+        used.add(copy.kernel)
+        full, shape = kernels["index"][copy.kernel][1], _shape(copy.shape, MAX_COUNT)
+        _need(len(shape) == len(full) == len(copy.begin), "copies with the axes of their kernel", row)
+        for whole, begin, length in zip(full, copy.begin, shape, strict=True):
+            _need(_whole(begin, 0, whole) + length <= whole, "copies within their kernel", row)
+        _whole(copy.axis, 0, len(shape) - 1)
+        if copy.factor is not None:
+            _need(_whole(copy.factor, 0, factors) + shape[copy.axis] <= factors, "factors in the fold vector", row)
+        _need(_whole(copy.offset, end, size) % ALIGNMENT == 0, "copies one behind another, aligned", row)
+        end = copy.offset + math.prod(shape) * DTYPES[kernels["dtype"]]
+        copies.append(copy._replace(begin=tuple(copy.begin), shape=shape))
+    _need(end == size, f"a plan that ends with the file, at {size}", end)
+    return tuple(copies)
+
+
+def _need(condition: bool, what: str, received: Any) -> None:
+    if not condition:
+        text = repr(received)
+        raise ValueError(f"it must have {what}, received {text if len(text) < 200 else text[:200] + '...'}")
+
+
+def _whole(value: Any, low: int, high: int) -> int:
+    _need(type(value) is int and low <= value <= high, f"whole numbers in [{low}, {high}]", value)
+    return value
+
+
+def _number(value: Any) -> None:
+    _need(type(value) in (int, float) and math.isfinite(value), "finite numbers", value)
+
+
+def _shape(value: Any, high: int) -> tuple[int, ...]:
+    _need(isinstance(value, list | tuple) and 0 < len(value) <= 4, "shapes of up to four axes", value)
+    return tuple(_whole(side, 1, high) for side in value)
+
+
+def _hash(value: Any) -> None:
+    _need(isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None, "sha256 hashes", value)
+
+
+def _is_name(name: Any) -> bool:
+    return isinstance(name, str) and re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name) is not None

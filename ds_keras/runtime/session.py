@@ -1,0 +1,242 @@
+"""Runs a bundle with LiteRT: the shared start and the gate once, then the level that the policy picks."""
+
+import os
+import threading
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ds_keras.files import write_bytes
+from ds_keras.policies import LEARNED, Policy, Routed, check_policy, draw_levels, knob_at
+from ds_keras.runtime.bundle import Bundle
+from ds_keras.runtime.manifest import ROUTE
+
+POLICIES = (*LEARNED, "random")  # those that need no labels
+
+
+class Session:
+    """A bundle, ready to run. Safe to share between threads: one image runs at a time.
+
+    Levels are made (see ``materialize``) and opened when they are first used.
+
+    Args:
+        bundle: what ``ds_keras.export.to_bundle`` wrote: a directory or a file, or a ``Bundle``.
+        num_threads: of LiteRT.
+        cache_dir: keeps the files of the levels for the next start; None makes them in memory.
+        keep: levels that stay open; the one unused for longest is closed first.
+
+    Raises:
+        ValueError: bad argument, not a bundle, or a damaged one.
+        ImportError: ``ai_edge_litert`` is missing.
+
+    Example:
+        >>> session = Session("ds_mobilenet.dsbundle", cache_dir="cache")
+        >>> session.run(images).levels
+    """
+
+    def __init__(
+        self,
+        bundle: str | os.PathLike | Bundle,
+        num_threads: int = 1,
+        cache_dir: str | os.PathLike | None = None,
+        keep: int = 3,
+    ):
+        for name, value in {"num_threads": num_threads, "keep": keep}.items():
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} must be a positive integer, received {value!r}")
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
+        self.manifest = self.bundle.manifest
+        self.num_threads, self.keep = num_threads, keep
+        self.cache_dir = None if cache_dir is None else Path(cache_dir) / self.bundle.id[:16]
+        policy = self.manifest["policy"]
+        self.default_policy: Policy = policy["default"]
+        self.knobs = {"gate": policy["gate_shift"], "cascade": policy["cascade_threshold"]}
+        self.labels: list[str] | None = self.manifest["labels"]
+        self.image_shape = tuple(self.manifest["image_shape"])
+        body = np.array(self.manifest["madds"]["body"], "float64")
+        self._relative = body / body[-1]
+        self._lock = threading.RLock()
+        self._open: OrderedDict[int, _Network] = OrderedDict()
+        self._route = self._network(self.bundle.part(ROUTE), ROUTE)
+        if set(self._route.outputs) != {"features", "gate"}:
+            raise ValueError(f"{self.bundle.path}: {ROUTE} must give features and gate")
+
+    @property
+    def num_levels(self) -> int:
+        """Levels of the bundle."""
+        return len(self.manifest["levels"])
+
+    def run(
+        self,
+        images: Any,
+        level: int | None = None,
+        policy: Policy | None = None,
+        budget: float | None = None,
+        mix: Any = None,
+        seed: int | None = None,
+    ) -> Routed:
+        """Routes and runs images; images of one level run one after another.
+
+        Args:
+            images: (count, height, width, channels) in [0, 255], uint8 or float.
+            level: runs all at this level; or
+            policy: "gate", "cascade", "random" or a level; default ``default_policy``.
+            budget: average MAdds as a fraction of the largest level's, for this call only ("gate" and "cascade").
+            mix: (levels,) probabilities, for "random"; default equal.
+            seed: of "random".
+
+        Returns:
+            ``Routed(logits, levels, madds)`` of numpy arrays.
+
+        Raises:
+            ValueError: bad argument, or a damaged part.
+        """
+        if level is not None and policy is not None:
+            raise ValueError(f"give level or policy, received level={level!r} and policy={policy!r}")
+        policy = next((p for p in (level, policy) if p is not None), self.default_policy)
+        policy = check_policy(policy, self.num_levels, POLICIES)
+        images = self._check_images(images)
+        knob = self.knobs.get(policy) if budget is None else self._knob(policy, fraction=budget)
+        with self._lock:
+            if policy == "cascade":
+                return self._cascade(images, knob)
+            costs = self.manifest["madds"]
+            features, gates = [], []
+            for image in images:
+                found = self._route(image[None].astype("float32"))
+                features.append(found["features"])
+                gates.append(found["gate"][0] if policy == "gate" else None)
+            if policy == "gate":
+                levels = [int(np.argmax(gate - np.float32(knob) * self._relative)) for gate in gates]
+            elif policy == "random":
+                levels = draw_levels(mix, self.num_levels, len(images), seed).tolist()
+            else:
+                levels = [policy] * len(images)
+            paid = costs["start"] + costs["gate"] * (policy == "gate")
+            return self._collect(self._bodies(features, levels), levels, [paid + costs["body"][k] for k in levels])
+
+    def set_budget(
+        self, fraction: float | None = None, madds: float | None = None, policy: Policy | None = None
+    ) -> None:
+        """Sets the knob of a policy so that it spends a given average cost, from the bundle's table.
+
+        Args:
+            fraction: average MAdds as a fraction of the largest level's; or
+            madds: average MAdds.
+            policy: "gate" or "cascade"; default ``default_policy``.
+
+        Raises:
+            ValueError: no table, not exactly one budget, or one out of reach (the error names the interval).
+        """
+        policy = self.default_policy if policy is None else policy
+        self.knobs[policy] = self._knob(policy, fraction, madds)
+
+    def materialize(self) -> list[Path]:
+        """Writes every level's static TFLite file into the cache.
+
+        Returns:
+            The paths, smallest level first.
+
+        Raises:
+            ValueError: the session has no ``cache_dir``, or a part is damaged.
+        """
+        if self.cache_dir is None:
+            raise ValueError("cache_dir must be given to the session, received None")
+        for level in range(self.num_levels):
+            self._level_data(level)
+        return [self._cached(level) for level in range(self.num_levels)]
+
+    def _cached(self, level: int) -> Path:
+        return self.cache_dir / f"body_{level}.tflite"
+
+    def _level_data(self, level: int) -> bytes:
+        """A level's file: the cached one where it is whole, else made anew (and cached)."""
+        if self.cache_dir is None:
+            return self.bundle.level(level)
+        path = self._cached(level)
+        if path.is_file() and self.bundle.is_level(level, data := path.read_bytes()):
+            return data
+        data = self.bundle.level(level)
+        write_bytes(path, data)
+        return data
+
+    def _knob(self, policy: Policy, fraction: float | None = None, madds: float | None = None) -> float:
+        costs = self.manifest["madds"]
+        table = self.manifest["policy"]["budget_table"]
+        return knob_at(table, policy, costs["start"] + costs["body"][-1], fraction, madds)
+
+    def _check_images(self, images: Any) -> np.ndarray:
+        images = np.asarray(images)
+        if images.shape[1:] != self.image_shape or images.ndim != 4 or images.dtype.kind not in "uif":
+            raise ValueError(
+                f"images must be numbers of shape (count, {', '.join(map(str, self.image_shape))}), "
+                f"received {images.dtype} {images.shape}"
+            )
+        return images
+
+    def _cascade(self, images: np.ndarray, threshold: float) -> Routed:
+        costs, (small, large) = self.manifest["madds"], self.manifest["policy"]["cascade"]
+        features = [self._route(image[None].astype("float32"))["features"] for image in images]
+        logits = self._bodies(features, [small] * len(images))
+        unsure = [i for i, row in enumerate(logits) if _confidence(row) < np.float32(threshold)]
+        again = self._bodies([features[i] for i in unsure], [large] * len(unsure))
+        levels, madds = [small] * len(images), [costs["start"] + costs["body"][small]] * len(images)
+        for i, row in zip(unsure, again, strict=True):
+            logits[i], levels[i], madds[i] = row, large, madds[i] + costs["body"][large]
+        return self._collect(logits, levels, madds)
+
+    def _bodies(self, features: list[np.ndarray], levels: list[int]) -> list[np.ndarray]:
+        """Logits in the order of the images; a level's images run together, so that it is opened once."""
+        logits: list[Any] = [None] * len(levels)
+        for level in sorted(set(levels)):
+            network = self._level(level)
+            for i, chosen in enumerate(levels):
+                if chosen == level:
+                    logits[i] = network(features[i])["logits"][0]
+        return logits
+
+    def _level(self, level: int) -> "_Network":
+        if level not in self._open:
+            self._open[level] = self._network(self._level_data(level), f"level {level}")
+            if len(self._open) > self.keep:
+                self._open.popitem(last=False)
+        self._open.move_to_end(level)
+        return self._open[level]
+
+    def _network(self, data: bytes, what: str) -> "_Network":
+        try:
+            return _Network(data, self.num_threads)
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise ValueError(f"{self.bundle.path}: {what} is damaged, LiteRT refuses it: {error}") from None
+
+    def _collect(self, logits: list[np.ndarray], levels: list[int], madds: list[float]) -> Routed:
+        empty = np.zeros((0, self.manifest["num_classes"]), "float32")
+        return Routed(np.stack(logits) if logits else empty, np.array(levels, "int32"), np.array(madds, "float32"))
+
+
+class _Network:
+    """A TFLite file of one input, at batch 1."""
+
+    def __init__(self, data: bytes, num_threads: int):
+        try:
+            from ai_edge_litert.interpreter import Interpreter
+        except ImportError as error:
+            raise ImportError("a bundle runs in LiteRT: pip install ai-edge-litert") from error
+        self.interpreter = Interpreter(model_content=data, num_threads=num_threads)
+        self.interpreter.allocate_tensors()
+        runner = self.interpreter.get_signature_runner("serve")
+        (self.input,) = (detail["index"] for detail in runner.get_input_details().values())
+        self.outputs = {name: detail["index"] for name, detail in runner.get_output_details().items()}
+
+    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        self.interpreter.set_tensor(self.input, x)
+        self.interpreter.invoke()
+        return {name: self.interpreter.get_tensor(index) for name, index in self.outputs.items()}
+
+
+def _confidence(logits: np.ndarray) -> np.float32:
+    """Largest probability of the softmax."""
+    powers = np.exp(logits - logits.max())
+    return np.float32(powers.max() / powers.sum())

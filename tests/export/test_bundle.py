@@ -1,0 +1,124 @@
+import json
+import os
+import zipfile
+
+import numpy as np
+import pytest
+from helpers import close, images, nano, spread_gate
+
+from ds_keras import budget
+from ds_keras.export import bundle as writer
+from ds_keras.export import pack, subnet, to_bundle, to_tflite
+from ds_keras.export.subnet import folded_body
+from ds_keras.runtime import Bundle, Session
+
+X = images(16)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Three levels, random weights and statistics, a budget table: do not change it."""
+    model = nano(gate_hidden=4)
+    spread_gate(model)
+    budget.measure_budget(model, X, np.arange(16) % 3, points=5)
+    return model
+
+
+@pytest.fixture(scope="module", params=[None, "float16"], ids=str)
+def written(request, network, tmp_path_factory):
+    return request.param, to_bundle(network, tmp_path_factory.mktemp("bundles") / "new" / "bundle", request.param)
+
+
+def test_the_parts(network, written):
+    quantization, path = written
+    manifest = json.loads((path / "bundle.json").read_text())
+    assert {file.name for file in path.iterdir()} == {"bundle.json", *manifest["parts"]}
+    assert {"route.tflite", "kernels.bin", "level_0.zip", "level_1.zip", "level_2.zip"} == set(manifest["parts"])
+    assert manifest["madds"]["body"] == [part.body for part in network.costs]
+    assert manifest["policy"]["budget_table"] == network.budget_table
+    size = 2 if quantization else 4
+    kernels = sum(np.prod(shape) for _, shape in manifest["kernels"]["index"].values())
+    assert (path / "kernels.bin").stat().st_size - kernels * size < 64 * len(manifest["kernels"]["index"])
+    assert manifest["kernels"]["dtype"] == (quantization or "float32")
+
+
+def test_levels_are_byte_equal_to_the_files_of_to_tflite(network, written, tmp_path):
+    quantization, path = written
+    bundle = Bundle(path)
+    for level, file in enumerate(to_tflite(network, tmp_path, quantization=quantization, part="body")):
+        assert bundle.level(level) == file.read_bytes()
+    (route,) = to_tflite(network, tmp_path, quantization=quantization, part="route")
+    assert bundle.part("route.tflite") == route.read_bytes()
+
+
+def test_it_runs_as_keras(network, written):
+    quantization, path = written
+    session = Session(path)
+    for level in range(3):
+        expected = subnet(network, level)(X)
+        close(session.run(X, level=level).logits, expected, 2e-2 if quantization else 1e-4)
+
+
+def test_the_single_file_holds_the_same_parts(network, written, tmp_path):
+    quantization, path = written
+    file = to_bundle(network, tmp_path / "one.dsbundle", quantization)
+    with zipfile.ZipFile(file) as archive:
+        assert {name: archive.read(name) for name in archive.namelist()} == {
+            part.name: part.read_bytes() for part in path.iterdir()
+        }
+    assert Bundle(file).id == Bundle(path).id
+    assert Bundle(file).level(1) == Bundle(path).level(1)
+
+
+def test_an_older_bundle_is_replaced_and_nothing_else(network, tmp_path):
+    path = to_bundle(network, tmp_path / "bundle")
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    (path / "left over").write_text("x")
+    to_bundle(network, path)
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+    assert [file.name for file in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_a_failure_leaves_the_older_bundle(network, tmp_path, monkeypatch):
+    path = to_bundle(network, tmp_path / "bundle")
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    monkeypatch.setattr(writer, "materialize", lambda template, kernels: broken(template, kernels))
+
+    def broken(template, kernels):
+        kernels = {key: values + 1 for key, values in kernels.items()}
+        return materialize(template, kernels)
+
+    from ds_keras.runtime.materialize import materialize
+
+    with pytest.raises(RuntimeError, match="LiteRT differs from Keras by"):
+        to_bundle(network, path)
+    monkeypatch.setattr(writer, "materialize", materialize)
+    monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
+    with pytest.raises(OSError, match="disk full"):
+        to_bundle(network, path)
+    monkeypatch.undo()
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+    assert [file.name for file in tmp_path.iterdir()] == ["bundle"]
+
+
+def test_bad_arguments(network, tmp_path):
+    with pytest.raises(ValueError, match=r"quantization must be one of \(None, 'float16'\), received 'int4'"):
+        to_bundle(network, tmp_path / "x", quantization="int4")
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "thesis.txt").write_text("x")
+    with pytest.raises(ValueError, match="which holds other files"):
+        to_bundle(network, tmp_path / "mine")
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(ValueError, match="path must be a directory, or a file that ends in '.dsbundle'"):
+        to_bundle(network, tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "x" and len(list((tmp_path / "mine").iterdir())) == 1
+
+
+def test_the_templates_hold_no_kernels(network, written):
+    """All but the smallest kernels, which are cheaper where they are, come from the one payload."""
+    bundle = Bundle(written[1])
+    for level in range(3):
+        size = 2 if written[0] else 4
+        large = {k.key for k in folded_body(network, level)[1] if size * np.prod(k.sizes) >= pack.SMALLEST}
+        assert {copy.kernel for copy in bundle.template(level).copies} == large
+    assert large

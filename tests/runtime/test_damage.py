@@ -1,0 +1,179 @@
+"""Damaged bundles, their hashes made to match again or not: refused with one clear error, or run within bounds."""
+
+import copy
+import hashlib
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from helpers import images, nano
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ds_keras import export
+from ds_keras.runtime import Session
+from ds_keras.runtime.manifest import check_manifest, checked_plan
+
+X = images(2)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    path = export.to_bundle(nano(), tmp_path_factory.mktemp("bundle") / "nano")
+    return {file.name: file.read_bytes() for file in path.iterdir()}
+
+
+def write(directory, parts, rehash):
+    manifest = json.loads(parts["bundle.json"])
+    if rehash:
+        for name, part in manifest["parts"].items():
+            part |= {"bytes": len(parts[name]), "sha256": hashlib.sha256(parts[name]).hexdigest()}
+        parts = {**parts, "bundle.json": json.dumps(manifest).encode()}
+    directory.mkdir(exist_ok=True)
+    for name, data in parts.items():
+        (directory / name).write_bytes(data)
+    return directory
+
+
+def run_all(path):
+    session = Session(path)
+    return [session.run(X, level=level).logits for level in range(3)]
+
+
+PART = st.sampled_from(["bundle.json", "route.tflite", "kernels.bin", "level_0.zip", "level_2.zip"])
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(name=PART, position=st.floats(0, 0.999), bit=st.integers(0, 7), cut=st.booleans(), rehash=st.booleans())
+def test_flipped_bits_and_truncated_parts(parts, tmp_path, name, position, bit, cut, rehash):
+    data = bytearray(parts[name])
+    at = int(position * len(data))
+    if cut:
+        del data[at:]
+    else:
+        data[at] ^= 1 << bit
+    if name == "route.tflite":
+        rehash = False  # a route of another meaning, under its own hash, is LiteRT's to judge
+    try:
+        path = write(tmp_path / "bundle", {**parts, name: bytes(data)}, rehash)
+    except ValueError:
+        return  # bundle.json is no JSON any more: nothing to rehash
+    try:
+        logits = run_all(path)
+    except ValueError as error:
+        assert str(path) in str(error)
+    else:  # a bit of what no level reads: a label, a knob
+        assert name in ("bundle.json", "kernels.bin", "level_0.zip", "level_2.zip")
+        assert all(np.isfinite(row).all() for row in logits)
+
+
+def test_a_changed_kernel_under_its_own_hash_is_refused(parts, tmp_path):
+    data = bytearray(parts["kernels.bin"])
+    data[3] ^= 0x40
+    path = write(tmp_path / "bundle", {**parts, "kernels.bin": bytes(data)}, rehash=True)
+    with pytest.raises(ValueError, match=r"level \d is damaged: what its parts make is not the published file"):
+        run_all(path)
+
+
+@pytest.mark.parametrize("name", ["route.tflite", "kernels.bin", "level_0.zip"])
+def test_the_damaged_part_is_named(parts, tmp_path, name):
+    data = bytearray(parts[name])
+    data[len(data) // 2] ^= 1
+    path = write(tmp_path / "bundle", {**parts, name: bytes(data)}, rehash=False)
+    with pytest.raises(ValueError, match=f"{name} is damaged: its size or sha256"):
+        run_all(path)
+    (path / name).unlink()
+    with pytest.raises(ValueError, match=f"{name} is missing"):
+        run_all(path)
+
+
+WRONG = {
+    "format": ["other", None, 3],
+    "format_version": [2, "1", None],
+    "image_shape": [[8, 8], [8, -8, 1], [8, 8, 1 << 40], "888", None, [8, 8, True]],
+    "num_classes": [1, -3, 1 << 40, "3"],
+    "labels": [["a"], "abc", [1, 2, 3]],
+    "parts": [[], {"../up": {"bytes": 1, "sha256": "0" * 64}}, {"route.tflite": {"bytes": -1, "sha256": "0" * 64}}],
+    "kernels": [{}, {"part": "x"}, None],
+    "levels": [[], [{"part": "/etc/passwd", "size": 1, "sha256": "0" * 64}], {}, None],
+    "madds": [{}, {"start": -1, "gate": 0, "body": [1, 2, 3]}, {"start": 0, "gate": 0, "body": [1, 2, 0]}],
+    "policy": [{}, {"default": "oracle"}, {"default": 9}],
+}
+
+
+@pytest.mark.parametrize(("key", "value"), [(key, value) for key, values in WRONG.items() for value in values])
+def test_wrong_values_in_the_manifest(parts, tmp_path, key, value):
+    manifest = {**json.loads(parts["bundle.json"]), key: value}
+    path = write(tmp_path / "bundle", {**parts, "bundle.json": json.dumps(manifest).encode()}, rehash=False)
+    with pytest.raises(ValueError, match="bundle.json is not that of a ds_keras.bundle"):
+        Session(path)
+    del manifest[key]
+    with pytest.raises((KeyError, ValueError)):
+        check_manifest(manifest)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"kernel": "other"},
+        {"begin": [-1, 0, 0, 0]},
+        {"begin": [1, 0, 0, 0]},
+        {"shape": [1 << 30, 1 << 30, 1, 1]},
+        {"shape": [0, 1, 1, 1]},
+        {"axis": 4},
+        {"factor": 1 << 20},
+        {"factor": -1},
+        {"offset": 0},
+        {"offset": 1 << 40},
+        {"offset": 1.5},
+        {"unknown": 1},
+    ],
+)
+def test_plans_that_reach_outside(parts, change):
+    kernels = json.loads(parts["bundle.json"])["kernels"]
+    with zipfile.ZipFile(io.BytesIO(parts["level_2.zip"])) as archive:
+        plan, graph = json.loads(archive.read("plan.json")), len(archive.read("graph.tflite"))
+        factors = len(archive.read("factors.bin")) // 4
+    size = json.loads(parts["bundle.json"])["levels"][2]["size"]
+    assert len(checked_plan(plan, kernels, graph, factors, size)) == len(plan)
+    for row in range(len(plan)):
+        wrong = copy.deepcopy(plan)
+        wrong[row] |= change
+        if wrong != plan:
+            with pytest.raises((TypeError, ValueError)):
+                checked_plan(wrong, kernels, graph, factors, size)
+    with pytest.raises(ValueError, match="each kernel once"):
+        checked_plan([*plan, plan[0]], kernels, graph, factors, size)
+    with pytest.raises(ValueError, match="a plan that ends with the file"):
+        checked_plan(plan[:-1], kernels, graph, factors, size)
+
+
+def test_a_deflate_bomb_is_refused_before_it_is_unpacked(parts, tmp_path):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in ("graph.tflite", "plan.json", "factors.bin"):
+            archive.writestr(name, bytes(40 << 20))
+    bomb = bytearray(content.getvalue())
+    path = write(tmp_path / "bundle", {**parts, "level_0.zip": bytes(bomb)}, rehash=True)
+    with pytest.raises(ValueError, match="level_0.zip is damaged"):
+        run_all(path)
+
+
+@pytest.mark.parametrize("data", [b"", b"PK", b"x" * 1000])
+def test_files_that_are_no_archive(tmp_path, data):
+    (tmp_path / "x.dsbundle").write_bytes(data)
+    with pytest.raises(ValueError, match="is not a bundle, or a damaged one"):
+        Session(tmp_path / "x.dsbundle")
+
+
+def test_an_archive_with_paths_writes_nothing(parts, tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.dsbundle", "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+        archive.writestr("../../outside", b"x")
+    run_all(tmp_path / "x.dsbundle")
+    session = Session(tmp_path / "x.dsbundle", cache_dir=tmp_path / "cache")
+    session.materialize()
+    assert {file.name for file in tmp_path.iterdir()} == {"x.dsbundle", "cache"}

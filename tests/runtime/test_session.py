@@ -1,0 +1,159 @@
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+from helpers import close, images, nano, same, spread_gate
+
+from ds_keras import budget, export
+from ds_keras.runtime import Bundle, Session
+
+X = images(24)
+
+
+@pytest.fixture(scope="module")
+def network():
+    """Three levels, images of different levels, a budget table: do not change it."""
+    model = nano(gate_hidden=4)
+    spread_gate(model)
+    budget.measure_budget(model, X, np.arange(24) % 3, points=9)
+    return model
+
+
+@pytest.fixture(scope="module")
+def path(network, tmp_path_factory):
+    return export.to_bundle(network, tmp_path_factory.mktemp("bundle") / "nano.dsbundle")
+
+
+@pytest.fixture
+def session(path):
+    return Session(path)
+
+
+@pytest.mark.parametrize("policy", ["gate", "cascade", 1, None])
+def test_policies(network, session, policy):
+    found, expected = session.run(X, policy=policy), network.predict_routed(X, policy=policy)
+    same(found.levels, expected.levels)
+    same(found.madds, expected.madds)
+    close(found.logits, expected.logits)
+
+
+def test_random_is_a_draw_from_the_mix(network, session):
+    found = session.run(X, policy="random", mix=[0.5, 0.0, 0.5], seed=3)
+    expected = network.predict_routed(X, policy="random", mix=[0.5, 0.0, 0.5], seed=3)
+    same(found.levels, expected.levels)
+    close(found.logits, expected.logits)
+
+
+@pytest.mark.parametrize("policy", ["gate", "cascade"])
+def test_a_budget_means_what_it_means_to_the_model(network, session, policy):
+    costs = [row[1] for row in network.budget_table[policy]]
+    largest = network.costs[-1].start + network.costs[-1].body
+    fraction = (costs[0] + costs[-1]) / 2 / largest
+    expected = network.predict_routed(X, policy=policy, budget=fraction)
+    assert len(set(expected.levels)) > 1
+    same(session.run(X, policy=policy, budget=fraction).levels, expected.levels)
+    session.set_budget(fraction=fraction, policy=policy)
+    same(session.run(X, policy=policy).levels, expected.levels)
+    with pytest.raises(ValueError, match=r"out of reach of policy .*it must lie in \["):
+        session.set_budget(fraction=7.0, policy=policy)
+    same(session.run(X, policy=policy).levels, expected.levels)
+
+
+def test_uint8_and_empty_batches(session):
+    whole = X.astype("uint8")
+    same(session.run(whole, level=0).logits, session.run(whole.astype("float32"), level=0).logits)
+    empty = session.run(X[:0])
+    assert empty.logits.shape == (0, 3) and empty.levels.shape == empty.madds.shape == (0,)
+
+
+def test_few_levels_stay_open(path):
+    session = Session(path, keep=1)
+    for level in (0, 2, 1, 0):
+        session.run(X[:2], level=level)
+        assert list(session._open) == [level]
+    small, large = session.manifest["policy"]["cascade"]
+    session.run(X, policy="cascade")
+    assert list(session._open) in ([small], [large])
+
+
+def test_the_cache_is_used_and_mended(network, path, tmp_path, monkeypatch):
+    session = Session(path, cache_dir=tmp_path)
+    files = session.materialize()
+    assert [file.name for file in files] == ["body_0.tflite", "body_1.tflite", "body_2.tflite"]
+    bodies = export.to_tflite(network, tmp_path / "direct", part="body")
+    assert [file.read_bytes() for file in files] == [body.read_bytes() for body in bodies]
+    damaged = files[1].read_bytes()[:-9]
+    files[1].write_bytes(damaged)
+    made = []
+    monkeypatch.setattr(Bundle, "level", lambda self, level, make=Bundle.level: made.append(level) or make(self, level))
+    again = Session(path, cache_dir=tmp_path)
+    for level in range(3):
+        close(again.run(X, level=level).logits, network(X, level=level))
+    assert made == [1] and files[1].read_bytes() == bodies[1].read_bytes()
+
+
+def test_threads_share_a_session(session):
+    expected = {level: session.run(X, level=level).logits for level in range(3)}
+    wrong = []
+
+    def work(level):
+        for _ in range(5):
+            if not np.array_equal(session.run(X, level=level).logits, expected[level]):
+                wrong.append(level)
+
+    threads = [threading.Thread(target=work, args=(level,)) for level in (0, 1, 2, 0)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"level": 0, "policy": "gate"}, "give level or policy, received level=0 and policy='gate'"),
+        ({"level": 3}, r"policy must be one of .* or an integer level in \[0, 3\), received 3"),
+        ({"policy": "oracle"}, "received 'oracle'"),
+        ({"policy": 1, "budget": 0.5}, "a budget needs a policy of"),
+        ({"images": X[0]}, r"images must be numbers of shape \(count, 8, 8, 1\), received float32 \(8, 8, 1\)"),
+        ({"images": np.full((1, 8, 8, 1), "x")}, "images must be numbers"),
+        ({"policy": "random", "mix": [1, 1, 1]}, "mix must hold 3 probabilities"),
+    ],
+)
+def test_bad_runs(session, arguments, message):
+    with pytest.raises(ValueError, match=message):
+        session.run(**{"images": X, **arguments})
+
+
+def test_bad_sessions(path, tmp_path):
+    with pytest.raises(ValueError, match="path must be a bundle"):
+        Session(tmp_path / "nothing")
+    with pytest.raises(ValueError, match="bundle.json is missing"):
+        Session(tmp_path)
+    with pytest.raises(ValueError, match="num_threads must be a positive integer, received 0"):
+        Session(path, num_threads=0)
+    with pytest.raises(ValueError, match="cache_dir must be given to the session"):
+        Session(path).materialize()
+
+
+def test_it_needs_no_tensorflow(path, network):
+    """In a process where neither TensorFlow nor Keras can be imported."""
+    code = """
+import sys
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in ("tensorflow", "keras", "tf_keras", "h5py", "PIL", "absl"):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Missing())
+import numpy as np
+from ds_keras.runtime import Session
+images = np.load(sys.argv[2])
+np.save(sys.argv[3], Session(sys.argv[1]).run(images, level=1).logits)
+"""
+    images_path, logits = path.with_suffix(".images.npy"), path.with_suffix(".logits.npy")
+    np.save(images_path, X)
+    subprocess.run([sys.executable, "-c", code, str(path), str(images_path), str(logits)], check=True)
+    close(np.load(logits), network(X, level=1))
