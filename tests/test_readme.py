@@ -3,8 +3,11 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+import ds_keras
 from ds_keras import cost, models
 
 ROOT = Path(__file__).parents[1]
@@ -14,7 +17,7 @@ LAYOUTS = re.findall(r"^\| `(DS\w+\.\w+\(.*?\))` \| (.*) \|$", TEXT, re.M)
 
 
 def test_both_stages_train(capsys):
-    (code,) = [block for block in BLOCKS if "SupernetTrainer" in block]
+    (code,) = [block for block in BLOCKS if "data.digits" in block]
     shortened, changes = re.subn(r"epochs=\d+", "epochs=1", code)
     assert changes == 2
     names = {}
@@ -26,10 +29,35 @@ def test_both_stages_train(capsys):
 def test_the_first_block_runs(tmp_path, monkeypatch):
     (code,) = [block for block in BLOCKS if "set_budget" in block]
     monkeypatch.chdir(tmp_path)
-    names = {"images": pytest.importorskip("ds_keras").data.digits()["test"].images()[:4]}
+    names = {"images": ds_keras.data.digits()["test"].images()[:4]}
     exec(compile(code, "README.md", "exec"), names)
     assert len(names["routed"].levels) == 4
     assert len(list(tmp_path.glob("tflite/*.tflite"))) == len(names["model"].levels)
+
+
+def test_a_preset_is_tuned_on_a_folder(tmp_path, monkeypatch):
+    (code,) = [block for block in BLOCKS if "folder:photos" in block]
+    for name in ("cat", "dog", "owl"):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for i in range(8):
+            noise = np.random.default_rng(i).integers(0, 256, (40, 48, 3), dtype=np.uint8)
+            Image.fromarray(noise).save(tmp_path / "photos" / name / f"{i}.png")
+    monkeypatch.chdir(tmp_path)
+    for long, short in ((" 64", " 4"), ("epochs=10", "epochs=1"), ("take(20)", "take(2)")):
+        assert long in code
+        code = code.replace(long, short)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["model"].num_classes == 3 and names["trainer"].optimizer.iterations == 4
+
+
+def test_the_bundle_runs(tmp_path, monkeypatch):
+    (code,) = [block for block in BLOCKS if "to_bundle" in block]
+    monkeypatch.chdir(tmp_path)
+    images = ds_keras.data.digits()["test"].images()[:4]
+    names = {"ds_keras": ds_keras, "model": ds_keras.zoo.load("ds_mobilenet_digits"), "images": images}
+    exec(compile(code, "README.md", "exec"), names)
+    assert len(list(tmp_path.glob("cache/*/*.tflite"))) == 4
 
 
 @pytest.mark.parametrize(("call", "row"), LAYOUTS)

@@ -9,7 +9,7 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import cli
-from absl import flags
+from absl import flags, logging
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("preset", None, "Preset, alias or directory.", required=True)
@@ -35,6 +35,12 @@ def main(_: list[str]) -> None:
     source = sources[FLAGS.split]
     if len(source.class_names) != model.num_classes:
         raise ValueError(f"--data has {len(source.class_names)} classes, but {FLAGS.preset} has {model.num_classes}")
+    channels = source.image_shape[2], model.image_shape[2]
+    if channels[0] != channels[1]:
+        raise ValueError(f"--data has images of {channels[0]} channels, but {FLAGS.preset} reads {channels[1]}")
+    if model.labels and list(source.class_names) != list(model.labels):
+        names = list(model.labels), list(source.class_names)
+        logging.warning("classes are compared by position: the preset's are %s, those of --data %s", *names)
     console = Console()
     with console.status(f"evaluating {len(source)} images"):
         figures = evaluate(model, source.images(model.image_shape[:2]), source.labels, FLAGS.batch_size)

@@ -64,6 +64,10 @@ def image_folder(
         raise ValueError(f"{root} has the folder {test.name} but no train folder")
     if test is None:
         sources = dict(zip(("train", "test"), train.split(held_out, seed), strict=True))
+        _log.warning(
+            "%s has no train and test folders: %d of its %d images, drawn with seed %d, are the test set",
+            *(root, len(sources["test"]), len(train), seed),
+        )
     else:
         sources = {"train": train, "test": _read(test, classes, verify)[0]}
     return sources if split is None else sources[split]

@@ -117,7 +117,7 @@ class Experiment:
         tolerance: accuracy that the default policy may lose on the held-out images, in [0, 1].
         precision: Keras dtype policy.
         data_terms: one line for the card: what the data is and its terms.
-        licence: of the weights.
+        licence: of the weights; "" for none stated.
         seed: of everything random.
     """
 
@@ -133,7 +133,7 @@ class Experiment:
     tolerance: float = 0.003
     precision: str = "float32"
     data_terms: str = ""
-    licence: str = "Apache-2.0"
+    licence: str = ""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -153,11 +153,14 @@ def read_experiment(path: str | Path) -> Experiment:
         Experiment.
 
     Raises:
-        ValueError: no such file, or it defines no ``EXPERIMENT``.
+        ValueError: no such file, one that Python cannot run, or it defines no ``EXPERIMENT``.
     """
     if not Path(path).is_file():
         raise ValueError(f"config must be a Python file, received {str(path)!r}")
-    experiment = runpy.run_path(str(path)).get("EXPERIMENT")
+    try:
+        experiment = runpy.run_path(str(path)).get("EXPERIMENT")
+    except Exception as error:  # whatever the file raises
+        raise ValueError(f"config {str(path)!r} does not run: {type(error).__name__}: {error}") from error
     if not isinstance(experiment, Experiment):
         raise ValueError(f"{path} must define EXPERIMENT = ds_keras.training.Experiment(...), found {experiment!r}")
     return experiment

@@ -7,6 +7,7 @@ variable that the rest of a stage depends on: a run that was killed ends with th
 import contextlib
 import json
 import os
+import platform
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -186,7 +187,7 @@ class Session:
             "experiment": experiment.name,
             "command": command,
             "data": experiment.data_terms,
-            "licence": experiment.licence,
+            "licence": experiment.licence or "not stated",
             "trained_on": f"{len(self.train)} images of the training set",
             "chosen_on": f"{chosen_on} (thresholds, budget table, default policy)",
             "tested_on": f"{len(test)} test images, read once",
@@ -194,6 +195,7 @@ class Session:
             "precision": f"{experiment.precision} in training; every figure is of the float32 model",
             "complete": self.max_steps is None,
             "seconds": {name: round(value) for name, value in seconds.items()},
+            "machine": f"on {os.cpu_count()} {platform.machine()} CPU cores",
             "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
             "held_out": evaluate_levels(model, self.x_held, self.held_out.labels),
             **evaluate(model, test.images(experiment.image_size), test.labels),

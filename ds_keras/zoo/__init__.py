@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 __all__ = ["card", "list_models", "load", "presets", "save"]
 
 FORMAT_VERSION = 1
-ALIASES = {"ds_mobilenet": "ds_mobilenet_digits"}
+ALIASES = {
+    "ds_mobilenet": "ds_mobilenet_digits",
+    "ds_resnet": "ds_resnet_cifar10",
+    "ds_vit": "ds_vit_cifar10",
+}
 CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.json", "README.md"
 
 

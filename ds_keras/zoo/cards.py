@@ -26,7 +26,8 @@ def render(model: "Supernet", metrics: dict[str, Any]) -> str:
         f"# {name}",
         f"{type(model).__name__}, {len(model.levels)} slice levels, {model.num_classes} classes, "
         f"images {height} x {width} x {channels} in [0, 255].",
-        f'```python\nimport ds_keras\n\nmodel = ds_keras.zoo.load("{name}")\nlogits = model(images)  # routed\n```',
+        f'```python\nimport ds_keras\n\nmodel = ds_keras.zoo.load("{name}")  # or the directory of this card\n'
+        "logits = model(images)  # routed\n```",
         *([] if metrics["complete"] else ["**A trial run: training was cut short.**"]),
         *_figures("test set", metrics),
         "MAdds count all that ran for an image: the shared start, the gate, every pass of a cascade. `random` draws "
@@ -51,7 +52,8 @@ def render(model: "Supernet", metrics: dict[str, Any]) -> str:
                 ("licence of the weights", "licence"),
             )
         ),
-        f"Command ({' + '.join(f'{v} s for {k}' for k, v in metrics['seconds'].items())} on two x86 CPU cores):\n\n"
+        f"Command ({' + '.join(f'{v} s for {k}' for k, v in metrics['seconds'].items())}, "
+        f"{metrics.get('machine', 'on two x86 CPU cores')}):\n\n"
         f"```\n{metrics['command']}\n```",
     ]
     return "\n\n".join(parts) + "\n"

@@ -224,6 +224,15 @@ def test_read_experiment_of_no_file(tmp_path, name):
         read_experiment(tmp_path / name)
 
 
+def test_read_experiment_that_does_not_run(tmp_path):
+    for name, text in {"notes.md": "some notes", "config.py": "import no_such_module"}.items():
+        (tmp_path / name).write_text(text)
+    with pytest.raises(ValueError, match=r"config '.*notes\.md' does not run: SyntaxError"):
+        read_experiment(tmp_path / "notes.md")
+    with pytest.raises(ValueError, match="does not run: ModuleNotFoundError: No module named 'no_such_module'"):
+        read_experiment(tmp_path / "config.py")
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "zoo").glob("*/experiment.py")), ids=lambda path: path.parent.name)
 def test_shipped_experiments(path):
     experiment = read_experiment(str(path))

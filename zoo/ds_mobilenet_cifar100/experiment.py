@@ -19,4 +19,5 @@ EXPERIMENT = Experiment(
     stage2=Stage(epochs=5, learning_rate=3e-3, optimizer="adam", augment="flip,pad_crop:4"),
     held_out=5000,
     data_terms="CIFAR-100 (no licence stated; Krizhevsky 2009)",
+    licence="Apache-2.0",
 )

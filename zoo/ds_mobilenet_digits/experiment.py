@@ -15,4 +15,5 @@ EXPERIMENT = Experiment(
     held_out=280,
     calibration=(17, 64),
     data_terms="scikit-learn digits (UCI Optical Recognition of Handwritten Digits, Alpaydin and Kaynak, CC BY 4.0)",
+    licence="Apache-2.0",
 )

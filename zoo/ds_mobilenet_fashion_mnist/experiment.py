@@ -23,4 +23,5 @@ EXPERIMENT = Experiment(
     stage2=Stage(epochs=2, learning_rate=3e-3, optimizer="adam", augment="flip,pad_crop:2"),
     held_out=5000,
     data_terms="Fashion-MNIST (MIT, (c) 2017 Zalando SE; Xiao, Rasul and Vollgraf, arXiv 1708.07747)",
+    licence="Apache-2.0",
 )

@@ -24,4 +24,5 @@ EXPERIMENT = Experiment(
     stage2=Stage(epochs=30, learning_rate=1e-3, optimizer="adam", batch_size=512, augment="rrc:0.35,flip"),
     held_out=25000,
     data_terms="ImageNet (non-commercial research and education)",
+    licence="Apache-2.0",
 )
