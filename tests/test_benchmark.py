@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import nano
 
-from ds_keras import benchmark
+from ds_keras import benchmark, timing
 
 FIELDS = {"what", "level", "kind", "a_ms", "b_ms", "ratio", "ratio_p90"}
 
@@ -25,8 +25,8 @@ def test_paired_by_hand(monkeypatch):
         order.append(name)
         now[0] += milliseconds / 1e3
 
-    monkeypatch.setattr(benchmark.time, "perf_counter", lambda: now[0])
-    result = benchmark.paired(lambda: spend("a", next(steps)), lambda: spend("b", 2.0), rounds=3, warmup=2)
+    monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
+    result = timing.paired(lambda: spend("a", next(steps)), lambda: spend("b", 2.0), rounds=3, warmup=2)
     assert result == pytest.approx((4.0, 2.0, 2.0, 2.8))  # the 90 % point of 1, 2, 3
     assert len(order) == 10 and order.count("a") == 5
     pairs = ["".join(order[i : i + 2]) for i in range(0, 10, 2)]

@@ -1,6 +1,11 @@
-"""Paired timings of a supernet in TensorFlow: slicing at run time, routed batches, the Stage I step, the pipeline.
+"""Paired timings: of a bundle in LiteRT (--bundle), or of a supernet in TensorFlow.
+
+With --bundle: every level and the default policy against the largest level, one image at a time, and load times; with
+--preset too, every level's file against its direct conversion. Else: slicing at run time, routed batches, the Stage I
+step, the pipeline.
 
 Example:
+    python tools/benchmark.py --bundle=model.dsbundle --data=folder:photos
     python tools/benchmark.py --preset=ds_mobilenet_digits --batch_size=256
     python tools/benchmark.py --layout=imagenet --batch_size=8 --what=slicing --json=slicing.json
     python tools/benchmark.py --architecture=DSViT --layout=cifar
@@ -20,17 +25,69 @@ flags.DEFINE_enum("architecture", "DSMobileNet", ["DSMobileNet", "DSResNet", "DS
 flags.DEFINE_enum(
     "layout", None, ["imagenet", "medium", "small", "tiny", "cifar"], "An untrained layout of --architecture instead."
 )
+flags.DEFINE_string("bundle", None, "Bundle to measure in LiteRT.")
+flags.DEFINE_string("data", None, "Images for --bundle (see ds_keras.data.load: its test part); default noise.")
+flags.DEFINE_integer("images", 200, "Images for --bundle, at most.", lower_bound=1)
 flags.DEFINE_list("what", list(WHAT), f"Any of {', '.join(WHAT)}.")
 flags.DEFINE_integer("batch_size", 32, "Images at a time.", lower_bound=1)
 flags.DEFINE_integer("rounds", 30, "Pairs for each row.", lower_bound=3)
-flags.DEFINE_integer("threads", 0, "TensorFlow's intra-op threads; 0 leaves its choice.", lower_bound=0)
+flags.DEFINE_integer("threads", 0, "Threads; 0 is one in LiteRT, and TensorFlow's own choice.", lower_bound=0)
 flags.DEFINE_string("json", None, "Write the rows to this file too.")
 
 
 def main(_: list[str]) -> None:
     """Reads the flags and measures."""
+    rows = _bundle_rows() if FLAGS.bundle else _model_rows()
+    for row in rows:
+        timing = (
+            f"{row['ms']:9.3f} ms"
+            if "ms" in row
+            else f"{row['a_ms']:9.3f} ms against {row['b_ms']:9.3f} ms: "
+            f"ratio {row['ratio']:.3f}, p90 {row['ratio_p90']:.3f}"
+        )
+        print(f"{row['what']:13} {row['level']!s:>14} {row['kind']:14} {timing}")
+    if FLAGS.json:
+        from ds_keras.files import write_json
+
+        measured = FLAGS.bundle or FLAGS.preset or f"{FLAGS.architecture}.{FLAGS.layout}"
+        write_json(FLAGS.json, {"measured": measured, "batch_size": FLAGS.batch_size, "rows": rows})
+
+
+def _bundle_rows() -> list[dict]:
+    """Timings of a bundle."""
+    if FLAGS.layout:
+        raise ValueError("give --bundle with or without --preset, not with --layout")
+    import numpy as np
+
+    from ds_keras.runtime import Session, benchmark
+
+    threads = FLAGS.threads or 1
+    session = Session(FLAGS.bundle, threads, keep=1000)
+    if FLAGS.data:
+        from ds_keras import data
+
+        source = data.load(FLAGS.data)["test"]
+        source = source.subset(np.random.default_rng(0).permutation(len(source))[: FLAGS.images])
+        images = source.images(session.image_shape[:2])
+    else:
+        images = np.random.default_rng(0).uniform(0, 255, (FLAGS.images, *session.image_shape)).astype("float32")
+    rows = benchmark.load(FLAGS.bundle, threads)
+    rows += benchmark.levels(session, images, FLAGS.rounds) + benchmark.routed(session, images, FLAGS.rounds)
+    if FLAGS.preset:
+        from ds_keras import export, zoo
+        from ds_keras.export.litert import convert
+
+        model = zoo.load(FLAGS.preset)
+        for level in range(session.num_levels):
+            direct = convert(export.body_network(model, level), session.manifest["quantization"])
+            rows += benchmark.materialized(session, level, direct, images, FLAGS.rounds)
+    return rows
+
+
+def _model_rows() -> list[dict]:
+    """Timings of a supernet in TensorFlow."""
     if (FLAGS.preset is None) == (FLAGS.layout is None):
-        raise ValueError("give exactly one of --preset and --layout")
+        raise ValueError("give --bundle, or exactly one of --preset and --layout")
     if unknown := set(FLAGS.what) - set(WHAT):
         raise ValueError(f"--what must name some of {WHAT}, received {sorted(unknown)}")
     import tensorflow as tf
@@ -40,7 +97,6 @@ def main(_: list[str]) -> None:
     from rich.progress import track
 
     from ds_keras import benchmark, models, zoo
-    from ds_keras.files import write_json
 
     if FLAGS.preset:
         model = zoo.load(FLAGS.preset)
@@ -50,16 +106,11 @@ def main(_: list[str]) -> None:
             raise ValueError(f"{FLAGS.architecture} has no layout {FLAGS.layout!r}")
         model = make(10)
         model.build()
-    rows = []
-    for what in track(FLAGS.what, description="measuring"):
-        rows += getattr(benchmark, what)(model, FLAGS.batch_size, FLAGS.rounds)
-    for row in rows:
-        print(
-            f"{row['what']:13} {row['level']!s:>14} {row['kind']:6} {row['a_ms']:9.3f} ms "
-            f"against {row['b_ms']:9.3f} ms: ratio {row['ratio']:.3f}, p90 {row['ratio_p90']:.3f}"
-        )
-    if FLAGS.json:
-        write_json(FLAGS.json, {"model": model.name, "batch_size": FLAGS.batch_size, "rows": rows})
+    return [
+        row
+        for what in track(FLAGS.what, description="measuring")
+        for row in getattr(benchmark, what)(model, FLAGS.batch_size, FLAGS.rounds)
+    ]
 
 
 if __name__ == "__main__":

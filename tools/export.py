@@ -14,9 +14,7 @@ from absl import flags
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("preset", None, "Preset, alias or directory.", required=True)
-flags.DEFINE_string(
-    "output", None, "Directory of the files; or a bundle: a directory, or FILE.dsbundle.", required=True
-)
+flags.DEFINE_string("output", None, "Directory, or FILE.dsbundle for a bundle in one file.", required=True)
 flags.DEFINE_enum("format", "tflite", ["tflite", "bundle"], "One file for each level, or a bundle of all.")
 flags.DEFINE_list("levels", ["all"], "Levels, or 'all', of --format=tflite.")
 flags.DEFINE_enum("quantization", "none", ["none", "float16"], "How weights are stored.")

@@ -58,7 +58,7 @@ class Session:
         body = np.array(self.manifest["madds"]["body"], "float64")
         self._relative = body / body[-1]
         self._lock = threading.RLock()
-        self._open: OrderedDict[int, _Network] = OrderedDict()
+        self._open: OrderedDict[int, Network] = OrderedDict()
         self._route = self._network(self.bundle.part(ROUTE), ROUTE)
         if set(self._route.outputs) != {"features", "gate"}:
             raise ValueError(f"{self.bundle.path}: {ROUTE} must give features and gate")
@@ -148,6 +148,16 @@ class Session:
             self._level_data(level)
         return [self._cached(level) for level in range(self.num_levels)]
 
+    def features(self, image: Any) -> np.ndarray:
+        """The shared start's output for one image: (1, ...) float32."""
+        with self._lock:
+            return self._route(self._check_images(np.asarray(image)[None]).astype("float32"))["features"]
+
+    def open(self, level: int) -> None:
+        """Makes a level ready to run, which its first use does too."""
+        with self._lock:
+            self._level(check_policy(level, self.num_levels, ()))
+
     def _cached(self, level: int) -> Path:
         return self.cache_dir / f"body_{level}.tflite"
 
@@ -178,7 +188,7 @@ class Session:
 
     def _cascade(self, images: np.ndarray, threshold: float) -> Routed:
         costs, (small, large) = self.manifest["madds"], self.manifest["policy"]["cascade"]
-        features = [self._route(image[None].astype("float32"))["features"] for image in images]
+        features = [self.features(image) for image in images]
         logits = self._bodies(features, [small] * len(images))
         unsure = [i for i, row in enumerate(logits) if _confidence(row) < np.float32(threshold)]
         again = self._bodies([features[i] for i in unsure], [large] * len(unsure))
@@ -197,7 +207,7 @@ class Session:
                     logits[i] = network(features[i])["logits"][0]
         return logits
 
-    def _level(self, level: int) -> "_Network":
+    def _level(self, level: int) -> "Network":
         if level not in self._open:
             self._open[level] = self._network(self._level_data(level), f"level {level}")
             if len(self._open) > self.keep:
@@ -205,9 +215,9 @@ class Session:
         self._open.move_to_end(level)
         return self._open[level]
 
-    def _network(self, data: bytes, what: str) -> "_Network":
+    def _network(self, data: bytes, what: str) -> "Network":
         try:
-            return _Network(data, self.num_threads)
+            return Network(data, self.num_threads)
         except (RuntimeError, ValueError, KeyError) as error:
             raise ValueError(f"{self.bundle.path}: {what} is damaged, LiteRT refuses it: {error}") from None
 
@@ -216,8 +226,13 @@ class Session:
         return Routed(np.stack(logits) if logits else empty, np.array(levels, "int32"), np.array(madds, "float32"))
 
 
-class _Network:
-    """A TFLite file of one input, at batch 1."""
+class Network:
+    """A TFLite file of one input, at batch 1.
+
+    Args:
+        data: the file's bytes.
+        num_threads: of LiteRT.
+    """
 
     def __init__(self, data: bytes, num_threads: int):
         try:
@@ -231,6 +246,7 @@ class _Network:
         self.outputs = {name: detail["index"] for name, detail in runner.get_output_details().items()}
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs by name for one float32 input."""
         self.interpreter.set_tensor(self.input, x)
         self.interpreter.invoke()
         return {name: self.interpreter.get_tensor(index) for name, index in self.outputs.items()}

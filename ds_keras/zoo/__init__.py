@@ -12,7 +12,7 @@ from ds_keras.files import replacing, sha256, write_bytes, write_json
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
-__all__ = ["card", "list_models", "load", "presets", "save"]
+__all__ = ["bundle", "card", "list_models", "load", "presets", "save"]
 
 FORMAT_VERSION = 1
 ALIASES = {
@@ -21,6 +21,7 @@ ALIASES = {
     "ds_vit": "ds_vit_cifar10",
 }
 CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.json", "README.md"
+BUNDLE = "model.dsbundle"
 
 
 def load(name: str | os.PathLike, num_classes: int | None = None) -> "Supernet":
@@ -112,6 +113,27 @@ def card(name: str | os.PathLike) -> dict[str, Any]:
     folder = _folder(name)
     metrics = _read(folder / METRICS) if (folder / METRICS).exists() else {}
     return {"name": folder.name, **metrics, "sha256": _record(folder)["sha256"], "folder": str(folder)}
+
+
+def bundle(name: str | os.PathLike) -> Path:
+    """The bundle of a preset, for ``ds_keras.runtime.Session`` and for a phone.
+
+    Args:
+        name: preset, alias, or a directory that holds one.
+
+    Returns:
+        Path of the file.
+
+    Raises:
+        ValueError: unknown preset, or one without a bundle.
+
+    Example:
+        >>> session = ds_keras.runtime.Session(ds_keras.zoo.bundle("ds_mobilenet"))
+    """
+    path = _folder(name) / BUNDLE
+    if not path.is_file():
+        raise ValueError(f"{path} is missing: make it with ds_keras.export.to_bundle(model, {str(path)!r})")
+    return path
 
 
 def presets() -> Path:

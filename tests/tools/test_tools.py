@@ -102,7 +102,7 @@ def test_an_unknown_preset(name, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("levels", ["0,9", "one"])
+@pytest.mark.parametrize("levels", ["0,9", "one", ""])
 def test_export_of_levels_that_are_not_there(levels, tmp_path):
     result = tool("export", "--preset=ds_mobilenet_digits", "--output=out", f"--levels={levels}", cwd=tmp_path)
     refused(result, "level")
@@ -114,6 +114,26 @@ def test_export(tmp_path):
     assert result.returncode == 0, result.stderr
     path = tmp_path / "out/level_0.tflite"
     assert f"out/level_0.tflite  {path.stat().st_size} bytes" in result.stdout
+
+
+def test_export_and_benchmark_of_a_bundle(tmp_path):
+    refused(
+        tool("export", "--preset=ds_mobilenet", "--output=x", "--format=bundle", "--levels=0", cwd=tmp_path), "--levels"
+    )
+    result = tool("export", *arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    size = (tmp_path / "digits.dsbundle").stat().st_size
+    assert f"digits.dsbundle  {size} bytes  4 levels" in result.stdout
+    arguments = ["--bundle=digits.dsbundle", "--data=digits", "--images=3", "--rounds=3"]
+    result = tool("benchmark", *arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert [line.split()[0] for line in result.stdout.splitlines()] == ["open"] * 10 + ["level"] * 4 + ["routed"]
+    (tmp_path / "digits.dsbundle").write_bytes(b"x")
+    refused(tool("benchmark", "--bundle=digits.dsbundle", cwd=tmp_path), "is not a bundle, or a damaged one")
+
+
+def test_evaluate_on_images_of_other_channels():
+    refused(tool("evaluate", "--preset=ds_resnet", "--data=digits"), "--data has images of 1 channels", "reads 3")
 
 
 def test_evaluate(tmp_path):
