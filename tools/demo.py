@@ -70,9 +70,9 @@ def show_bundle(console: Console, images, labels, routed, static: int) -> None:
     right = 100 * (found.logits.argmax(1) == labels).mean()
     same = 100 * (found.levels == routed.levels).mean()
     console.print(
-        f"\nThe bundle {path.name} holds all levels in {path.stat().st_size / 1e3:.1f} kB, in half precision (one float32 "
-        f"file for each level: {static / 1e3:.1f} kB). ds_keras.runtime, which needs no TensorFlow, routes the same images "
-        f"with it: top-1 {right:.2f} %, {same:.1f} % of them at the level above."
+        f"\nThe bundle {path.name} holds all levels in {path.stat().st_size / 1e3:.1f} kB, in half precision "
+        f"(one float32 file for each: {static / 1e3:.1f} kB). ds_keras.runtime, which needs no TensorFlow, routes the "
+        f"same images with it: top-1 {right:.2f} %, {same:.1f} % of them at the level above."
     )
 
 

@@ -117,9 +117,8 @@ def test_export(tmp_path):
 
 
 def test_export_and_benchmark_of_a_bundle(tmp_path):
-    refused(
-        tool("export", "--preset=ds_mobilenet", "--output=x", "--format=bundle", "--levels=0", cwd=tmp_path), "--levels"
-    )
+    arguments = ["--preset=ds_mobilenet", "--output=digits.dsbundle", "--format=bundle"]
+    refused(tool("export", *arguments, "--levels=0", cwd=tmp_path), "--levels must be 'all' for a bundle")
     result = tool("export", *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     size = (tmp_path / "digits.dsbundle").stat().st_size
