@@ -48,7 +48,7 @@ def test_a_preset_is_tuned_on_a_folder(tmp_path, monkeypatch):
         code = code.replace(long, short)
     names = {}
     exec(compile(code, "README.md", "exec"), names)
-    assert names["model"].num_classes == 3 and names["trainer"].optimizer.iterations == 4
+    assert names["model"].num_classes == 3 and names["trainer"].optimizer.iterations == 5
 
 
 def test_the_bundle_runs(tmp_path, monkeypatch):
