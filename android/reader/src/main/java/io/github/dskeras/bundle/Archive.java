@@ -111,7 +111,8 @@ final class Archive {
             throw new BundleException(name + " is encrypted, or compressed in a way that is not allowed here");
         }
         if (entry.size > limit) {
-            throw new BundleException(name + " is damaged: " + entry.size + " bytes, at most " + limit + " are allowed");
+            String sizes = entry.size + " bytes, at most " + limit + " are allowed";
+            throw new BundleException(name + " is damaged: " + sizes);
         }
         ByteBuffer local = buffer(entry.offset, LOCAL);
         int length = local.getShort(26) & 0xffff;

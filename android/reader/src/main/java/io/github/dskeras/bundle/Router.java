@@ -56,9 +56,15 @@ public final class Router {
             throw new IllegalArgumentException(
                     String.format(
                             Locale.ROOT,
-                            "a budget of %.3f MMAdds (%.3f of the largest level) is out of reach of policy '%s': it must "
-                                    + "lie in [%.3f, %.3f] MMAdds, a fraction in [%.3f, %.3f]",
-                            wanted / 1e6, wanted / largest, policy, low / 1e6, high / 1e6, low / largest, high / largest));
+                            "a budget of %.3f MMAdds (%.3f of the largest level) is out of reach of policy '%s': "
+                                    + "it must lie in [%.3f, %.3f] MMAdds, a fraction in [%.3f, %.3f]",
+                            wanted / 1e6,
+                            wanted / largest,
+                            policy,
+                            low / 1e6,
+                            high / 1e6,
+                            low / largest,
+                            high / largest));
         }
         return interpolate(rows, wanted);
     }
