@@ -13,6 +13,7 @@ import java.util.Map;
  */
 public final class Json {
     private static final int MAX_DEPTH = 64;
+    private static final int MAX_NUMBER = 1000; // characters; Python refuses whole numbers of more than 4300 digits
 
     private final String text;
     private int at;
@@ -66,11 +67,9 @@ public final class Json {
         if (word("null")) {
             return null;
         }
-        if (word("true")) {
-            return Boolean.TRUE;
-        }
-        if (word("false")) {
-            return Boolean.FALSE;
+        boolean yes = word("true");
+        if (yes || word("false")) {
+            return yes;
         }
         throw wrong("a value");
     }
@@ -135,7 +134,7 @@ public final class Json {
         char next = peek();
         at++;
         switch (next) {
-            case '"':
+            case '"': // stands for itself
             case '\\':
             case '/':
                 return next;
@@ -187,6 +186,9 @@ public final class Json {
                 take('-');
             }
             digits();
+        }
+        if (at - start > MAX_NUMBER) {
+            throw wrong("numbers of at most " + MAX_NUMBER + " characters");
         }
         String found = text.substring(start, at);
         if (whole) {
