@@ -1,0 +1,238 @@
+// NOT COMPILED AND NEVER RUN where this repository is built: there is no Android SDK and no LiteRT for Java there.
+// Written against the documented Interpreter API of com.google.ai.edge.litert:litert 2.1 (package org.tensorflow.lite).
+// The reader below it (io.github.dskeras.bundle) is compiled and tested; expect to mend this file on the first build.
+package io.github.dskeras.litert;
+
+import io.github.dskeras.bundle.Bundle;
+import io.github.dskeras.bundle.Manifest;
+import io.github.dskeras.bundle.Materializer;
+import io.github.dskeras.bundle.Router;
+import java.io.Closeable;
+import java.io.File;
+import java.io.IOException;
+import java.nio.Buffer;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.Iterator;
+import java.util.LinkedHashMap;
+import java.util.Map;
+import org.tensorflow.lite.Interpreter;
+
+/**
+ * A bundle, ready to run with LiteRT: the shared start and the gate once, then the level that the policy picks.
+ *
+ * <p>Levels are made when they are first used, and kept as files. Safe to share between threads: one image at a time.
+ */
+public final class DsSession implements Closeable {
+    private static final int KEEP = 3; // levels that stay open
+    private static final String SIGNATURE = "serve";
+
+    /** Result for one image. */
+    public static final class Result {
+        /** Logits of the classes. */
+        public final float[] logits;
+        /** The level that gave them. */
+        public final int level;
+        /** Multiply-adds of all that ran. */
+        public final long madds;
+
+        Result(float[] logits, int level, long madds) {
+            this.logits = logits;
+            this.level = level;
+            this.madds = madds;
+        }
+    }
+
+    private final Manifest manifest;
+    private final Bundle bundle;
+    private final Router router;
+    private final File folder;
+    private final int threads;
+    private final Network route;
+    private final Map<Integer, Network> open = new LinkedHashMap<>(8, 0.75f, true); // least recently used first
+    private final Map<String, Double> knobs = new HashMap<>();
+
+    /**
+     * Opens a bundle.
+     *
+     * @param path a directory, or a .dsbundle file
+     * @param cache where the levels' files are kept, such as {@code context.getNoBackupFilesDir()}
+     * @param threads of LiteRT
+     * @throws IOException not a bundle, or a damaged one; the message names the part
+     */
+    public DsSession(File path, File cache, int threads) throws IOException {
+        bundle = new Bundle(path);
+        manifest = bundle.manifest();
+        router = new Router(manifest);
+        folder = new File(cache, bundle.id().substring(0, 16));
+        if (!folder.isDirectory() && !folder.mkdirs()) {
+            throw new IOException(folder + " cannot be made");
+        }
+        this.threads = threads;
+        byte[] data = bundle.route();
+        ByteBuffer model = ByteBuffer.allocateDirect(data.length).order(ByteOrder.nativeOrder());
+        model.put(data);
+        route = new Network(new Interpreter(model, options()), "features", "gate");
+        knobs.put(Router.GATE, router.knob(Router.GATE));
+        knobs.put(Router.CASCADE, router.knob(Router.CASCADE));
+    }
+
+    /**
+     * Sets the knob of a policy so that it spends a given average cost, from the bundle's table.
+     *
+     * @param policy {@link Router#GATE} or {@link Router#CASCADE}
+     * @param fraction average multiply-adds as a fraction of the largest level's
+     * @throws IllegalArgumentException no table, or a budget out of reach (the message names the interval)
+     */
+    public synchronized void setBudget(String policy, double fraction) {
+        knobs.put(policy, router.knobAt(policy, fraction));
+    }
+
+    /**
+     * Runs an image under the bundle's default policy.
+     *
+     * @param image height x width x channels values in [0, 255], row by row
+     * @return logits, level and cost
+     * @throws IOException a damaged part
+     */
+    public synchronized Result run(float[] image) throws IOException {
+        Object policy = manifest.defaultPolicy;
+        return policy instanceof Integer ? run(image, (Integer) policy) : run(image, (String) policy);
+    }
+
+    /**
+     * Runs an image at a level.
+     *
+     * @param image see {@link #run(float[])}
+     * @param level from 0
+     * @return logits, level and cost
+     * @throws IOException a damaged part
+     */
+    public synchronized Result run(float[] image, int level) throws IOException {
+        Router.checkLevel(level, manifest.numLevels());
+        Map<String, ByteBuffer> found = route.run(input(image));
+        return new Result(body(level, found), level, manifest.startMadds + manifest.bodyMadds[level]);
+    }
+
+    /**
+     * Runs an image under a policy.
+     *
+     * @param image see {@link #run(float[])}
+     * @param policy {@link Router#GATE} or {@link Router#CASCADE}
+     * @return logits, level and cost
+     * @throws IOException a damaged part
+     */
+    public synchronized Result run(float[] image, String policy) throws IOException {
+        Double knob = knobs.get(policy);
+        if (knob == null) {
+            throw new IllegalArgumentException("policy must be 'gate' or 'cascade', received '" + policy + "'");
+        }
+        Map<String, ByteBuffer> found = route.run(input(image));
+        long madds = manifest.startMadds;
+        if (policy.equals(Router.GATE)) {
+            int level = router.gateLevel(floats(found.get("gate")), knob);
+            return new Result(body(level, found), level, madds + manifest.gateMadds + manifest.bodyMadds[level]);
+        }
+        int level = manifest.cascade[0];
+        madds += manifest.bodyMadds[level];
+        float[] logits = body(level, found);
+        if (!router.isSure(logits, knob)) {
+            level = manifest.cascade[1];
+            madds += manifest.bodyMadds[level];
+            logits = body(level, found);
+        }
+        return new Result(logits, level, madds);
+    }
+
+    /** Makes every level's file, for example behind a progress bar after the download. */
+    public synchronized void materialize() throws IOException {
+        Materializer materializer = new Materializer(bundle);
+        for (int level = 0; level < manifest.numLevels(); level++) {
+            materializer.write(level, file(level));
+        }
+    }
+
+    @Override
+    public synchronized void close() {
+        route.interpreter.close();
+        for (Network network : open.values()) {
+            network.interpreter.close();
+        }
+        open.clear();
+    }
+
+    private float[] body(int level, Map<String, ByteBuffer> route) throws IOException {
+        Network network = open.get(level);
+        if (network == null) {
+            new Materializer(bundle).write(level, file(level)); // nothing to do where the file is there and whole
+            network = new Network(new Interpreter(file(level), options()), "logits");
+            open.put(level, network);
+            if (open.size() > KEEP) {
+                Iterator<Network> oldest = open.values().iterator();
+                oldest.next().interpreter.close();
+                oldest.remove();
+            }
+        }
+        return floats(network.run(route.get("features")).get("logits"));
+    }
+
+    private File file(int level) {
+        return new File(folder, "body_" + level + ".tflite");
+    }
+
+    private Interpreter.Options options() {
+        return new Interpreter.Options().setNumThreads(threads);
+    }
+
+    private ByteBuffer input(float[] image) {
+        int[] shape = manifest.imageShape;
+        int size = shape[0] * shape[1] * shape[2];
+        if (image.length != size) {
+            throw new IllegalArgumentException("an image of " + size + " values, received " + image.length);
+        }
+        ByteBuffer buffer = ByteBuffer.allocateDirect(4 * size).order(ByteOrder.nativeOrder());
+        buffer.asFloatBuffer().put(image);
+        return buffer;
+    }
+
+    private static float[] floats(ByteBuffer buffer) {
+        float[] found = new float[buffer.capacity() / 4];
+        rewind(buffer);
+        buffer.asFloatBuffer().get(found);
+        return found;
+    }
+
+    /** As a Buffer: the method that ByteBuffer itself has is missing on older Androids. */
+    private static void rewind(Buffer buffer) {
+        buffer.rewind();
+    }
+
+    /** A TFLite file of one input, at batch 1. */
+    private static final class Network {
+        final Interpreter interpreter;
+        private final String input;
+        private final Map<String, ByteBuffer> outputs = new HashMap<>();
+
+        Network(Interpreter interpreter, String... names) {
+            this.interpreter = interpreter;
+            interpreter.allocateTensors();
+            input = interpreter.getSignatureInputs(SIGNATURE)[0];
+            for (String name : names) {
+                int bytes = interpreter.getOutputTensorFromSignature(name, SIGNATURE).numBytes();
+                outputs.put(name, ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder()));
+            }
+        }
+
+        Map<String, ByteBuffer> run(ByteBuffer x) {
+            rewind(x);
+            for (ByteBuffer output : outputs.values()) {
+                rewind(output);
+            }
+            Map<String, Object> inputs = Collections.<String, Object>singletonMap(input, x);
+            interpreter.runSignature(inputs, new HashMap<String, Object>(outputs), SIGNATURE);
+            return outputs;
+        }
+    }
+}

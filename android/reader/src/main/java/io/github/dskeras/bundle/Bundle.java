@@ -1,0 +1,171 @@
+package io.github.dskeras.bundle;
+
+import java.io.File;
+import java.io.IOException;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+
+/**
+ * A bundle on disk: a directory, or the single-file form. Every number is checked before it is used, every part against
+ * its hash whenever it is read. Holds no open file.
+ */
+public final class Bundle {
+    private static final int MAX_INDEX = 16 << 20; // bytes of a JSON text, or of a fold vector
+
+    private final File path;
+    private final Archive archive; // null for a directory
+    private final Manifest manifest;
+    private final String id;
+
+    /**
+     * Opens a bundle: reads and checks {@code bundle.json}. Parts are read when they are needed.
+     *
+     * @param path a directory, or a {@code .dsbundle} file
+     * @throws BundleException not a bundle, or a damaged one
+     */
+    public Bundle(File path) throws BundleException {
+        this.path = path;
+        boolean folder = path.isDirectory();
+        if (!folder && !path.isFile()) {
+            throw new BundleException("a bundle is a directory or a file, received " + path);
+        }
+        try {
+            archive = folder ? null : new Archive(Source.of(path));
+        } catch (IOException error) {
+            throw new BundleException(path + " is not a bundle, or a damaged one: " + error.getMessage(), error);
+        }
+        byte[] text = read(Manifest.INDEX, MAX_INDEX);
+        id = sha256(text);
+        try {
+            manifest = new Manifest(Json.parse(text));
+        } catch (BundleException error) {
+            String what = ": " + Manifest.INDEX + " is not that of a " + Manifest.FORMAT + ": ";
+            throw new BundleException(path + what + error.getMessage(), error);
+        }
+    }
+
+    /**
+     * Names the bundle: the sha256 of {@code bundle.json}. Caches of level files use it.
+     *
+     * @return 64 hexadecimal digits
+     */
+    public String id() {
+        return id;
+    }
+
+    /**
+     * Gives the content of {@code bundle.json}.
+     *
+     * @return the manifest, checked
+     */
+    public Manifest manifest() {
+        return manifest;
+    }
+
+    /**
+     * Reads the shared start and the gate.
+     *
+     * @return a TFLite file
+     * @throws BundleException where the part is missing or damaged
+     */
+    public byte[] route() throws BundleException {
+        return part(Manifest.ROUTE);
+    }
+
+    /**
+     * Reads every part, and makes every level, without keeping anything.
+     *
+     * @throws BundleException for the first part that is missing or damaged
+     */
+    public void verify() throws BundleException {
+        for (String name : manifest.parts.keySet()) {
+            part(name);
+        }
+        Materializer materializer = new Materializer(this);
+        for (int level = 0; level < manifest.numLevels(); level++) {
+            materializer.level(level);
+        }
+    }
+
+    /**
+     * Reads a part.
+     *
+     * @param name of the part
+     * @return its bytes, compared with their size and hash
+     * @throws BundleException where it is missing or damaged
+     */
+    byte[] part(String name) throws BundleException {
+        Manifest.Part entry = manifest.parts.get(name);
+        byte[] data = read(name, entry.bytes);
+        if (data.length != entry.bytes || !sha256(data).equals(entry.sha256)) {
+            throw damaged(name, "its size or sha256 is not that of " + Manifest.INDEX);
+        }
+        return data;
+    }
+
+    /** A level's template, checked against the kernels. */
+    Plan plan(int level) throws BundleException {
+        Manifest.Level entry = manifest.levels.get(level);
+        byte[] data = part(entry.part);
+        if (entry.file.bytes > Integer.MAX_VALUE - 8) {
+            throw damaged(entry.part, "its level has more bytes than this reader holds");
+        }
+        try {
+            Archive members = new Archive(Source.of(data));
+            byte[] graph = members.read("graph.tflite", entry.file.bytes, false);
+            Object rows = Json.parse(members.read("plan.json", MAX_INDEX, false));
+            byte[] factors = members.read("factors.bin", MAX_INDEX, false);
+            Check.need(factors.length % 4 == 0, "whole numbers of factors", factors.length + " bytes");
+            float[] values = new float[factors.length / 4];
+            ByteBuffer.wrap(factors).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values);
+            return new Plan(rows, manifest, graph, values, (int) entry.file.bytes);
+        } catch (IOException error) {
+            throw damaged(entry.part, error.getMessage());
+        }
+    }
+
+    /** Whether these bytes are the level's file. */
+    boolean isLevel(int level, byte[] data) {
+        return sha256(data).equals(manifest.levels.get(level).file.sha256);
+    }
+
+    BundleException damaged(String what, String reason) {
+        return new BundleException(path + ": " + what + " is damaged: " + reason);
+    }
+
+    private byte[] read(String name, long limit) throws BundleException {
+        try {
+            if (archive != null) {
+                return archive.read(name, limit, true);
+            }
+            File file = new File(path, name);
+            if (!file.isFile()) {
+                throw new BundleException(name + " is missing");
+            }
+            Source source = Source.of(file);
+            if (source.size() > limit) {
+                throw new BundleException(
+                        name + " is damaged: " + source.size() + " bytes, at most " + limit + " are allowed");
+            }
+            return source.read(0, source.size());
+        } catch (BundleException error) {
+            throw new BundleException(path + ": " + error.getMessage(), error);
+        } catch (IOException error) {
+            throw new BundleException(path + ": " + name + " cannot be read: " + error.getMessage(), error);
+        }
+    }
+
+    private static String sha256(byte[] data) {
+        try {
+            StringBuilder hex = new StringBuilder();
+            for (byte b : MessageDigest.getInstance("SHA-256").digest(data)) {
+                hex.append(Character.forDigit(b >> 4 & 15, 16)).append(Character.forDigit(b & 15, 16));
+            }
+            return hex.toString();
+        } catch (NoSuchAlgorithmException error) {
+            throw new IllegalStateException("every Java has SHA-256", error);
+        }
+    }
+}

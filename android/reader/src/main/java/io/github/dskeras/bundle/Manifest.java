@@ -1,0 +1,224 @@
+package io.github.dskeras.bundle;
+
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+
+/** The checked content of {@code bundle.json}. Its collections cannot be changed; treat its arrays as constants. */
+public final class Manifest {
+    static final String INDEX = "bundle.json";
+    static final String ROUTE = "route.tflite";
+    static final String FORMAT = "ds_keras.bundle";
+    static final int ALIGNMENT = 64; // bytes, of a kernel in a file
+
+    /** A part: its size and hash. */
+    static final class Part {
+        final long bytes;
+        final String sha256;
+
+        Part(long bytes, String sha256) {
+            this.bytes = bytes;
+            this.sha256 = sha256;
+        }
+    }
+
+    /** A full kernel: where it lies in the kernels' part. */
+    static final class Kernel {
+        final long offset;
+        final long[] shape;
+
+        Kernel(long offset, long[] shape) {
+            this.offset = offset;
+            this.shape = shape;
+        }
+    }
+
+    /** A level: its part, and the size and hash of the file made from it. */
+    static final class Level {
+        final String part;
+        final Part file;
+
+        Level(String part, Part file) {
+            this.part = part;
+            this.file = file;
+        }
+    }
+
+    /** Name of the model. */
+    public final String name;
+    /** Height, width and channels of an image. */
+    public final int[] imageShape;
+    /** Classes of the logits. */
+    public final int numClasses;
+    /** A name for each class, or null. */
+    public final List<String> labels;
+    /** Multiply-adds of the shared start. */
+    public final long startMadds;
+    /** Multiply-adds of the gate. */
+    public final long gateMadds;
+    /** Multiply-adds of each level's body. */
+    public final long[] bodyMadds;
+    /** "gate", "cascade" (a String) or a level (an Integer). */
+    public final Object defaultPolicy;
+    /** First and second level of the cascade. */
+    public final int[] cascade;
+    /** Knob of the gate policy as it was exported. */
+    public final double gateShift;
+    /** Knob of the cascade policy as it was exported. */
+    public final double cascadeThreshold;
+    /** Rows (knob, multiply-adds, accuracy) by policy. */
+    public final Map<String, List<double[]>> budgetTable;
+
+    final Map<String, Part> parts;
+    final String kernelsPart;
+    final int elementSize;
+    final Map<String, Kernel> kernels;
+    final List<Level> levels;
+
+    /**
+     * Checks a manifest and takes its values.
+     *
+     * @param value decoded JSON
+     * @throws BundleException where a value is missing, has another type, or lies outside its range
+     */
+    Manifest(Object value) throws BundleException {
+        Map<String, Object> json = Check.object(value, "a manifest");
+        Object format = Check.field(json, "format");
+        Check.need(FORMAT.equals(format), "format '" + FORMAT + "'", format);
+        Object version = Check.field(json, "format_version");
+        Check.need(Long.valueOf(1).equals(version), "format_version 1", version);
+        name = Check.string(Check.field(json, "name"), "a name");
+        long[] shape = Check.shape(Check.field(json, "image_shape"), Check.MAX_SIDE);
+        Check.need(shape.length == 3, "image_shape of three numbers", json.get("image_shape"));
+        imageShape = new int[] {(int) shape[0], (int) shape[1], (int) shape[2]};
+        numClasses = (int) Check.whole(Check.field(json, "num_classes"), 2, Check.MAX_SIDE);
+        labels = labels(Check.field(json, "labels"), numClasses);
+        parts = parts(Check.object(Check.field(json, "parts"), "parts"));
+        Check.need(parts.containsKey(ROUTE), "a part '" + ROUTE + "'", parts.keySet());
+        Map<String, Object> stored = Check.object(Check.field(json, "kernels"), "kernels");
+        kernelsPart = listed(Check.field(stored, "part"));
+        Object dtype = Check.field(stored, "dtype");
+        Check.need("float32".equals(dtype) || "float16".equals(dtype), "dtype float16 or float32", dtype);
+        elementSize = "float32".equals(dtype) ? 4 : 2;
+        kernels = kernels(Check.object(Check.field(stored, "index"), "an index of the kernels"));
+        levels = levels(Check.list(Check.field(json, "levels"), "levels"));
+        Map<String, Object> policy = Check.object(Check.field(json, "policy"), "policy");
+        defaultPolicy = policy(Check.field(policy, "default"));
+        List<Object> pair = Check.list(Check.field(policy, "cascade"), "cascade");
+        Check.need(pair.size() == 2, "cascade: a small and a large level", pair);
+        int large = (int) Check.whole(pair.get(1), 0, levels.size() - 1);
+        Check.need(Check.whole(pair.get(0), 0, levels.size()) < large, "cascade: a small and a large level", pair);
+        cascade = new int[] {((Long) pair.get(0)).intValue(), large};
+        gateShift = Check.number(Check.field(policy, "gate_shift"));
+        cascadeThreshold = Check.number(Check.field(policy, "cascade_threshold"));
+        budgetTable = table(Check.object(Check.field(policy, "budget_table"), "a budget_table"));
+        Map<String, Object> costs = Check.object(Check.field(json, "madds"), "madds");
+        startMadds = Check.whole(Check.field(costs, "start"), 0, 1L << 53);
+        gateMadds = Check.whole(Check.field(costs, "gate"), 0, 1L << 53);
+        List<Object> body = Check.list(Check.field(costs, "body"), "madds of the bodies");
+        Check.need(body.size() == levels.size(), "madds of every level", body);
+        bodyMadds = new long[body.size()];
+        for (int i = 0; i < bodyMadds.length; i++) {
+            bodyMadds[i] = Check.whole(body.get(i), 0, 1L << 53);
+        }
+        Check.need(bodyMadds[bodyMadds.length - 1] > 0, "madds of the largest level above 0", body);
+    }
+
+    /**
+     * Counts the levels.
+     *
+     * @return how many there are
+     */
+    public int numLevels() {
+        return levels.size();
+    }
+
+    private static List<String> labels(Object value, int classes) throws BundleException {
+        if (value == null) {
+            return null;
+        }
+        List<Object> given = Check.list(value, "labels");
+        Check.need(given.size() == classes, "labels: null, or a name for each class", value);
+        List<String> found = new ArrayList<>();
+        for (Object label : given) {
+            found.add(Check.string(label, "labels: null, or a name for each class"));
+        }
+        return Collections.unmodifiableList(found);
+    }
+
+    private static Map<String, Part> parts(Map<String, Object> json) throws BundleException {
+        Map<String, Part> found = new LinkedHashMap<>();
+        for (Map.Entry<String, Object> entry : json.entrySet()) {
+            String part = entry.getKey();
+            Check.need(Check.isName(part) && !part.equals(INDEX), "names of parts without folders", part);
+            found.put(part, part(Check.object(entry.getValue(), "a part"), "bytes"));
+        }
+        return Collections.unmodifiableMap(found);
+    }
+
+    private static Part part(Map<String, Object> json, String size) throws BundleException {
+        long bytes = Check.whole(Check.field(json, size), 1, Check.MAX_COUNT);
+        return new Part(bytes, Check.hash(Check.field(json, "sha256")));
+    }
+
+    private String listed(Object part) throws BundleException {
+        Check.need(part instanceof String && parts.containsKey(part), "a part that is listed", part);
+        return (String) part;
+    }
+
+    private Map<String, Kernel> kernels(Map<String, Object> index) throws BundleException {
+        Map<String, Kernel> found = new LinkedHashMap<>();
+        long end = 0;
+        for (Map.Entry<String, Object> entry : index.entrySet()) {
+            List<Object> pair = Check.list(entry.getValue(), "a kernel's offset and shape");
+            Check.need(pair.size() == 2, "a kernel's offset and shape", pair);
+            long offset = Check.whole(pair.get(0), end, Check.MAX_COUNT);
+            Check.need(offset % ALIGNMENT == 0, "kernels that begin at multiples of " + ALIGNMENT, entry);
+            long[] shape = Check.shape(pair.get(1), Check.MAX_COUNT);
+            Check.need(shape.length == 2 || shape.length == 4, "kernels of two or four axes", entry);
+            end = offset + Check.elements(shape) * elementSize;
+            Check.need(end <= parts.get(kernelsPart).bytes, "kernels that lie within their part", entry);
+            found.put(entry.getKey(), new Kernel(offset, shape));
+        }
+        return Collections.unmodifiableMap(found);
+    }
+
+    private List<Level> levels(List<Object> json) throws BundleException {
+        Check.need(!json.isEmpty() && json.size() <= 1000, "1 to 1000 levels", json.size());
+        List<Level> found = new ArrayList<>();
+        for (Object value : json) {
+            Map<String, Object> level = Check.object(value, "a level");
+            found.add(new Level(listed(Check.field(level, "part")), part(level, "size")));
+        }
+        return Collections.unmodifiableList(found);
+    }
+
+    private Object policy(Object value) throws BundleException {
+        boolean level = value instanceof Long && (Long) value >= 0 && (Long) value < levels.size();
+        boolean known = level || Router.GATE.equals(value) || Router.CASCADE.equals(value);
+        Check.need(known, "policy: 'gate', 'cascade' or a level", value);
+        return level ? (Object) ((Long) value).intValue() : value;
+    }
+
+    private static Map<String, List<double[]>> table(Map<String, Object> json) throws BundleException {
+        Map<String, List<double[]>> found = new LinkedHashMap<>();
+        for (Map.Entry<String, Object> entry : json.entrySet()) {
+            String policy = entry.getKey();
+            boolean known = policy.equals(Router.GATE) || policy.equals(Router.CASCADE) || policy.equals("levels");
+            Check.need(known, "a budget_table by policy", policy);
+            List<double[]> rows = new ArrayList<>();
+            for (Object value : Check.list(entry.getValue(), "a budget_table by policy")) {
+                List<Object> row = Check.list(value, "rows [knob, MAdds, accuracy]");
+                Check.need(row.size() == 3, "rows [knob, MAdds, accuracy]", row);
+                rows.add(
+                        new double[] {
+                            Check.number(row.get(0)), Check.number(row.get(1)), Check.number(row.get(2))
+                        });
+            }
+            found.put(policy, Collections.unmodifiableList(rows));
+        }
+        return Collections.unmodifiableMap(found);
+    }
+}

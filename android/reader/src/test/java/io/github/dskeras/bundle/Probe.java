@@ -1,0 +1,89 @@
+package io.github.dskeras.bundle;
+
+import java.io.BufferedInputStream;
+import java.io.BufferedOutputStream;
+import java.io.DataInputStream;
+import java.io.DataOutputStream;
+import java.io.EOFException;
+import java.io.File;
+import java.io.FileInputStream;
+import java.io.FileOutputStream;
+import java.io.IOException;
+
+/** What {@code tests/test_android.py} asks beyond the command line: half conversions and routing. */
+final class Probe {
+    private Probe() {}
+
+    public static void main(String[] args) throws IOException {
+        switch (args[0]) {
+            case "widen":
+                widen(args[1], args[2]);
+                break;
+            case "narrow":
+                narrow(args[1], args[2]);
+                break;
+            default:
+                route(args);
+        }
+    }
+
+    /** Big-endian halves to floats. */
+    private static void widen(String from, String to) throws IOException {
+        try (DataInputStream in = input(from); DataOutputStream out = output(to)) {
+            while (true) {
+                out.writeInt(Float.floatToRawIntBits(Half.toFloat(in.readShort())));
+            }
+        } catch (EOFException end) {
+            return;
+        }
+    }
+
+    /** Big-endian floats to halves. */
+    private static void narrow(String from, String to) throws IOException {
+        try (DataInputStream in = input(from); DataOutputStream out = output(to)) {
+            while (true) {
+                out.writeShort(Half.fromFloat(Float.intBitsToFloat(in.readInt())));
+            }
+        } catch (EOFException end) {
+            return;
+        }
+    }
+
+    /** route BUNDLE, then "gate KNOB LOGITS", "cascade KNOB LOGITS" or "budget POLICY FRACTION": one line for each. */
+    private static void route(String[] args) throws IOException {
+        Router router = new Router(new Bundle(new File(args[1])).manifest());
+        for (int i = 2; i < args.length; i += 3) {
+            String found;
+            try {
+                if (args[i].equals("budget")) {
+                    found = String.valueOf(router.knobAt(args[i + 1], Double.parseDouble(args[i + 2])));
+                } else {
+                    double knob = Double.parseDouble(args[i + 1]);
+                    float[] logits = floats(args[i + 2]);
+                    boolean gate = args[i].equals(Router.GATE);
+                    found = gate ? "" + router.gateLevel(logits, knob) : "" + router.isSure(logits, knob);
+                }
+            } catch (IllegalArgumentException error) {
+                found = error.getMessage();
+            }
+            System.out.println(found);
+        }
+    }
+
+    private static float[] floats(String text) {
+        String[] words = text.split(",");
+        float[] found = new float[words.length];
+        for (int i = 0; i < found.length; i++) {
+            found[i] = Float.parseFloat(words[i]);
+        }
+        return found;
+    }
+
+    private static DataInputStream input(String path) throws IOException {
+        return new DataInputStream(new BufferedInputStream(new FileInputStream(path)));
+    }
+
+    private static DataOutputStream output(String path) throws IOException {
+        return new DataOutputStream(new BufferedOutputStream(new FileOutputStream(path)));
+    }
+}
