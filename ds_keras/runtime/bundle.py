@@ -16,7 +16,7 @@ from ds_keras.runtime.manifest import FORMAT, INDEX, check_manifest, checked_pla
 from ds_keras.runtime.materialize import Template, materialize
 
 MAX_INDEX = 16 << 20  # bytes of bundle.json
-MAX_DEFLATE = 1100  # deflate makes at most 1032 bytes of one
+MAX_PLAN = 16 << 20  # bytes of a level's plan, and of its fold vector
 GRAPH, PLAN, FACTORS = "graph.tflite", "plan.json", "factors.bin"  # of a level's part
 
 
@@ -79,8 +79,8 @@ class Bundle:
         name, data = entry["part"], self.part(entry["part"])
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                limit = MAX_DEFLATE * len(data)
-                graph, plan, factors = (_member(archive, member, limit) for member in (GRAPH, PLAN, FACTORS))
+                graph = _member(archive, GRAPH, entry["size"])
+                plan, factors = (_member(archive, member, MAX_PLAN) for member in (PLAN, FACTORS))
             if len(factors) % 4:
                 raise ValueError(f"{FACTORS} holds {len(factors)} bytes")
             values = np.frombuffer(factors, "<f4")

@@ -24,7 +24,8 @@ def check_manifest(manifest: Any) -> None:
     """
     _need(isinstance(manifest, dict), "an object", manifest)
     _need(manifest["format"] == FORMAT, f"format {FORMAT!r}", manifest["format"])
-    _need(manifest["format_version"] == FORMAT_VERSION, f"format_version {FORMAT_VERSION}", manifest["format_version"])
+    version = manifest["format_version"]
+    _need(type(version) is int and version == FORMAT_VERSION, f"format_version {FORMAT_VERSION}", version)
     _need(isinstance(manifest["name"], str), "a name", manifest["name"])
     shape = _shape(manifest["image_shape"], MAX_SIDE)
     _need(len(shape) == 3, "image_shape of three numbers", shape)
@@ -80,6 +81,8 @@ def _check_policy(policy: Any, levels: int) -> None:
             _need(isinstance(row, list) and len(row) == 3, "rows [knob, MAdds, accuracy]", row)
             for value in row:
                 _number(value)
+        costs = [row[1] for row in rows]
+        _need(costs == sorted(costs), "rows of a budget_table by rising cost", costs)
 
 
 def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, size: int) -> tuple[Copy, ...]:
@@ -111,7 +114,7 @@ def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, s
         _whole(copy.axis, 0, len(shape) - 1)
         if copy.factor is not None:
             _need(_whole(copy.factor, 0, factors) + shape[copy.axis] <= factors, "factors in the fold vector", row)
-        _need(_whole(copy.offset, end, size) % ALIGNMENT == 0, "copies one behind another, aligned", row)
+        _need(_whole(copy.offset, end, size) == -(-end // ALIGNMENT) * ALIGNMENT, "copies one behind another", row)
         end = copy.offset + math.prod(shape) * DTYPES[kernels["dtype"]]
         copies.append(copy._replace(begin=tuple(copy.begin), shape=shape))
     _need(end == size, f"a plan that ends with the file, at {size}", end)

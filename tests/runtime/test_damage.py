@@ -91,7 +91,7 @@ def test_the_damaged_part_is_named(parts, tmp_path, name):
 
 WRONG = {
     "format": ["other", None, 3],
-    "format_version": [2, "1", None],
+    "format_version": [2, "1", None, True, 1.0],
     "image_shape": [[8, 8], [8, -8, 1], [8, 8, 1 << 40], "888", None, [8, 8, True]],
     "num_classes": [1, -3, 1 << 40, "3"],
     "labels": [["a"], "abc", [1, 2, 3]],
@@ -128,6 +128,7 @@ def test_wrong_values_in_the_manifest(parts, tmp_path, key, value):
         {"offset": 0},
         {"offset": 1 << 40},
         {"offset": 1.5},
+        {"offset": 1 << 16},
         {"unknown": 1},
     ],
 )
@@ -148,6 +149,13 @@ def test_plans_that_reach_outside(parts, change):
         checked_plan([*plan, plan[0]], kernels, graph, factors, size)
     with pytest.raises(ValueError, match="a plan that ends with the file"):
         checked_plan(plan[:-1], kernels, graph, factors, size)
+
+
+def test_the_rows_of_a_budget_table_rise(parts):
+    manifest = json.loads(parts["bundle.json"])
+    manifest["policy"]["budget_table"] = {"cascade": [[0.1, 5.0, 0.9], [0.2, 4.0, 0.8]]}
+    with pytest.raises(ValueError, match="by rising cost"):
+        check_manifest(manifest)
 
 
 def test_a_deflate_bomb_is_refused_before_it_is_unpacked(parts, tmp_path):

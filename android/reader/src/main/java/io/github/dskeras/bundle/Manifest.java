@@ -212,10 +212,10 @@ public final class Manifest {
             for (Object value : Check.list(entry.getValue(), "a budget_table by policy")) {
                 List<Object> row = Check.list(value, "rows [knob, MAdds, accuracy]");
                 Check.need(row.size() == 3, "rows [knob, MAdds, accuracy]", row);
-                rows.add(
-                        new double[] {
-                            Check.number(row.get(0)), Check.number(row.get(1)), Check.number(row.get(2))
-                        });
+                double cost = Check.number(row.get(1));
+                boolean rising = rows.isEmpty() || rows.get(rows.size() - 1)[1] <= cost;
+                Check.need(rising, "rows of a budget_table by rising cost", cost);
+                rows.add(new double[] {Check.number(row.get(0)), cost, Check.number(row.get(2))});
             }
             found.put(policy, Collections.unmodifiableList(rows));
         }
