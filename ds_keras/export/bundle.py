@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ds_keras.export.litert import QUANTIZATIONS, TOLERANCE, check, convert
-from ds_keras.export.pack import Packed, halved, pack, payload, stored_shapes
+from ds_keras.export.pack import halved, pack, payload, stored_shapes
 from ds_keras.export.subnet import body_network, folded_body, route_network
 from ds_keras.files import write_bytes
 from ds_keras.runtime.bundle import FACTORS, GRAPH, PLAN
 from ds_keras.runtime.manifest import FORMAT, FORMAT_VERSION, INDEX, KERNELS, ROUTE, check_manifest
-from ds_keras.runtime.materialize import ALIGNMENT, materialize
+from ds_keras.runtime.materialize import ALIGNMENT, Template, materialize
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -87,11 +87,11 @@ def _parts(model: "Supernet", quantization: str | None) -> dict[str, bytes]:
     features = np.asarray(route(sample, training=False)["features"])
     levels = []
     for level in count:
-        packed = pack(source, level, quantization, shapes)
-        data = materialize(packed.template, arrays)
+        template = pack(source, level, quantization, shapes)
+        data = materialize(template, arrays)
         check(data, body_network(source, level), features, TOLERANCE[quantization])
         name = f"level_{level}.zip"
-        parts[name] = _level_part(packed)
+        parts[name] = _level_part(template)
         levels.append({"part": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
     parts[KERNELS], index = _joined(arrays)
     manifest = {
@@ -124,8 +124,8 @@ def _parts(model: "Supernet", quantization: str | None) -> dict[str, bytes]:
     return {**parts, INDEX: (json.dumps(manifest) + "\n").encode()}
 
 
-def _level_part(packed: Packed) -> bytes:
-    content, template = io.BytesIO(), packed.template
+def _level_part(template: Template) -> bytes:
+    content = io.BytesIO()
     plan = json.dumps([copy._asdict() for copy in template.copies])
     with zipfile.ZipFile(content, "w") as archive:
         members = {GRAPH: template.graph, PLAN: plan.encode(), FACTORS: template.factors.astype("<f4").tobytes()}

@@ -5,7 +5,7 @@ levels and those of ``to_tflite(part="body")`` come from that one function.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import flatbuffers
 import keras
@@ -22,15 +22,7 @@ SMALLEST = 128  # bytes of a constant that is worth an entry of the plan
 AXES = {4: (3, 0, 1, 2), 2: (1, 0)}  # of Keras' kernels in TFLite's order: outputs first (depthwise: 1, h, w, c)
 
 
-class Packed(NamedTuple):
-    """A level's template, and the network and kernels that it was made from."""
-
-    template: Template
-    network: keras.Model
-    kernels: list[Kernel]
-
-
-def pack(model: "Supernet", level: int, quantization: str | None, stored: dict[str, tuple[int, ...]]) -> Packed:
+def pack(model: "Supernet", level: int, quantization: str | None, stored: dict[str, tuple[int, ...]]) -> Template:
     """Converts a level's body and takes its kernels out.
 
     Args:
@@ -40,22 +32,22 @@ def pack(model: "Supernet", level: int, quantization: str | None, stored: dict[s
         stored: shape of every kernel in the payload: see ``stored_shapes``.
 
     Returns:
-        ``Packed``.
+        The level's ``Template``.
     """
     network, kernels = folded_body(model, level)
     data = convert(network, quantization)
     dtype, known = quantization or "float32", {}
     for kernel in kernels:
         values = scaled(_packed(kernel, kernel.sizes), kernel.factor, 3 if kernel.depthwise else 0)
-        known[values.astype(dtype).tobytes()] = kernel
+        known.setdefault(values.astype(dtype).tobytes(), []).append(kernel)
     schema = litert("schema_py_generated")
     graph = schema.ModelT.InitFromPackedBuf(data, 0)
     taken = []
     for buffer in graph.buffers:
         if buffer.data is not None and len(buffer.data) >= SMALLEST:
-            kernel = known.get(np.asarray(buffer.data, np.uint8).tobytes())
-            if kernel is not None:
-                taken.append((buffer, kernel, len(buffer.data)))
+            equal = known.get(np.asarray(buffer.data, np.uint8).tobytes())
+            if equal:  # each kernel once, where several have the same values
+                taken.append((buffer, equal.pop(), len(buffer.data)))
     for buffer, _, size in taken:
         buffer.data, buffer.offset, buffer.size = None, 2, size  # any offset above 1: the length does not depend on it
     end = len(_bytes(graph))
@@ -69,14 +61,14 @@ def pack(model: "Supernet", level: int, quantization: str | None, stored: dict[s
         if kernel.factor is not None:
             factors = np.concatenate([factors, kernel.factor])
         end += size
-    return Packed(Template(_bytes(graph), tuple(copies), factors, end), network, kernels)
+    return Template(_bytes(graph), tuple(copies), factors, end)
 
 
 def materialized(model: "Supernet", level: int, quantization: str | None) -> bytes:
     """A level's body as a static TFLite file: byte for byte what a bundle of the model makes of its parts."""
     kernels = folded_body(model, level)[1]
-    packed = pack(model, level, quantization, stored_shapes(kernels))
-    return materialize(packed.template, payload(kernels, quantization or "float32"))
+    template = pack(model, level, quantization, stored_shapes(kernels))
+    return materialize(template, payload(kernels, quantization or "float32"))
 
 
 def stored_shapes(kernels: Sequence[Kernel]) -> dict[str, tuple[int, ...]]:

@@ -79,6 +79,17 @@ def test_an_older_bundle_is_replaced_and_nothing_else(network, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["bundle"]
 
 
+def test_equal_kernels(tmp_path):
+    """All zero: the converter may join their constants, and a plan names each kernel once."""
+    model = nano()
+    for variable in model.trainable_variables:
+        if len(variable.shape) > 1:
+            variable.assign(np.zeros(variable.shape))
+    session = Session(to_bundle(model, tmp_path / "bundle"))
+    for level in range(3):
+        close(session.run(X, level=level).logits, model(X, level=level))
+
+
 def test_a_failure_leaves_the_older_bundle(network, tmp_path, monkeypatch):
     path = to_bundle(network, tmp_path / "bundle")
     before = {file.name: file.read_bytes() for file in path.iterdir()}
