@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from ds_keras import budget
 from ds_keras.layers import Compute, SliceableBatchNormalization
 from ds_keras.models import DSMobileNet, DSResNet, DSViT
 from ds_keras.models.mobilenet import Stage
@@ -121,6 +122,14 @@ def spread_gate(model):
     kernel, mean = array(head.logits.kernel), walk.features.mean(0)
     kernel = kernel - np.outer(mean, mean @ kernel) / (mean @ mean)
     head.logits.kernel.assign(kernel / (walk.features @ kernel).std(0))
+
+
+def budgeted_nano(x, points):
+    """``nano`` with images of different levels, and a budget table measured on the images ``x``."""
+    model = nano(gate_hidden=4)
+    spread_gate(model)
+    budget.measure_budget(model, x, np.arange(len(x)) % 3, points=points)
+    return model
 
 
 def array(variable):

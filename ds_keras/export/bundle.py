@@ -77,8 +77,8 @@ def _parts(model: "Supernet", quantization: str | None) -> dict[str, bytes]:
     model.build()
     dtype = quantization or "float32"
     source = halved(model) if quantization == "float16" else model
-    count = range(len(model.levels))
-    kernels = [kernel for level in count for kernel in folded_body(source, level)[1]]
+    bodies = [folded_body(source, level) for level in range(len(model.levels))]
+    kernels = [kernel for _, own in bodies for kernel in own]
     shapes, arrays = stored_shapes(kernels), payload(kernels, dtype)
     sample = np.random.default_rng(0).uniform(0, 255, (2, *model.image_shape)).astype("float32")
     route = route_network(source)
@@ -86,8 +86,8 @@ def _parts(model: "Supernet", quantization: str | None) -> dict[str, bytes]:
     check(parts[ROUTE], route, sample, TOLERANCE[quantization])
     features = np.asarray(route(sample, training=False)["features"])
     levels = []
-    for level in count:
-        template = pack(source, level, quantization, shapes)
+    for level, (network, own) in enumerate(bodies):
+        template = pack(network, own, quantization, shapes)
         data = materialize(template, arrays)
         check(data, body_network(source, level), features, TOLERANCE[quantization])
         name = f"level_{level}.zip"

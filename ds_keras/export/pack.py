@@ -1,6 +1,6 @@
 """A level's body as a template and a copy plan: its graph without kernels, and where they come from.
 
-``pack`` makes both; ``runtime.bundle.materialize`` puts the kernels back, on a device or here: the files of a bundle's
+``pack`` makes both; ``runtime.materialize`` puts the kernels back, on a device or here: the files of a bundle's
 levels and those of ``to_tflite(part="body")`` come from that one function.
 """
 
@@ -22,23 +22,24 @@ SMALLEST = 128  # bytes of a constant that is worth an entry of the plan
 AXES = {4: (3, 0, 1, 2), 2: (1, 0)}  # of Keras' kernels in TFLite's order: outputs first (depthwise: 1, h, w, c)
 
 
-def pack(model: "Supernet", level: int, quantization: str | None, stored: dict[str, tuple[int, ...]]) -> Template:
+def pack(
+    network: keras.Model, kernels: Sequence[Kernel], quantization: str | None, stored: dict[str, tuple[int, ...]]
+) -> Template:
     """Converts a level's body and takes its kernels out.
 
     Args:
-        model: supernet.
-        level: of the model.
+        network: the folded body (see ``folded_body``).
+        kernels: what it is made of.
         quantization: None, or "float16": kernels, which must be half-precision numbers already, are stored as such.
         stored: shape of every kernel in the payload: see ``stored_shapes``.
 
     Returns:
         The level's ``Template``.
     """
-    network, kernels = folded_body(model, level)
     data = convert(network, quantization)
     dtype, known = quantization or "float32", {}
     for kernel in kernels:
-        values = scaled(_packed(kernel, kernel.sizes), kernel.factor, 3 if kernel.depthwise else 0)
+        values = scaled(_packed(kernel, kernel.sizes), kernel.factor, kernel.axis)
         known.setdefault(values.astype(dtype).tobytes(), []).append(kernel)
     schema = litert("schema_py_generated")
     graph = schema.ModelT.InitFromPackedBuf(data, 0)
@@ -57,7 +58,7 @@ def pack(model: "Supernet", level: int, quantization: str | None, stored: dict[s
         shape = tuple(kernel.sizes[axis] for axis in AXES[len(kernel.sizes)])
         begin = _begin(kernel, stored[kernel.key])
         factor = None if kernel.factor is None else len(factors)
-        copies.append(Copy(kernel.key, begin, shape, 3 if kernel.depthwise else 0, factor, end))
+        copies.append(Copy(kernel.key, begin, shape, kernel.axis, factor, end))
         if kernel.factor is not None:
             factors = np.concatenate([factors, kernel.factor])
         end += size
@@ -66,8 +67,8 @@ def pack(model: "Supernet", level: int, quantization: str | None, stored: dict[s
 
 def materialized(model: "Supernet", level: int, quantization: str | None) -> bytes:
     """A level's body as a static TFLite file: byte for byte what a bundle of the model makes of its parts."""
-    kernels = folded_body(model, level)[1]
-    template = pack(model, level, quantization, stored_shapes(kernels))
+    network, kernels = folded_body(model, level)
+    template = pack(network, kernels, quantization, stored_shapes(kernels))
     return materialize(template, payload(kernels, quantization or "float32"))
 
 

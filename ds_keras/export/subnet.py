@@ -36,6 +36,11 @@ class Kernel:
         return f"{self.layer.name}/{self.name}"
 
     @property
+    def axis(self) -> int:
+        """Of the output channels in TFLite's order: they come first, but for depthwise kernels (1, h, w, c)."""
+        return 3 if self.depthwise else 0
+
+    @property
     def depthwise(self) -> bool:
         """Whether the output channels are the third axis and not the last."""
         return isinstance(self.layer, SliceableDepthwiseConv2D)
@@ -177,7 +182,7 @@ def _fold(convolution: keras.layers.Layer, kernel: Kernel, epsilon: float, weigh
     gamma, beta, mean, variance = (np.asarray(w, "float64") for w in weights)
     values, bias = convolution.get_weights()
     factor = gamma / np.sqrt(variance + epsilon)
-    # One float32 product for each weight, which a device repeats bit for bit: see ``runtime.bundle.materialize``.
+    # One float32 product for each weight, which a device repeats bit for bit: see ``runtime.materialize``.
     kernel.factor = factor.astype("float32")
     values = values * (kernel.factor[:, None] if kernel.depthwise else kernel.factor)
     convolution.set_weights([values, ((bias - mean) * factor + beta).astype("float32")])

@@ -105,7 +105,7 @@ class Session:
             costs = self.manifest["madds"]
             features, gates = [], []
             for image in images:
-                found = self._route(image[None].astype("float32"))
+                found = self._start(image)
                 features.append(found["features"])
                 gates.append(found["gate"][0] if policy == "gate" else None)
             if policy == "gate":
@@ -151,7 +151,7 @@ class Session:
     def features(self, image: Any) -> np.ndarray:
         """The shared start's output for one image: (1, ...) float32."""
         with self._lock:
-            return self._route(self._check_images(np.asarray(image)[None]).astype("float32"))["features"]
+            return self._start(self._check_images(np.asarray(image)[None])[0])["features"]
 
     def open(self, level: int) -> None:
         """Makes a level ready to run, which its first use does too."""
@@ -186,9 +186,13 @@ class Session:
             )
         return images
 
+    def _start(self, image: np.ndarray) -> dict[str, np.ndarray]:
+        """Features and gate logits of one checked image."""
+        return self._route(image[None].astype("float32"))
+
     def _cascade(self, images: np.ndarray, threshold: float) -> Routed:
         costs, (small, large) = self.manifest["madds"], self.manifest["policy"]["cascade"]
-        features = [self.features(image) for image in images]
+        features = [self._start(image)["features"] for image in images]
         logits = self._bodies(features, [small] * len(images))
         unsure = [i for i, row in enumerate(logits) if _confidence(row) < np.float32(threshold)]
         again = self._bodies([features[i] for i in unsure], [large] * len(unsure))

@@ -4,9 +4,8 @@ import zipfile
 
 import numpy as np
 import pytest
-from helpers import close, images, nano, spread_gate
+from helpers import budgeted_nano, close, images, nano
 
-from ds_keras import budget
 from ds_keras.export import bundle as writer
 from ds_keras.export import pack, subnet, to_bundle, to_tflite
 from ds_keras.export.subnet import folded_body
@@ -18,10 +17,7 @@ X = images(16)
 @pytest.fixture(scope="module")
 def network():
     """Three levels, random weights and statistics, a budget table: do not change it."""
-    model = nano(gate_hidden=4)
-    spread_gate(model)
-    budget.measure_budget(model, X, np.arange(16) % 3, points=5)
-    return model
+    return budgeted_nano(X, points=5)
 
 
 @pytest.fixture(scope="module", params=[None, "float16"], ids=str)

@@ -4,9 +4,9 @@ import threading
 
 import numpy as np
 import pytest
-from helpers import close, images, nano, same, spread_gate
+from helpers import budgeted_nano, close, images, same
 
-from ds_keras import budget, export
+from ds_keras import export
 from ds_keras.runtime import Bundle, Session
 
 X = images(24)
@@ -15,10 +15,7 @@ X = images(24)
 @pytest.fixture(scope="module")
 def network():
     """Three levels, images of different levels, a budget table: do not change it."""
-    model = nano(gate_hidden=4)
-    spread_gate(model)
-    budget.measure_budget(model, X, np.arange(24) % 3, points=9)
-    return model
+    return budgeted_nano(X, points=9)
 
 
 @pytest.fixture(scope="module")
