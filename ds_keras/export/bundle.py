@@ -110,8 +110,10 @@ def _parts(model: "Supernet", quantization: str | None) -> dict[str, bytes]:
         "policy": {
             "default": model.default_policy,
             "cascade": list(model.cascade),
-            "gate_shift": float(model.gate_shift.numpy()),
-            "cascade_threshold": float(model.cascade_threshold.numpy()),
+            "knobs": {
+                "gate": model.gate_shift.numpy().tolist(),
+                "cascade": model.cascade_thresholds.numpy()[: len(model.cascade) - 1].tolist(),
+            },
             "budget_table": model.budget_table,
         },
         "kernels": {"part": KERNELS, "dtype": dtype, "index": index},

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-from ds_keras.policies import LEARNED, check_policy
+from ds_keras.policies import LEARNED, check_cascade, check_policy
 from ds_keras.runtime.materialize import ALIGNMENT, Copy
 
 FORMAT, FORMAT_VERSION = "ds_keras.bundle", 1
@@ -70,17 +70,20 @@ def _check_kernels(kernels: Any, parts: dict[str, Any]) -> None:
 
 def _check_policy(policy: Any, levels: int) -> None:
     check_policy(policy["default"], levels)
-    small, large = policy["cascade"]
-    _need(_whole(small, 0, levels) < _whole(large, 0, levels - 1), "cascade: a small and a large level", [small, large])
-    for name in ("gate_shift", "cascade_threshold"):
-        _number(policy[name])
+    chain = check_cascade(policy["cascade"], levels)
+    counts = {"gate": 1, "cascade": len(chain) - 1, "levels": 1}  # of knobs
+    _need(
+        isinstance(policy["knobs"], dict) and set(policy["knobs"]) == set(LEARNED), "knobs by policy", policy["knobs"]
+    )
+    for name, knobs in policy["knobs"].items():
+        _numbers(knobs, counts[name])
     _need(isinstance(policy["budget_table"], dict), "a budget_table", policy["budget_table"])
     for name, rows in policy["budget_table"].items():
         _need(name in (*LEARNED, "levels") and isinstance(rows, list), "a budget_table by policy", name)
         for row in rows:
-            _need(isinstance(row, list) and len(row) == 3, "rows [knob, MAdds, accuracy]", row)
-            for value in row:
-                _number(value)
+            _need(isinstance(row, list) and len(row) == 3, "rows [knobs, MAdds, accuracy]", row)
+            _numbers(row[0], counts[name])
+            _numbers(row[1:], 2)
         costs = [row[1] for row in rows]
         _need(costs == sorted(costs), "rows of a budget_table by rising cost", costs)
 
@@ -132,8 +135,9 @@ def _whole(value: Any, low: int, high: int) -> int:
     return value
 
 
-def _number(value: Any) -> None:
-    _need(type(value) in (int, float) and math.isfinite(value), "finite numbers", value)
+def _numbers(values: Any, count: int) -> None:
+    plain = isinstance(values, list) and all(type(v) in (int, float) and math.isfinite(v) for v in values)
+    _need(plain and len(values) == count, f"lists of {count} finite numbers", values)
 
 
 def _shape(value: Any, high: int) -> tuple[int, ...]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ds_keras.files import write_bytes
-from ds_keras.policies import LEARNED, Policy, Routed, check_policy, draw_levels, knob_at
+from ds_keras.policies import LEARNED, Policy, Routed, check_policy, draw_levels, knobs_at, margin
 from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.manifest import ROUTE
 
@@ -52,7 +52,7 @@ class Session:
         self.cache_dir = None if cache_dir is None else Path(cache_dir) / self.bundle.id[:16]
         policy = self.manifest["policy"]
         self.default_policy: Policy = policy["default"]
-        self.knobs = {"gate": policy["gate_shift"], "cascade": policy["cascade_threshold"]}
+        self.knobs = {name: np.array(knobs, "float32") for name, knobs in policy["knobs"].items()}
         self.labels: list[str] | None = self.manifest["labels"]
         self.image_shape = tuple(self.manifest["image_shape"])
         body = np.array(self.manifest["madds"]["body"], "float64")
@@ -98,10 +98,10 @@ class Session:
         policy = next((p for p in (level, policy) if p is not None), self.default_policy)
         policy = check_policy(policy, self.num_levels, POLICIES)
         images = self._check_images(images)
-        knob = self.knobs.get(policy) if budget is None else self._knob(policy, fraction=budget)
+        knobs = self.knobs.get(policy) if budget is None else self._knobs(policy, fraction=budget)
         with self._lock:
             if policy == "cascade":
-                return self._cascade(images, knob)
+                return self._cascade(images, knobs)
             costs = self.manifest["madds"]
             features, gates = [], []
             for image in images:
@@ -109,7 +109,7 @@ class Session:
                 features.append(found["features"])
                 gates.append(found["gate"][0] if policy == "gate" else None)
             if policy == "gate":
-                levels = [int(np.argmax(gate - np.float32(knob) * self._relative)) for gate in gates]
+                levels = [int(np.argmax(gate - knobs * self._relative)) for gate in gates]
             elif policy == "random":
                 levels = draw_levels(mix, self.num_levels, len(images), seed).tolist()
             else:
@@ -120,7 +120,7 @@ class Session:
     def set_budget(
         self, fraction: float | None = None, madds: float | None = None, policy: Policy | None = None
     ) -> None:
-        """Sets the knob of a policy so that it spends a given average cost, from the bundle's table.
+        """Sets the knobs of a policy so that it spends a given average cost, from the bundle's table.
 
         Args:
             fraction: average MAdds as a fraction of the largest level's; or
@@ -131,7 +131,7 @@ class Session:
             ValueError: no table, not exactly one budget, or one out of reach (the error names the interval).
         """
         policy = self.default_policy if policy is None else policy
-        self.knobs[policy] = self._knob(policy, fraction, madds)
+        self.knobs[policy] = self._knobs(policy, fraction, madds)
 
     def materialize(self) -> list[Path]:
         """Writes every level's static TFLite file into the cache.
@@ -172,10 +172,10 @@ class Session:
         write_bytes(path, data)
         return data
 
-    def _knob(self, policy: Policy, fraction: float | None = None, madds: float | None = None) -> float:
+    def _knobs(self, policy: Policy, fraction: float | None = None, madds: float | None = None) -> np.ndarray:
         costs = self.manifest["madds"]
         table = self.manifest["policy"]["budget_table"]
-        return knob_at(table, policy, costs["start"] + costs["body"][-1], fraction, madds)
+        return knobs_at(table, policy, costs["start"] + costs["body"][-1], fraction, madds)
 
     def _check_images(self, images: Any) -> np.ndarray:
         images = np.asarray(images)
@@ -190,15 +190,17 @@ class Session:
         """Features and gate logits of one checked image."""
         return self._route(image[None].astype("float32"))
 
-    def _cascade(self, images: np.ndarray, threshold: float) -> Routed:
-        costs, (small, large) = self.manifest["madds"], self.manifest["policy"]["cascade"]
+    def _cascade(self, images: np.ndarray, thresholds: np.ndarray) -> Routed:
+        costs, chain = self.manifest["madds"], self.manifest["policy"]["cascade"]
         features = [self._start(image)["features"] for image in images]
-        logits = self._bodies(features, [small] * len(images))
-        unsure = [i for i, row in enumerate(logits) if _confidence(row) < np.float32(threshold)]
-        again = self._bodies([features[i] for i in unsure], [large] * len(unsure))
-        levels, madds = [small] * len(images), [costs["start"] + costs["body"][small]] * len(images)
-        for i, row in zip(unsure, again, strict=True):
-            logits[i], levels[i], madds[i] = row, large, madds[i] + costs["body"][large]
+        logits: list[Any] = [None] * len(images)
+        levels, madds, going = [0] * len(images), [costs["start"]] * len(images), list(range(len(images)))
+        for step, level in enumerate(chain):  # each level runs what the one before was not sure of
+            rows = self._bodies([features[i] for i in going], [level] * len(going))
+            for i, row in zip(going, rows, strict=True):
+                logits[i], levels[i], madds[i] = row, level, madds[i] + costs["body"][level]
+            if step + 1 < len(chain):
+                going = [i for i in going if margin(logits[i]) < thresholds[step]]
         return self._collect(logits, levels, madds)
 
     def _bodies(self, features: list[np.ndarray], levels: list[int]) -> list[np.ndarray]:
@@ -254,9 +256,3 @@ class Network:
         self.interpreter.set_tensor(self.input, x)
         self.interpreter.invoke()
         return {name: self.interpreter.get_tensor(index) for name, index in self.outputs.items()}
-
-
-def _confidence(logits: np.ndarray) -> np.float32:
-    """Largest probability of the softmax."""
-    powers = np.exp(logits - logits.max())
-    return np.float32(powers.max() / powers.sum())

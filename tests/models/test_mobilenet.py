@@ -86,7 +86,7 @@ def test_saving_round_trip(tmp_path, model, x, suffix):
     for level in range(4):
         same(twin(x, level=level), model(x, level=level))
     same(twin(x), model(x))
-    same(twin.cascade_threshold, model.cascade_threshold)
+    same(twin.cascade_thresholds, model.cascade_thresholds)
     same(twin.route(x), model.route(x))
 
 
@@ -190,7 +190,7 @@ def test_bad_tables(stages, message):
         ({"labels": ["a"]}, "labels must name num_classes=3 classes, received 1"),
         ({"default_policy": "best"}, "policy must be one of"),
         ({"default_policy": 9}, "or an integer level in"),
-        ({"cascade": (0, 9)}, "cascade|level must be"),
+        ({"cascade": (0, 9)}, r"cascade must be two or more levels in \[0, 4\)"),
         ({"std": 0.0}, "std"),
         ({"padding": "full"}, "padding must be one of"),
     ],

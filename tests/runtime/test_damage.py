@@ -153,7 +153,8 @@ def test_plans_that_reach_outside(parts, change):
 
 def test_the_rows_of_a_budget_table_rise(parts):
     manifest = json.loads(parts["bundle.json"])
-    manifest["policy"]["budget_table"] = {"cascade": [[0.1, 5.0, 0.9], [0.2, 4.0, 0.8]]}
+    knobs = len(manifest["policy"]["cascade"]) - 1
+    manifest["policy"]["budget_table"] = {"cascade": [[[0.1] * knobs, 5.0, 0.9], [[0.2] * knobs, 4.0, 0.8]]}
     with pytest.raises(ValueError, match="by rising cost"):
         check_manifest(manifest)
 

@@ -70,9 +70,8 @@ def test_few_levels_stay_open(path):
     for level in (0, 2, 1, 0):
         session.run(X[:2], level=level)
         assert list(session._open) == [level]
-    small, large = session.manifest["policy"]["cascade"]
     session.run(X, policy="cascade")
-    assert list(session._open) in ([small], [large])
+    assert len(session._open) == 1 and set(session._open) < set(session.manifest["policy"]["cascade"])
 
 
 def test_the_cache_is_used_and_mended(network, path, tmp_path, monkeypatch):
