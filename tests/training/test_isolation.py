@@ -56,7 +56,7 @@ def test_one_level_moves_its_slice_only(optimizer, level):
     for path, after in snapshot(model).items():
         mask = active(path, after.shape, level)
         same(after[~mask], before[path][~mask])
-        if "slimming" not in path and after.ndim:
+        if "slimming" not in path and not path.endswith(("gate_shift", "cascade_thresholds")):
             assert np.mean(after[mask] != before[path][mask]) > 0.9, path
         changed += np.sum(after != before[path])
     assert changed
