@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras.runtime.session import Network, Session
+from ds_keras.runtime.network import Interpreted
+from ds_keras.runtime.session import Session
 from ds_keras.timing import paired
 
 
@@ -52,9 +53,9 @@ def materialized(
         One row.
     """
     features = [session.features(image) for image in images]
-    ours, theirs = (Network(data, session.num_threads) for data in (session.bundle.level(level), direct))
+    ours, theirs = (Interpreted(data, session.num_threads) for data in (session.bundle.level(level), direct))
 
-    def run(network: Network) -> None:
+    def run(network: Interpreted) -> None:
         for x in features:
             network(x)
 
