@@ -29,6 +29,7 @@ def main(_: list[str]) -> None:
 
     model = zoo.load(FLAGS.preset)
     quantization = None if FLAGS.quantization == "none" else FLAGS.quantization
+    licence = zoo.card(FLAGS.preset).get("licence")
     if FLAGS.levels == ["all"]:
         levels = list(range(len(model.levels)))
     elif FLAGS.levels and all(level.strip().isdigit() for level in FLAGS.levels):
@@ -39,13 +40,13 @@ def main(_: list[str]) -> None:
         if FLAGS.levels != ["all"]:
             raise ValueError(f"--levels must be 'all' for a bundle, received {','.join(FLAGS.levels)!r}")
         with Console().status(f"exporting {len(levels)} levels"):
-            path = export.to_bundle(model, FLAGS.output, quantization)
+            path = export.to_bundle(model, FLAGS.output, quantization, licence)
         files = [path] if path.is_file() else sorted(path.iterdir())
         print(f"{path}  {sum(file.stat().st_size for file in files)} bytes  {len(levels)} levels")
         return
     written = []
     for level in track(levels, description="exporting"):
-        written += export.to_tflite(model, FLAGS.output, [level], quantization)
+        written += export.to_tflite(model, FLAGS.output, [level], quantization, licence=licence)
     for level, path in zip(levels, written, strict=True):
         print(f"{path}  {path.stat().st_size} bytes  {cost.madds(model, level)} MAdds")
 
