@@ -129,7 +129,7 @@ def tail(about: About, offset: int) -> bytes:
     content = io.BytesIO(bytes(offset))
     with zipfile.ZipFile(content, "a") as archive:
         text = "".join(f"{' '.join(label.split())}\n" for label in about.labels)  # a label is a line
-        archive.writestr(zipfile.ZipInfo(LABELS), text, zipfile.ZIP_DEFLATED, compresslevel=9)
+        archive.writestr(zipfile.ZipInfo(LABELS), text)  # stored as it is: MediaPipe refuses a compressed one
     return content.getvalue()[offset:]
 
 
