@@ -22,14 +22,16 @@ class Interpreted:
     Args:
         data: the file's bytes.
         num_threads: of LiteRT.
+        delegates: whether XNNPACK runs what it can.
     """
 
-    def __init__(self, data: bytes, num_threads: int):
+    def __init__(self, data: bytes, num_threads: int, delegates: bool = True):
         try:
-            from ai_edge_litert.interpreter import Interpreter
+            from ai_edge_litert.interpreter import Interpreter, OpResolverType
         except ImportError as error:
             raise ImportError(MISSING) from error
-        self.interpreter = Interpreter(model_content=data, num_threads=num_threads)
+        kind = OpResolverType.AUTO if delegates else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        self.interpreter = Interpreter(model_content=data, num_threads=num_threads, experimental_op_resolver_type=kind)
         self.interpreter.allocate_tensors()
         runner = self.interpreter.get_signature_runner(SIGNATURE)
         (self.input,) = (detail["index"] for detail in runner.get_input_details().values())

@@ -123,7 +123,7 @@ def test_export_and_benchmark_of_a_bundle(tmp_path):
     assert result.returncode == 0, result.stderr
     size = (tmp_path / "digits.dsbundle").stat().st_size
     assert f"digits.dsbundle  {size} bytes  4 levels" in result.stdout
-    arguments = ["--bundle=digits.dsbundle", "--data=digits", "--images=3", "--rounds=3"]
+    arguments = ["--bundle=digits.dsbundle", "--data=digits", "--count=3", "--rounds=3"]
     result = tool("benchmark", *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["open"] * 10 + ["level"] * 4 + ["routed"]
