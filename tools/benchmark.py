@@ -21,7 +21,7 @@ import cli
 from absl import flags
 
 FLAGS = flags.FLAGS
-WHAT = ("slicing", "routed_batch", "stage1_step", "pipeline")
+WHAT = ("slicing", "routed_batch", "stage1_step", "pipeline", "bundle")
 flags.DEFINE_string("preset", None, "Preset or directory.")
 flags.DEFINE_enum("architecture", "DSMobileNet", ["DSMobileNet", "DSResNet", "DSViT"], "What --layout is a layout of.")
 flags.DEFINE_enum(
@@ -32,7 +32,8 @@ flags.DEFINE_string("data", None, "Images for --bundle (see ds_keras.data.load: 
 flags.DEFINE_string("images", None, "Images for --bundle instead: a folder of image files.")
 flags.DEFINE_integer("count", 200, "Images for --bundle, at most.", lower_bound=1)
 flags.DEFINE_string("plot", None, "Draw the levels of --bundle into this picture.")
-flags.DEFINE_list("what", list(WHAT), f"Any of {', '.join(WHAT)}.")
+flags.DEFINE_list("what", list(WHAT[:-1]), f"Any of {', '.join(WHAT)}.")
+flags.DEFINE_list("levels", None, "Levels of --layout=imagenet to have; default all 14.")
 flags.DEFINE_integer("batch_size", 32, "Images at a time.", lower_bound=1)
 flags.DEFINE_integer("rounds", 30, "Pairs for each row.", lower_bound=3)
 flags.DEFINE_integer("threads", 0, "Threads; 0 is one in LiteRT, and TensorFlow's own choice.", lower_bound=0)
@@ -141,7 +142,8 @@ def _model_rows() -> list[dict]:
         make = getattr(getattr(models, FLAGS.architecture), FLAGS.layout, None)
         if make is None:
             raise ValueError(f"{FLAGS.architecture} has no layout {FLAGS.layout!r}")
-        model = make(10)
+        options = {"levels": [int(level) for level in FLAGS.levels]} if FLAGS.levels else {}
+        model = make(10, **options)
         model.build()
     return [
         row

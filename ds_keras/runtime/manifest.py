@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-from ds_keras.policies import LEARNED, check_cascade, check_policy
+from ds_keras.policies import LEARNED, check_chain, check_policy
 from ds_keras.runtime.materialize import ALIGNMENT, Copy
 
 FORMAT, FORMAT_VERSION = "ds_keras.bundle", 1
@@ -72,7 +72,7 @@ def _check_kernels(kernels: Any, parts: dict[str, Any]) -> None:
 
 def _check_policy(policy: Any, levels: int) -> None:
     check_policy(policy["default"], levels)
-    chain = check_cascade(policy["cascade"], levels)
+    chain = check_chain(policy["cascade"], levels)
     counts = {"gate": 1, "cascade": len(chain) - 1, "levels": 1}  # of knobs
     _need(
         isinstance(policy["knobs"], dict) and set(policy["knobs"]) == set(LEARNED), "knobs by policy", policy["knobs"]
