@@ -129,7 +129,7 @@ class Bundle:
 def _bounded(file: Any, size: int, limit: int, what: str) -> bytes:
     if size > limit:
         raise ValueError(f"{what} is damaged: {size} bytes, at most {limit} are allowed")
-    return file.read(limit + 1)
+    return file.read(size + 1)  # a file allocates what it is asked for
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
