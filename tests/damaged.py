@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ds_keras.runtime.bundle import FACTORS, GRAPH, PLAN
+from ds_keras.runtime.bundle import FACTORS, GRAPH, PLAN, TAIL
 from ds_keras.runtime.manifest import checked_plan
 from ds_keras.runtime.materialize import Template, materialize
 
@@ -48,6 +48,7 @@ VALUES = [  # of bundle.json; the cascade is that of two levels, 0 and 2
     *[(["policy", "budget_table"], {"gate": [[[0], a, 1], [[0], b, 1]]}) for a, b in ((1, 2), (2, 2), (2, 1))],
     *[(["image_shape"], value) for value in ([8, 8], [8, -8, 1], "888", [8, 8, True], [1 << 17, 8, 1])],
     *[(["labels"], value) for value in (["a"], "abc", [1, 2, 3])],
+    *[(["licence"], value) for value in (1, [], True)],
     *[(["kernels", "dtype"], value) for value in ("float64", "float16", None, [])],
     (["levels"], []),
 ]
@@ -161,11 +162,12 @@ def _with_member(rng, parts, level):
     try:
         factors = np.frombuffer(members[FACTORS], "<f4")
         plan = json.loads(members[PLAN])
-        copies = checked_plan(plan, kernels, len(members[GRAPH]), len(factors), entry["size"])
+        end = entry["size"] - len(members[TAIL])
+        copies = checked_plan(plan, kernels, len(members[GRAPH]), len(factors), end)
         views = {}
         for key, (offset, shape) in kernels["index"].items():
             views[key] = np.frombuffer(parts["kernels.bin"], "float32", int(np.prod(shape)), offset).reshape(shape)
-        data = materialize(Template(members[GRAPH], copies, factors, entry["size"]), views)
+        data = materialize(Template(members[GRAPH], copies, factors, members[TAIL], entry["size"]), views)
     except (TypeError, ValueError):
         data = b""
     entry["sha256"] = hashlib.sha256(data).hexdigest()

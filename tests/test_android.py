@@ -56,7 +56,7 @@ def bundles(tmp_path_factory):
     """Paths by name."""
     folder = tmp_path_factory.mktemp("bundles")
     paths = {
-        "float32": export.to_bundle(nano(), folder / "nano"),
+        "float32": export.to_bundle(nano(labels=["a", "b", "c"]), folder / "nano", licence="none"),
         "float16 file": export.to_bundle(nano(), folder / "half.dsbundle", "float16"),
         "digits": export.to_bundle(zoo.load("ds_mobilenet_digits"), folder / "digits"),
         "float32 file": folder / "nano.dsbundle",
@@ -105,12 +105,15 @@ def test_any_slice_of_any_numbers(bundles, java, tmp_path, dtype):
         end += int(np.prod(shape)) * width
         if axis is not None:
             factors = np.concatenate([factors, rng.normal(0, 3, shape[axis]).astype("float32")])
-    expected = materialize(Template(graph, tuple(copies), factors, end), kernels)
+    tail = rng.bytes(77)
+    end += len(tail)
+    expected = materialize(Template(graph, tuple(copies), factors, tail, end), kernels)
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("graph.tflite", graph)
         archive.writestr("plan.json", json.dumps([copy._asdict() for copy in copies]))
         archive.writestr("factors.bin", factors.astype("<f4").tobytes())
+        archive.writestr("tail.bin", tail)
     parts = {**parts_of(bundles["float32"]), "kernels.bin": payload, "level_1.zip": content.getvalue()}
     manifest = json.loads(parts["bundle.json"])
     manifest["kernels"] = {"part": "kernels.bin", "dtype": dtype, "index": index}
@@ -305,7 +308,7 @@ def test_an_archive_with_paths_writes_nothing_outside(bundles, java, tmp_path):
 def test_a_deflate_bomb_is_refused_before_it_is_unpacked(bundles, java, tmp_path):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("graph.tflite", "plan.json", "factors.bin"):
+        for name in ("graph.tflite", "plan.json", "factors.bin", "tail.bin"):
             archive.writestr(name, bytes(40 << 20))
     parts = {**parts_of(bundles["float32"]), "level_0.zip": content.getvalue()}
     as_directory(tmp_path / "bundle", rehashed(parts))

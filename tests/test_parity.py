@@ -30,4 +30,5 @@ def test_another_model_is_told_apart(session):
     other = budgeted_nano(X[::-1], points=5)
     other.classifier.bias.assign([100.0, 0, 0])  # always the first class
     rows = parity.compare(other, session, X, np.zeros(24, int))
-    assert all(row["keras"] == 100 and row["same"] < 100 and row["difference"] > 90 for row in rows)
+    assert all(row["keras"] == 100 and row["difference"] > 90 for row in rows)
+    assert min(row["same"] for row in rows) < 100

@@ -60,6 +60,8 @@ public final class Manifest {
     public final long gateMadds;
     /** Multiply-adds of each level's body. */
     public final long[] bodyMadds;
+    /** Licence of the weights, or null. */
+    public final String licence;
     /** "gate", "cascade" (a String) or a level (an Integer). */
     public final Object defaultPolicy;
     /** Levels of the cascade: two or more, smaller ones first. */
@@ -92,6 +94,8 @@ public final class Manifest {
         Check.need(shape.length == 3, "image_shape of three numbers", json.get("image_shape"));
         imageShape = new int[] {(int) shape[0], (int) shape[1], (int) shape[2]};
         numClasses = (int) Check.whole(Check.field(json, "num_classes"), 2, Check.MAX_SIDE);
+        Object terms = Check.field(json, "licence");
+        licence = terms == null ? null : Check.string(terms, "licence: null or a text");
         labels = labels(Check.field(json, "labels"), numClasses);
         parts = parts(Check.object(Check.field(json, "parts"), "parts"));
         Check.need(parts.containsKey(ROUTE), "a part '" + ROUTE + "'", parts.keySet());
