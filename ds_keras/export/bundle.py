@@ -16,7 +16,7 @@ from ds_keras.export.litert import QUANTIZATIONS, TOLERANCE, check, convert
 from ds_keras.export.metadata import about, described
 from ds_keras.export.pack import halved, pack, payload, stored_shapes
 from ds_keras.export.subnet import body_network, folded_body, route_network
-from ds_keras.files import write_bytes
+from ds_keras.files import WRITING, write_bytes
 from ds_keras.runtime.bundle import FACTORS, GRAPH, PLAN, TAIL
 from ds_keras.runtime.manifest import FORMAT, FORMAT_VERSION, INDEX, KERNELS, ROUTE, check_manifest
 from ds_keras.runtime.materialize import ALIGNMENT, Template, materialize
@@ -155,7 +155,7 @@ def _joined(arrays: dict[str, np.ndarray]) -> tuple[bytes, dict[str, Any]]:
 def _write_directory(path: Path, parts: dict[str, bytes]) -> None:
     """Writes the parts beside ``path`` and moves them into place together; an older bundle goes last."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=WRITING) as folder:
         new, old = Path(folder) / "new", Path(folder) / "old"
         for name, data in parts.items():
             write_bytes(new / name, data)

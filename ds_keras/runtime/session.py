@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras.files import write_bytes
+from ds_keras.files import sweep, write_bytes
 from ds_keras.policies import LEARNED, Policy, Routed, check_policy, draw_levels, knobs_at, margin
 from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.manifest import ROUTE
@@ -64,6 +64,8 @@ class Session:
         self.manifest = self.bundle.manifest
         self.num_threads, self.keep = num_threads, keep
         self.cache_dir = None if cache_dir is None else Path(cache_dir) / self.bundle.id[:16]
+        if self.cache_dir is not None:
+            sweep(self.cache_dir)
         policy = self.manifest["policy"]
         self.default_policy: Policy = policy["default"]
         self.knobs = {name: np.array(knobs, "float32") for name, knobs in policy["knobs"].items()}
