@@ -20,6 +20,7 @@ EXTRAS = {
 EXTRAS["test"] = [
     *EXTRAS["demo"],
     *EXTRAS["train"],
+    *EXTRAS["onnx"],
     "pytest>=8,<10",
     "hypothesis>=6.100,<7",
     "ruff>=0.8,<1",
