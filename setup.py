@@ -22,6 +22,7 @@ EXTRAS["test"] = [
     *EXTRAS["demo"],
     *EXTRAS["train"],
     *EXTRAS["report"],
+    *EXTRAS["onnx"],
     "pytest>=8,<10",
     "pytest-xdist>=3.5,<4",
     "hypothesis>=6.100,<7",

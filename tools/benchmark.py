@@ -1,11 +1,13 @@
-"""Paired timings: of a bundle in LiteRT (--bundle), or of a supernet in TensorFlow.
+"""Paired timings: of a bundle in LiteRT (--bundle), of an ONNX file (--onnx), or of a supernet in TensorFlow.
 
 With --bundle: every level and the default policy against the largest level, one image at a time, load times and memory;
 with --preset too, every level's file against its direct conversion, against a static file of the whole network, and
-against Keras. Else: slicing at run time, routed batches, the Stage I step, the pipeline.
+against Keras. With --onnx, a file with the level as an input, and its --preset: each level against its static ONNX file,
+and that against its TFLite file. Else: slicing at run time, routed batches, the Stage I step, the pipeline.
 
 Example:
     python tools/benchmark.py --bundle=model.dsbundle --images=photos --plot=levels.png
+    python tools/benchmark.py --onnx=digits.onnx --preset=ds_mobilenet_digits
     python tools/benchmark.py --preset=ds_mobilenet_digits --batch_size=256
     python tools/benchmark.py --layout=imagenet --batch_size=8 --what=slicing --json=slicing.json
     python tools/benchmark.py --architecture=DSViT --layout=cifar
@@ -28,9 +30,10 @@ flags.DEFINE_enum(
     "layout", None, ["imagenet", "medium", "small", "tiny", "cifar"], "An untrained layout of --architecture instead."
 )
 flags.DEFINE_string("bundle", None, "Bundle to measure in LiteRT.")
+flags.DEFINE_string("onnx", None, "ONNX file of --preset, with the level as an input, to measure in ONNX Runtime.")
 flags.DEFINE_string("data", None, "Images for --bundle (see ds_keras.data.load: its test part); default noise.")
 flags.DEFINE_string("images", None, "Images for --bundle instead: a folder of image files.")
-flags.DEFINE_integer("count", 200, "Images for --bundle, at most.", lower_bound=1)
+flags.DEFINE_integer("count", 200, "Images for --bundle, at most, and for --onnx (noise).", lower_bound=1)
 flags.DEFINE_string("plot", None, "Draw the levels of --bundle into this picture.")
 flags.DEFINE_list("what", list(WHAT[:-1]), f"Any of {', '.join(WHAT)}.")
 flags.DEFINE_list("levels", None, "Levels of --layout=imagenet to have; default all 14.")
@@ -42,7 +45,7 @@ flags.DEFINE_string("json", None, "Write the rows to this file too.")
 
 def main(_: list[str]) -> None:
     """Reads the flags and measures."""
-    rows = _bundle_rows() if FLAGS.bundle else _model_rows()
+    rows = _onnx_rows() if FLAGS.onnx else _bundle_rows() if FLAGS.bundle else _model_rows()
     for row in rows:
         timing = (
             f"{row['ms']:9.3f} ms"
@@ -56,7 +59,7 @@ def main(_: list[str]) -> None:
     if FLAGS.json:
         from ds_keras.files import write_json
 
-        measured = FLAGS.bundle or FLAGS.preset or f"{FLAGS.architecture}.{FLAGS.layout}"
+        measured = FLAGS.onnx or FLAGS.bundle or FLAGS.preset or f"{FLAGS.architecture}.{FLAGS.layout}"
         write_json(FLAGS.json, {"measured": measured, "batch_size": FLAGS.batch_size, "rows": rows})
 
 
@@ -120,6 +123,20 @@ def _images(shape: tuple[int, int, int]) -> Any:
         chosen = np.random.default_rng(0).permutation(len(files))[: FLAGS.count]
         return np.stack([resize_and_crop(decode_image(files[i], shape[2]), shape[:2]) for i in chosen])
     return np.random.default_rng(0).uniform(0, 255, (FLAGS.count, *shape)).astype("float32")
+
+
+def _onnx_rows() -> list[dict]:
+    """Timings of an ONNX file."""
+    if FLAGS.bundle or FLAGS.layout or not FLAGS.preset:
+        raise ValueError("give --onnx with the --preset that it was made of, without --bundle and --layout")
+    import numpy as np
+
+    from ds_keras import zoo
+    from ds_keras.export import benchmark
+
+    model = zoo.load(FLAGS.preset)
+    images = np.random.default_rng(0).uniform(0, 255, (FLAGS.count, *model.image_shape)).astype("float32")
+    return benchmark.onnx_levels(model, FLAGS.onnx, images, FLAGS.rounds, FLAGS.threads or 1)
 
 
 def _model_rows() -> list[dict]:
