@@ -2,8 +2,8 @@
 
 With --bundle: every level and the default policy against the largest level, one image at a time, load times and memory;
 with --preset too, every level's file against its direct conversion, against a static file of the whole network, and
-against Keras. With --onnx, a file with the level as an input, and its --preset: each level against its static ONNX file,
-and that against its TFLite file. Else: slicing at run time, routed batches, the Stage I step, the pipeline.
+against Keras. With --onnx, a file with the level as an input, and its --preset: each level against its static ONNX
+file, and that against its TFLite file. Else: slicing at run time, routed batches, the Stage I step, the pipeline.
 
 Example:
     python tools/benchmark.py --bundle=model.dsbundle --images=photos --plot=levels.png
