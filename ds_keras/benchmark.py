@@ -16,6 +16,7 @@ from ds_keras.runtime import Session
 from ds_keras.runtime.benchmark import against
 from ds_keras.runtime.network import ENGINES, Interpreted
 from ds_keras.timing import paired
+from ds_keras.torch_twin import torch_twin
 from ds_keras.training.stage1 import SupernetTrainer
 
 if TYPE_CHECKING:
@@ -169,6 +170,28 @@ def bundle(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[st
             session = Session(path, engine=engine, keep=len(whole))
             for level, data in enumerate(whole):
                 rows += against(f"routed, {engine}", session, level, Interpreted(data, 1), images, rounds)
+    return rows
+
+
+def pytorch(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[str, Any]]:
+    """A float32 bundle in LiteRT against each level's network in PyTorch, alone and with BatchNorm folded; one thread.
+
+    Args:
+        model: DSMobileNet.
+        batch_size: images that a call runs, one by one.
+        rounds: pairs.
+
+    Returns:
+        A row for each level (A is the bundle: shared start, gate, hand-over and body).
+    """
+    import torch
+
+    torch.set_num_threads(1)
+    images, rows = _images(model, batch_size).numpy(), []
+    with tempfile.TemporaryDirectory() as folder:
+        session = Session(export.to_bundle(model, Path(folder) / "x.dsbundle"), keep=len(model.levels))
+        for level in range(len(model.levels)):
+            rows += against("PyTorch", session, level, torch_twin(subnet(model, level, True)), images, rounds)
     return rows
 
 

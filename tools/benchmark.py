@@ -23,7 +23,8 @@ import cli
 from absl import flags
 
 FLAGS = flags.FLAGS
-WHAT = ("slicing", "routed_batch", "stage1_step", "pipeline", "bundle")
+WHAT = ("slicing", "routed_batch", "stage1_step", "pipeline")
+MORE = ("bundle", "pytorch")  # on request: minutes on a large layout, and PyTorch
 flags.DEFINE_string("preset", None, "Preset or directory.")
 flags.DEFINE_enum("architecture", "DSMobileNet", ["DSMobileNet", "DSResNet", "DSViT"], "What --layout is a layout of.")
 flags.DEFINE_enum(
@@ -35,7 +36,7 @@ flags.DEFINE_string("data", None, "Images for --bundle (see ds_keras.data.load: 
 flags.DEFINE_string("images", None, "Images for --bundle instead: a folder of image files.")
 flags.DEFINE_integer("count", 200, "Images for --bundle, at most, and for --onnx (noise).", lower_bound=1)
 flags.DEFINE_string("plot", None, "Draw the levels of --bundle into this picture.")
-flags.DEFINE_list("what", list(WHAT[:-1]), f"Any of {', '.join(WHAT)}.")
+flags.DEFINE_list("what", list(WHAT), f"Any of {', '.join(WHAT + MORE)}.")
 flags.DEFINE_list("levels", None, "Levels of --layout=imagenet to have; default all 14.")
 flags.DEFINE_integer("batch_size", 32, "Images at a time.", lower_bound=1)
 flags.DEFINE_integer("rounds", 30, "Pairs for each row.", lower_bound=3)
@@ -143,8 +144,8 @@ def _model_rows() -> list[dict]:
     """Timings of a supernet in TensorFlow."""
     if (FLAGS.preset is None) == (FLAGS.layout is None):
         raise ValueError("give --bundle, or exactly one of --preset and --layout")
-    if unknown := set(FLAGS.what) - set(WHAT):
-        raise ValueError(f"--what must name some of {WHAT}, received {sorted(unknown)}")
+    if unknown := set(FLAGS.what) - set(WHAT + MORE):
+        raise ValueError(f"--what must name some of {WHAT + MORE}, received {sorted(unknown)}")
     import tensorflow as tf
 
     if FLAGS.threads:
