@@ -9,13 +9,15 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "ds_keras/__init__.py").read_text(), re.M).group(1)
 
 RUNTIME = ["numpy>=1.26,<3", "ai-edge-litert>=2.1,<3"]
+REPORT = ["matplotlib>=3.8,<4"]
 EXTRAS = {
     "runtime": RUNTIME,
     "onnx": ["tf2onnx>=1.17,<1.18", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
     "compress": ["tensorflow-model-optimization>=0.8,<0.9", "tf_keras>=2.18,<2.22"],
     "train": ["tensorboard>=2.18,<2.22"],
     "convert": ["torch>=2.6,<3"],
-    "demo": [*RUNTIME, "scikit-learn>=1.4,<2", "rich>=13,<16"],
+    "report": REPORT,
+    "demo": [*RUNTIME, *REPORT, "scikit-learn>=1.4,<2", "rich>=13,<16"],
 }
 EXTRAS["test"] = [
     *EXTRAS["demo"],
