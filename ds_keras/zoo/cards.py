@@ -131,9 +131,9 @@ def _equal_cost(metrics: dict[str, Any]) -> list[str]:
             ["policy", *(f"{s} %" for s in found["shares"]), *(f"-{d} points" for d in found["drops"])],
             [[r["policy"], *r["top1"], *(v and f"{v}x" for v in r["saved"])] for r in found["rows"]],
         ),
-        f"The oracle: {oracle['top1']} % at {oracle['share']} %. "
-        + "; ".join(f"`{r['policy']}`: {ABOUT[r['policy']]}" for r in found["rows"])
-        + ". Shifts, thresholds and temperatures come from held-out images; what is saved is read off the curves of "
+        "\n".join(f"- `{name}`: {ABOUT[name]}" for name in (*(row["policy"] for row in found["rows"]), "oracle"))
+        + f" ({oracle['top1']} % at {oracle['share']} %)",
+        "Shifts, thresholds and temperatures come from held-out images. What a policy saves is read off its curve on "
         "the test images, for every policy alike.",
     ]
 
