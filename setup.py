@@ -9,20 +9,22 @@ ROOT = Path(__file__).parent
 VERSION = re.search(r'^__version__ = "(.+)"$', (ROOT / "ds_keras/__init__.py").read_text(), re.M).group(1)
 
 RUNTIME = ["numpy>=1.26,<3", "ai-edge-litert>=2.1,<3"]
-REPORT = ["matplotlib>=3.8,<4"]
 EXTRAS = {
     "runtime": RUNTIME,
     "onnx": ["tf2onnx>=1.17,<1.18", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
     "compress": ["tensorflow-model-optimization>=0.8,<0.9", "tf_keras>=2.18,<2.22"],
+    "report": ["matplotlib>=3.8,<4"],
     "train": ["tensorboard>=2.18,<2.22"],
     "convert": ["torch>=2.6,<3"],
-    "report": REPORT,
-    "demo": [*RUNTIME, *REPORT, "scikit-learn>=1.4,<2", "rich>=13,<16"],
+    "demo": [*RUNTIME, "scikit-learn>=1.4,<2", "rich>=13,<16"],
 }
 EXTRAS["test"] = [
     *EXTRAS["demo"],
     *EXTRAS["train"],
+    *EXTRAS["report"],
+    *EXTRAS["onnx"],
     "pytest>=8,<10",
+    "pytest-xdist>=3.5,<4",
     "hypothesis>=6.100,<7",
     "ruff>=0.8,<1",
     "build>=1.2,<2",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ds_keras.cascades import LONGEST, search
-from ds_keras.policies import NO_TABLE, Policy, check_cascade, knobs_at
+from ds_keras.policies import NO_TABLE, Policy, check_chain, knobs_at
 from ds_keras.routing import gate_logits, predict_levels, relative_costs
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def measure_budget(
         ValueError: bad argument.
     """
     labels = np.asarray(labels)
-    if cascade is not None and len(check_cascade(cascade, len(model.levels))) > LONGEST:
+    if cascade is not None and len(check_chain(cascade, len(model.levels))) > LONGEST:
         raise ValueError(f"cascade must have at most {LONGEST} levels to be measured, received {cascade!r}")
     every = predict_levels(model, x)
     right = every.argmax(-1) == labels

@@ -78,12 +78,13 @@ def draw_levels(mix: Any, levels: int, count: int, seed: int | None) -> np.ndarr
     return np.random.default_rng(seed).choice(levels, count, p=p / p.sum()).astype("int32")
 
 
-def check_cascade(chain: Any, levels: int) -> tuple[int, ...]:
-    """Checks the levels of a cascade.
+def check_chain(chain: Any, levels: int, name: str = "cascade") -> tuple[int, ...]:
+    """Checks a choice of levels, those of a cascade for one.
 
     Args:
         chain: what is asked for.
         levels: of the model.
+        name: of the argument, for the error.
 
     Returns:
         The chain.
@@ -93,7 +94,7 @@ def check_cascade(chain: Any, levels: int) -> tuple[int, ...]:
     """
     plain = isinstance(chain, Sequence) and len(chain) >= 2 and all(type(k) is int for k in chain)
     if not plain or list(chain) != sorted(set(chain)) or not 0 <= chain[0] <= chain[-1] < levels:
-        raise ValueError(f"cascade must be two or more levels in [0, {levels}), smaller ones first, received {chain!r}")
+        raise ValueError(f"{name} must be two or more levels in [0, {levels}), smaller ones first, received {chain!r}")
     return tuple(chain)
 
 

@@ -5,6 +5,7 @@ With --policies=all: every policy over its whole range of cost, from one pass ov
 Example:
     python tools/evaluate.py --preset=ds_mobilenet_digits --data=digits --json=digits.json
     python tools/evaluate.py --preset=ds_mobilenet_digits --data=digits --policies=all --plot=policies.png
+    python tools/evaluate.py --preset=ds_mobilenet_digits --data=digits --bundle=zoo/ds_mobilenet_digits/model.dsbundle
 """
 
 import os
@@ -22,6 +23,7 @@ flags.DEFINE_string("split", "test", "Part of the data set: train, test, or a fu
 flags.DEFINE_integer("batch_size", 256, "Images at a time.", lower_bound=1)
 flags.DEFINE_enum("policies", "default", ["default", "all"], "all: compare the policies at equal cost too.")
 flags.DEFINE_string("plot", None, "With --policies=all: draw accuracy against MAdds into this PNG.")
+flags.DEFINE_string("bundle", None, "Run this bundle of the preset too, and compare it with Keras image by image.")
 flags.DEFINE_string("json", None, "Write the figures to this file too.")
 
 
@@ -31,22 +33,24 @@ def main(_: list[str]) -> None:
         raise ValueError(f"--plot needs --policies=all, received --policies={FLAGS.policies}")
     from rich.console import Console
 
-    from ds_keras import curves, zoo
-    from ds_keras.evaluation import compare, evaluate
+    from ds_keras import curves, evaluation, parity, zoo
     from ds_keras.files import write_bytes, write_json
+    from ds_keras.runtime import Session
 
     model = zoo.load(FLAGS.preset)
     source = cli.open_data(model, FLAGS.preset, FLAGS.data, FLAGS.split)
     console = Console()
     images, labels = source.images(model.image_shape[:2]), source.labels
     with console.status(f"evaluating {len(source)} images"):
-        figures = evaluate(model, images, labels, FLAGS.batch_size)
+        figures = evaluation.evaluate(model, images, labels, FLAGS.batch_size)
+        if FLAGS.bundle:
+            figures["bundle"] = parity.compare(model, Session(FLAGS.bundle), images, labels)
     for title, rows in figures.items():
         _print(console, f"{model.name}, {title} ({len(source)} images)", rows)
     if FLAGS.policies == "all":
         with console.status("every policy at every cost"):
             scored = curves.score(model, images, labels, FLAGS.batch_size)
-            figures |= compare(model, scored, zoo.card(FLAGS.preset).get("temperatures"))
+            figures |= evaluation.compare(model, scored, zoo.card(FLAGS.preset).get("temperatures"))
         _print_comparison(console, model.name, figures)
         if FLAGS.plot:
             from ds_keras.report import policies_png

@@ -1,7 +1,8 @@
-"""Export: plain Keras sub-networks, static TFLite files, and bundles that hold every weight once."""
+"""Export: plain Keras sub-networks, static TFLite and ONNX files, and bundles that hold every weight once."""
 
 from ds_keras.export.bundle import to_bundle
+from ds_keras.export.onnx import to_onnx
 from ds_keras.export.subnet import body_network, route_network, subnet
 from ds_keras.export.tflite import to_tflite
 
-__all__ = ["body_network", "route_network", "subnet", "to_bundle", "to_tflite"]
+__all__ = ["body_network", "route_network", "subnet", "to_bundle", "to_onnx", "to_tflite"]

@@ -9,7 +9,7 @@ import tensorflow as tf
 from ds_keras import cost, routing
 from ds_keras.budget import knobs_for, set_budget
 from ds_keras.layers.base import Compute
-from ds_keras.policies import check_cascade
+from ds_keras.policies import check_chain
 
 
 class RoutedInference:
@@ -34,7 +34,7 @@ class RoutedInference:
 
     @cascade.setter
     def cascade(self, chain: tuple[int, ...]) -> None:
-        self._cascade = check_cascade(chain, len(self.levels))
+        self._cascade = check_chain(chain, len(self.levels))
         self._forget_graphs()
 
     @property

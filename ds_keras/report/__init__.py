@@ -87,5 +87,6 @@ def write_report(
         details.images(facts) if pictures else details.no_images(),
         details.origin(facts, command),
     ]
-    write_bytes(output, page.document(f"Report: {facts.card.get('name', model.name)}", parts).encode())
+    name = facts.card.get("experiment") or facts.card.get("name", model.name)
+    write_bytes(output, page.document(f"Report: {name}", parts).encode())
     return Path(output)

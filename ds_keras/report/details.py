@@ -1,6 +1,7 @@
 """The sections of a report on calibration, classes, training, pictures and origin, as markup."""
 
 import platform
+import re
 from importlib.metadata import version
 from typing import Any
 
@@ -81,7 +82,8 @@ def training(log: dict[str, list[dict[str, Any]]] | None) -> str:
             for name in names:
                 held = [row for row in rows if name in row]
                 values = [scale * row[name] for row in held]
-                lines[name.removeprefix("val_").replace("_", " ")] = [row["step"] for row in held], values
+                label = re.sub(r"^(level)?(?=\d)", "level ", name.removeprefix(start).removesuffix(end))
+                lines[label] = [row["step"] for row in held], values
             figure = figures.training(lines, what)
             parts.append(page.plot(figures.render(figure), f"{what} over the steps of {stage}", f"{stage}: {what}"))
     return page.section(title, page.plots(*parts))

@@ -106,7 +106,7 @@ def reliability(parts: dict[str, Reliability]) -> "Figure":
         axes.plot(part.confidence[held], part.accuracy[held], label=label, **style)
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
-    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=2, fontsize=9, frameon=False)
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=1, fontsize=9, frameon=False)
     return figure
 
 

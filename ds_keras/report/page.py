@@ -27,7 +27,7 @@ table { border-collapse: collapse; font-size: 0.9rem; font-variant-numeric: tabu
 th, td { padding: 0.25rem 0.6rem; text-align: right; border-bottom: 1px solid var(--line); white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
 tbody th { font-weight: normal; }
-thead th { vertical-align: bottom; white-space: normal; min-width: 3.4rem; }
+thead th { vertical-align: bottom; white-space: normal; min-width: 4.3rem; }
 pre { background: var(--soft); padding: 0.7rem; border-radius: 6px; white-space: pre-wrap; max-width: none; }
 .pictures { display: grid; grid-template-columns: repeat(auto-fill, minmax(6.5rem, 1fr)); gap: 0.7rem; }
 .pictures figure { margin: 0; }

@@ -103,7 +103,7 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
         reads = old["test_reads"] + 1
         metrics = session.write_preset(directory, kept.pop("seconds"), kept.pop("command"), reads, kept)
     if (directory / zoo.BUNDLE).is_file():
-        export.to_bundle(zoo.load(directory), directory / zoo.BUNDLE, "float16")
+        export.to_bundle(zoo.load(directory), directory / zoo.BUNDLE, "float16", metrics["licence"])
     return metrics
 
 

@@ -243,3 +243,13 @@ def test_variables_split_between_the_stages():
     everything = [v.path for v in model.trainable_variables]
     assert sorted(gate + [v.path for v in model.supernet_variables]) == sorted(everything)
     assert len(set(everything)) == len(everything)
+
+
+def test_a_choice_of_the_released_levels():
+    model, every = DSMobileNet.imagenet(levels=(0, 4, 13)), DSMobileNet.imagenet()
+    for k, released in enumerate((0, 4, 13)):
+        assert cost.madds(model, k) == cost.madds(every, released)
+        assert cost.params(model, k) == cost.params(every, released)
+    assert len(every.levels) == 14 and cost.madds(model, model.teacher_level) == cost.madds(every, every.teacher_level)
+    with pytest.raises(ValueError, match=r"levels must be two or more levels in \[0, 14\), smaller ones first"):
+        DSMobileNet.imagenet(levels=(4, 0))
