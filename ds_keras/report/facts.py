@@ -53,17 +53,16 @@ def time_bundle(facts: Facts, path: Any, rounds: int, count: int = 200) -> dict[
         {"route", "bodies", "routed", "composed", "largest": milliseconds of one image, "images": how many}.
 
     Raises:
-        ValueError: not a bundle, or one of another model.
+        ValueError: not a bundle, or one of another model or budget table.
         ImportError: LiteRT is missing.
     """
     from ds_keras.runtime import Session, benchmark
 
     session, model = Session(path, num_threads=1, keep=1000), facts.model
-    start, gate, _ = model.costs[0]
-    ours = {"start": start, "gate": gate, "body": [part.body for part in model.costs]}
-    if session.manifest["madds"] != ours or session.image_shape != tuple(model.image_shape):
-        theirs = f"{session.manifest['madds']} for images {session.image_shape}"
-        raise ValueError(f"bundle must be of {model.name!r}, MAdds {ours}, received one of {theirs}")
+    policy = session.manifest["policy"]
+    routes = policy["default"], tuple(policy["cascade"]), policy["budget_table"]  # the table is measured: no two alike
+    if routes != (model.default_policy, model.cascade, model.budget_table):
+        raise ValueError(f"bundle must be of {model.name!r} as it is now, received one that routes by another table")
     chosen = np.random.default_rng(0).permutation(len(facts.images))[:count]
     images = facts.images[chosen]
     route, bodies = benchmark.parts(session, images, rounds)

@@ -72,7 +72,7 @@ def accuracy_over_cost(
     low, high = min(min(s.top1) for s in series.values()), max(max(s.top1) for n, s in series.items() if n != "oracle")
     spread = max(high - low, 0.1)
     axes.set_ylim(low - 0.12 * spread, high + 0.3 * spread)
-    axes.set_xlim(0, 1.06 * levels.cost[-1])
+    axes.set_xlim(0, 1.06 * max(levels.cost[-1], 0 if chosen is None else chosen[0]))
     if "oracle" in series:
         cost, top1 = series["oracle"].cost[0], series["oracle"].top1[0]
         top = min(top1, high + 0.24 * spread)  # far above the rest it would flatten every curve: it is named instead
