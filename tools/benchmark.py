@@ -160,7 +160,7 @@ def _model_rows() -> list[dict]:
         if make is None:
             raise ValueError(f"{FLAGS.architecture} has no layout {FLAGS.layout!r}")
         options = {"levels": [int(level) for level in FLAGS.levels]} if FLAGS.levels else {}
-        model = make(10, **options)
+        model = make(1000 if FLAGS.layout == "imagenet" else 10, **options)
         model.build()
     return [
         row

@@ -110,7 +110,7 @@ def _describe(
     if model.labels is not None:
         found["labels"] = json.dumps(list(model.labels))
     if kind == GATE:
-        found["gate_shift"] = str(float(model.gate_shift.numpy()))
+        found["gate_shift"] = str(float(model.gate_shift.numpy()[0]))
     if licence is not None:
         found["licence"] = licence
     package("onnx.helper").set_model_props(made, found)

@@ -204,7 +204,7 @@ class Session:
 
     def _start(self, image: np.ndarray) -> dict[str, Any]:
         """Features and gate logits of one checked image."""
-        return self._route(image[None].astype("float32"))
+        return self._route(image[None].astype("float32", copy=False))
 
     def _cascade(self, images: np.ndarray, thresholds: np.ndarray) -> Routed:
         costs, chain = self.manifest["madds"], self.manifest["policy"]["cascade"]

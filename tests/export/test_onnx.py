@@ -47,7 +47,7 @@ def network(name):
     """Three levels, random weights and statistics, images of different levels: do not change it."""
     model = MAKE[name]()
     spread_gate(model)
-    model.gate_shift.assign(0.3)
+    model.gate_shift.assign([0.3])
     return model
 
 

@@ -154,7 +154,7 @@ def test_export_and_benchmark_of_onnx(tmp_path):
         assert result.returncode == 0, result.stderr
         size = (tmp_path / "digits.onnx").stat().st_size
         assert f"digits.onnx  {size} bytes  4 levels" in result.stdout
-    arguments = ["--onnx=digits.onnx", "--preset=ds_mobilenet", "--images=3", "--rounds=3"]
+    arguments = ["--onnx=digits.onnx", "--preset=ds_mobilenet", "--count=3", "--rounds=3"]
     result = tool("benchmark", *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert [line.split("  ")[0] for line in result.stdout.splitlines()] == ["level input", "ONNX Runtime"] * 4
