@@ -1,13 +1,18 @@
-"""Figures of a model on a labelled set: every level, and every policy beside what it has to beat."""
+"""Figures of a model on a labelled set: every level, and every policy beside what it has to beat, at equal cost too."""
 
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ds_keras import cost, routing
+from ds_keras.curves import Curve, Scored, curves, route
+from ds_keras.policies import LEARNED, NO_TABLE, knobs_at
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
+
+SHARES = (20, 30, 40, 50, 60, 75)  # percent of the largest level's MAdds
+DROPS = (0.3, 1.0)  # points below the largest level
 
 
 def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> dict[str, list[dict[str, Any]]]:
@@ -59,7 +64,11 @@ def evaluate_levels(model: "Supernet", x: Any, labels: Any, batch_size: int = 25
     Returns:
         Rows of level, top1, top5 (percent; top5 None where there are no more than 5 classes), madds, params.
     """
-    labels = np.asarray(labels)
+    return level_rows(model, routing.predict_levels(model, x, batch_size), np.asarray(labels))
+
+
+def level_rows(model: "Supernet", every: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
+    """As ``evaluate_levels``, from the (levels, count, classes) logits of a pass that was made."""
     return [
         {
             "level": k,
@@ -68,20 +77,117 @@ def evaluate_levels(model: "Supernet", x: Any, labels: Any, batch_size: int = 25
             "madds": cost.madds(model, k),
             "params": cost.params(model, k),
         }
-        for k, logits in enumerate(routing.predict_levels(model, x, batch_size))
+        for k, logits in enumerate(every)
     ]
+
+
+def compare(model: "Supernet", scored: Scored, temperatures: list[float] | None = None) -> dict[str, Any]:
+    """All that compares the policies on labelled images.
+
+    Args:
+        model: supernet with a budget table.
+        scored: of the images (``curves.score``).
+        temperatures: (levels,) of ``curves.fit_temperatures`` on held-out images; None leaves that policy out.
+
+    Returns:
+        {"temperatures": as given, "equal_cost": see ``equal_cost``, "budgets": see ``budgets``}.
+
+    Raises:
+        ValueError: no budget table.
+    """
+    found = equal_cost(model, curves(model, scored, temperatures))
+    return {"temperatures": temperatures, "equal_cost": found, "budgets": budgets(model, scored)}
+
+
+def equal_cost(model: "Supernet", found: dict[str, Curve]) -> dict[str, Any]:
+    """The curves at equal cost, and what each policy saves at a given loss of accuracy.
+
+    Args:
+        model: supernet.
+        found: of ``curves``.
+
+    Returns:
+        {"shares": percent of the largest level's MAdds, "drops": points below its top-1, "rows": a policy's "top1" at
+        each share (None out of its range) and "saved" at each drop: how many times fewer MAdds the cheapest point of
+        its curve takes that loses no more, read off on these images for every policy alike (None where there is
+        none), "oracle": its "top1" and "share", one point}.
+
+    Example:
+        >>> equal_cost(model, curves(model, score(model, images, labels)))["rows"]
+    """
+    largest, best = _largest(model), found["static"].top1[-1]
+    rows = []
+    for name, curve in found.items():
+        if name == "oracle":
+            continue
+        madds = curve.madds(model)
+        at = np.interp(np.array(SHARES) * largest / 100, madds, curve.top1, left=np.nan, right=np.nan)
+        cheapest = [_cheapest(madds, curve.top1, best - drop) for drop in DROPS]
+        rows.append(
+            {
+                "policy": name,
+                "top1": [None if np.isnan(value) else round(float(value), 2) for value in at],
+                "saved": [None if spent is None else round(largest / spent, 2) for spent in cheapest],
+            }
+        )
+    point = [
+        round(float(value[0]), 2) for value in (found["oracle"].top1, 100 * found["oracle"].madds(model) / largest)
+    ]
+    oracle = dict(zip(("top1", "share"), point, strict=True))
+    return {"shares": list(SHARES), "drops": list(DROPS), "rows": rows, "oracle": oracle}
+
+
+def budgets(model: "Supernet", scored: Scored, points: int = 10) -> dict[str, Any]:
+    """Budgets asked of the default policy, from the cheapest to the largest level's cost, and what it spends on images.
+
+    Args:
+        model: supernet with a budget table.
+        scored: of images that the table was not measured on.
+        points: budgets, evenly spaced.
+
+    Returns:
+        {"policy": "gate" or "cascade" (which stands in for a default of one level), "rows": "asked" and "spent" in
+        percent of the largest level's MAdds, "top1" in percent, "mix" the share of images that end at each level}.
+
+    Raises:
+        ValueError: no budget table.
+    """
+    policy = model.default_policy if model.default_policy in LEARNED else "cascade"
+    table, largest = model.budget_table, _largest(model)
+    if not table.get(policy):
+        raise ValueError(NO_TABLE)
+    rows = []
+    for madds in np.linspace(table[policy][0][1], min(table[policy][-1][1], largest), points):
+        routed = route(model, scored, policy, knobs_at(table, policy, largest, madds=madds))
+        rows.append(
+            {
+                "asked": round(100 * float(madds) / largest, 1),
+                "spent": round(100 * float(routed.madds.mean()) / largest, 1),
+                "top1": round(100 * float((routed.logits.argmax(1) == scored.labels).mean()), 2),
+                "mix": _mix(routed.levels, len(scored.every)),
+            }
+        )
+    return {"policy": policy, "rows": rows}
+
+
+def _largest(model: "Supernet") -> float:
+    return float(model.costs[-1].start + model.costs[-1].body)
 
 
 def _row(model: "Supernet", name: str, routed: routing.Routed, labels: np.ndarray) -> dict[str, Any]:
     madds = float(routed.madds.mean())
-    mix = np.bincount(routed.levels, minlength=len(model.levels)) / len(labels)
     return {
         "policy": name,
         "top1": _percent(_top(routed.logits, labels, 1)),
         "madds": round(madds),
         "share": round(madds / cost.madds(model, len(model.levels) - 1), 4),
-        "mix": [round(float(m), 4) for m in mix],
+        "mix": _mix(routed.levels, len(model.levels)),
     }
+
+
+def _mix(levels: np.ndarray, count: int) -> list[float]:
+    """Share of the images at each level."""
+    return [round(float(m), 4) for m in np.bincount(levels, minlength=count) / len(levels)]
 
 
 def _top(logits: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
@@ -91,3 +197,12 @@ def _top(logits: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
 
 def _percent(right: np.ndarray) -> float:
     return round(100 * float(right.mean()), 2)
+
+
+def _cheapest(madds: np.ndarray, top1: np.ndarray, floor: float) -> float | None:
+    """The least cost at which a curve reaches an accuracy, interpolated."""
+    reached = np.flatnonzero(top1 >= floor - 1e-9)
+    if not len(reached):
+        return None
+    i = reached[0]
+    return float(madds[0] if i == 0 else np.interp(floor, top1[i - 1 : i + 1], madds[i - 1 : i + 1]))

@@ -9,6 +9,17 @@ Policy = str | int
 POLICIES = ("gate", "cascade", "random", "oracle")
 LEARNED = ("gate", "cascade")  # those that need nothing but the image, and have knobs for a budget
 NO_TABLE = "the model has no budget table: run ds_keras.budget.measure_budget(model, images, labels) first"
+ABOUT = {  # the policies that are compared
+    "static": "fixed levels, interpolated between neighbours (which equals drawing one of the two at random)",
+    "random": "the smallest or the largest level, drawn whatever the image",
+    "gate": "the learned gate, its shift swept",
+    "cascade": "the preset's own cascade, at the thresholds of its budget table",
+    "pair, probability": "smallest level first, then the largest where the largest probability is low",
+    "pair, temperature": "the same with the temperature that fits the held-out images",
+    "pair, margin": "the same by the margin of the two best classes",
+    "pair, entropy": "the same by entropy",
+    "oracle": "the cheapest right level, which needs the label",
+}
 
 
 class Routed(NamedTuple):

@@ -2,8 +2,13 @@
 
 import sys
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from absl import app, flags, logging
+
+if TYPE_CHECKING:
+    from ds_keras.data import Source
+    from ds_keras.models.supernet import Supernet
 
 
 def run(main: Callable[[list[str]], None], verbose: bool = False) -> None:
@@ -24,6 +29,38 @@ def run(main: Callable[[list[str]], None], verbose: bool = False) -> None:
             _stop(str(error))
 
     app.run(guarded, flags_parser=_parse)
+
+
+def open_data(model: "Supernet", preset: str, data: str, split: str) -> "Source":
+    """The images of a data set, where a preset can be measured on them.
+
+    Args:
+        model: the preset's.
+        preset: its name, for messages.
+        data: see ``ds_keras.data.load``.
+        split: part of it.
+
+    Returns:
+        The part.
+
+    Raises:
+        ValueError: unknown data or part, or images that the preset does not read.
+    """
+    from ds_keras import data as sets
+
+    sources = sets.load(data)
+    if split not in sources:
+        raise ValueError(f"--split must be one of {sorted(sources)}, received {split!r}")
+    source = sources[split]
+    if len(source.class_names) != model.num_classes:
+        raise ValueError(f"--data has {len(source.class_names)} classes, but {preset} has {model.num_classes}")
+    channels = source.image_shape[2], model.image_shape[2]
+    if channels[0] != channels[1]:
+        raise ValueError(f"--data has images of {channels[0]} channels, but {preset} reads {channels[1]}")
+    if model.labels and list(source.class_names) != list(model.labels):
+        names = list(model.labels), list(source.class_names)
+        logging.warning("classes are compared by position: the preset's are %s, those of --data %s", *names)
+    return source
 
 
 def _parse(argv: list[str]) -> list[str]:

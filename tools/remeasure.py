@@ -1,5 +1,7 @@
 """Chooses a trained preset's cascade, thresholds and default policy anew, evaluates it, and writes its card and bundle.
 
+With --nochoose only the comparison of the policies, its plot and the card are made anew.
+
 Example:
     python tools/remeasure.py --config=zoo/ds_mobilenet_digits/experiment.py --preset=zoo/ds_mobilenet_digits
 """
@@ -13,6 +15,7 @@ FLAGS = flags.FLAGS
 flags.DEFINE_string("config", None, "Python file that defines the preset's EXPERIMENT.", required=True)
 flags.DEFINE_string("preset", None, "Directory of the preset.", required=True)
 flags.DEFINE_string("data", None, "Where the data lies, instead of the config's own (see ds_keras.data.load).")
+flags.DEFINE_bool("choose", True, "Choose anew; --nochoose keeps the policy, the weights and the bundle.")
 
 
 def main(_: list[str]) -> None:
@@ -23,7 +26,7 @@ def main(_: list[str]) -> None:
     experiment = read_experiment(FLAGS.config)
     if FLAGS.data:
         experiment = dataclasses.replace(experiment, data=FLAGS.data)
-    metrics = remeasure(experiment, FLAGS.preset)
+    metrics = remeasure(experiment, FLAGS.preset, FLAGS.choose)
     for row in (*metrics["levels"], *metrics["policies"]):
         print("  ".join(f"{key} {value}" for key, value in row.items()))
 

@@ -42,6 +42,31 @@ def routed(session: Session, images: np.ndarray, rounds: int = 30) -> list[dict[
     return [{**row, "kind": str(session.default_policy)}]
 
 
+def parts(session: Session, images: np.ndarray, rounds: int = 30) -> tuple[float, list[float]]:
+    """Milliseconds of what every policy is made of: the route (shared start and gate), and each level's body.
+
+    Args:
+        session: of the bundle.
+        images: (count, height, width, channels) in [0, 255], run one by one.
+        rounds: times that each part is timed, in turn; the median counts.
+
+    Returns:
+        The route's, and (levels,) the bodies'; of one image.
+    """
+    features = [session.features(image) for image in images]
+    bodies = [Interpreted(session.bundle.level(level), session.num_threads) for level in range(session.num_levels)]
+    runs = [(session.features, images), *((body, features) for body in bodies)]
+    times = np.zeros((rounds, len(runs)))
+    for i in range(-1, rounds):  # one round warms up
+        for j, (run, inputs) in enumerate(runs):
+            began = time.perf_counter()
+            for x in inputs:
+                run(x)
+            times[max(i, 0), j] = _since(began) / len(images)
+    route, *levels = np.median(times, axis=0).tolist()
+    return route, levels
+
+
 def materialized(
     session: Session, level: int, direct: bytes, images: np.ndarray, rounds: int = 30
 ) -> list[dict[str, Any]]:

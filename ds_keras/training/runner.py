@@ -20,10 +20,11 @@ import tensorflow as tf
 from ds_keras import budget, data, export, zoo
 from ds_keras.backend import dtype_policy
 from ds_keras.evaluation import evaluate, evaluate_levels
-from ds_keras.files import write_json
+from ds_keras.files import write_bytes, write_json
 from ds_keras.models.supernet import Supernet
 from ds_keras.training.base import Trainer
 from ds_keras.training.calibration import calibrate_batch_norm
+from ds_keras.training.comparison import compare_policies
 from ds_keras.training.experiment import Experiment, Stage
 from ds_keras.training.loop import Loop
 from ds_keras.training.stage1 import SupernetTrainer
@@ -67,13 +68,16 @@ def run(
         return session.write_preset(session.workdir / "preset", seconds, command)
 
 
-def remeasure(experiment: Experiment, directory: str | os.PathLike) -> dict[str, Any]:
+def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool = True) -> dict[str, Any]:
     """Chooses a trained preset's cascade, thresholds and default policy anew, and evaluates it again.
 
     Args:
         experiment: that trained it: its data, held-out images and tolerance are used.
         directory: of the preset. Its metrics, its card and, where it has one, its half-precision bundle are replaced;
             notes, comparisons, seconds and command stay.
+        choose: False chooses nothing: the comparison of the policies, its plot and the card are made anew, and
+            weights, bundle and all other figures stay. That is no further reading of the test set: nothing depends
+            on what it shows.
 
     Returns:
         The preset's metrics.
@@ -83,15 +87,20 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike) -> dict[str,
     """
     directory = Path(directory)
     old, trained = zoo.metrics(directory), zoo.load(directory)
-    reads = old["test_reads"] + 1
-    kept = {key: old[key] for key in ("seconds", "command", "machine", "notes", "comparisons") if key in old}
     with settings(experiment), tempfile.TemporaryDirectory() as workdir:
         session = Session(experiment, workdir)
         if session.model.get_config().keys() != trained.get_config().keys() or [w.shape for w in trained.weights] != [
             w.shape for w in session.model.weights
         ]:
             raise ValueError(f"directory must hold a preset of {experiment.name!r}, received {str(directory)!r}")
+        if not choose:
+            metrics = {**old, **compare_policies(session, trained, directory)}
+            write_json(directory / zoo.METRICS, metrics)
+            write_bytes(directory / zoo.CARD, render(trained, metrics).encode())
+            return metrics
+        kept = {key: old[key] for key in ("seconds", "command", "machine", "notes", "comparisons") if key in old}
         session.model.set_weights(trained.get_weights())
+        reads = old["test_reads"] + 1
         metrics = session.write_preset(directory, kept.pop("seconds"), kept.pop("command"), reads, kept)
     if (directory / zoo.BUNDLE).is_file():
         export.to_bundle(zoo.load(directory), directory / zoo.BUNDLE, "float16", metrics["licence"])
@@ -252,6 +261,7 @@ class Session:
             also = self.trial(self.sources[part])
             figures = evaluate(model, also.images(experiment.image_size), also.labels)
             metrics.setdefault("also", {})[part] = {"images": len(also), **figures}
+        metrics |= compare_policies(self, model, directory)
         zoo.save(model, directory, metrics, render(model, metrics))
         return metrics
 

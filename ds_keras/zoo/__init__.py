@@ -21,7 +21,7 @@ ALIASES = {
     "ds_vit": "ds_vit_cifar10",
 }
 CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.json", "README.md"
-BUNDLE = "model.dsbundle"
+BUNDLE, PLOT = "model.dsbundle", "policies.png"
 
 
 def load(name: str | os.PathLike, num_classes: int | None = None) -> "Supernet":

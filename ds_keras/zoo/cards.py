@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ds_keras.files import write_bytes, write_json
+from ds_keras.policies import ABOUT
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -33,6 +34,8 @@ def render(model: "Supernet", metrics: dict[str, Any]) -> str:
         "MAdds count all that ran for an image: the shared start, the gate, every pass of a cascade. `random` draws "
         "levels with the default policy's mix; `static, interpolated` is a fixed level at the default policy's cost; "
         "`oracle` knows the label.",
+        *(_equal_cost(metrics) if "equal_cost" in metrics else []),
+        *(_budgets(metrics["budgets"]) if "budgets" in metrics else []),
         *[
             text
             for part, figures in metrics.get("also", {}).items()
@@ -111,6 +114,39 @@ def _figures(where: str, figures: dict[str, Any]) -> list[str]:
                 [r["policy"], r["top1"], f"{r['madds'] / 1e6:.3f}", f"{100 * r['share']:.1f} %", _mix(r["mix"])]
                 for r in figures["policies"]
             ],
+        ),
+    ]
+
+
+def _equal_cost(metrics: dict[str, Any]) -> list[str]:
+    """What ``ds_keras.evaluation.equal_cost`` gave, and the plot of the same."""
+    found = metrics["equal_cost"]
+    oracle = found["oracle"]
+    return [
+        "## Policies at equal cost (test set)",
+        *([f"![Accuracy over multiply-adds, every policy]({metrics['plot']})"] if metrics.get("plot") else []),
+        "Top-1 % at a share of the largest level's MAdds, and how many times fewer MAdds a policy takes at a loss of "
+        "accuracy (empty: out of its range).",
+        _table(
+            ["policy", *(f"{s} %" for s in found["shares"]), *(f"-{d} points" for d in found["drops"])],
+            [[r["policy"], *r["top1"], *(v and f"{v}x" for v in r["saved"])] for r in found["rows"]],
+        ),
+        "\n".join(f"- `{name}`: {ABOUT[name]}" for name in (*(row["policy"] for row in found["rows"]), "oracle"))
+        + f" ({oracle['top1']} % at {oracle['share']} %)",
+        "Shifts, thresholds and temperatures come from held-out images. What a policy saves is read off its curve on "
+        "the test images, for every policy alike.",
+    ]
+
+
+def _budgets(found: dict[str, Any]) -> list[str]:
+    """What ``ds_keras.evaluation.budgets`` gave."""
+    return [
+        "## Budgets (test set)",
+        f"Asked of the {found['policy']} and spent, in % of the largest level's MAdds. The thresholds are looked up in "
+        "the table of the held-out images.",
+        _table(
+            ["asked %", "spent %", "top-1 %", "images at each level, %"],
+            [[r["asked"], r["spent"], r["top1"], _mix(r["mix"])] for r in found["rows"]],
         ),
     ]
 

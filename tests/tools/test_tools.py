@@ -15,6 +15,7 @@ SAME_FLAGS = {
     "train": ["--workdir=out"],
     "evaluate": ["--data=digits"],
     "export": ["--output=out"],
+    "report": ["--data=digits"],
 }
 
 
@@ -83,6 +84,15 @@ def test_missing_flags(name):
             ["--preset=ds_mobilenet_digits", "--data=digits", "--split=all"],
             ["--split must be one of ['test', 'train'], received 'all'"],
         ),
+        (
+            "evaluate",
+            ["--preset=ds_mobilenet_digits", "--data=digits", "--plot=plot.png"],
+            ["--plot needs --policies=all"],
+        ),
+        ("evaluate", ["--preset=a", "--data=digits", "--policies=some"], ["policies", "some"]),
+        ("report", ["--data=digits"], ["exactly one of --preset and --workdir"]),
+        ("report", ["--data=digits", "--preset=a", "--workdir=b"], ["exactly one of --preset and --workdir"]),
+        ("report", ["--data=digits", "--workdir=absent"], ["unknown preset 'absent/preset'"]),
         ("convert_checkpoint", ["--checkpoint=absent", "--output=out", "--image_size=0"], ["image_size", "0"]),
     ],
 )
@@ -97,7 +107,7 @@ def test_a_config_without_an_experiment(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["benchmark", "evaluate", "export"])
+@pytest.mark.parametrize("name", ["benchmark", "evaluate", "export", "report"])
 def test_an_unknown_preset(name, tmp_path):
     result = tool(name, "--preset=ds_mobilenet_digit", *SAME_FLAGS.get(name, []), cwd=tmp_path)
     refused(result, "unknown preset 'ds_mobilenet_digit'", "did you mean ds_mobilenet_digits")
@@ -179,6 +189,43 @@ def test_evaluate(tmp_path):
     assert [row["top1"] for row in found["levels"]] == pytest.approx([row["top1"] for row in card["levels"]], abs=0.1)
     for row in found["policies"]:
         assert row["policy"] in result.stdout and str(row["top1"]) in result.stdout
+
+
+def test_the_table_of_policies_matches_the_card(tmp_path):
+    """One command makes the tables of the card and its plot."""
+    import json
+
+    from ds_keras import zoo
+
+    arguments = ["--preset=ds_mobilenet_digits", "--data=digits", "--policies=all"]
+    result = tool("evaluate", *arguments, "--json=figures.json", "--plot=plot.png", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    found, card = json.loads((tmp_path / "figures.json").read_text()), zoo.card("ds_mobilenet_digits")
+    assert found["temperatures"] == card["temperatures"]
+    for ours, theirs in zip(found["equal_cost"]["rows"], card["equal_cost"]["rows"], strict=True):
+        assert ours["policy"] == theirs["policy"] and ours["policy"] in result.stdout
+        assert ours["top1"] == pytest.approx(theirs["top1"], abs=0.1)
+        assert all(str(value) in result.stdout for value in (*ours["top1"], *ours["saved"]))
+    for ours, theirs in zip(found["budgets"]["rows"], card["budgets"]["rows"], strict=True):
+        assert [ours[k] for k in ("asked", "spent", "top1")] == pytest.approx(
+            [theirs[k] for k in ("asked", "spent", "top1")], abs=0.3
+        )
+    assert (tmp_path / "plot.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_report(tmp_path):
+    bundle = ROOT / "zoo/ds_mobilenet_digits/model.dsbundle"
+    arguments = ["--preset=ds_mobilenet", "--data=digits", f"--bundle={bundle}", "--rounds=3", "--output=page.html"]
+    result = tool("report", *arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    text = (tmp_path / "page.html").read_text()
+    assert result.stdout == f"page.html  {len(text.encode())} bytes\n"
+    assert f"python tools/report.py {' '.join(arguments)}" in text
+    for part in ("route", "level 3"):
+        assert re.search(rf'<th scope="row">{part}.*</th><td>0\.\d{{4}}</td>', text)
+    composed = float(re.search(r"(0\.\d{4}) ms as the sum", text)[1])
+    times = [float(t) for t in re.findall(r'<th scope="row">level \d</th><td>0\.\d{4}</td><td>(0\.\d{4})</td>', text)]
+    assert len(times) == 4 and min(times) <= composed
 
 
 def test_evaluate_on_data_of_other_classes(tmp_path):

@@ -1,0 +1,92 @@
+"""The report of a preset or a run: one HTML file with every policy, calibration, classes and training. No network."""
+
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ds_keras import curves
+from ds_keras.files import write_bytes
+from ds_keras.report import details, figures, page, sections
+from ds_keras.report.facts import Facts, read_log, time_bundle
+
+if TYPE_CHECKING:
+    from ds_keras.data import Source
+    from ds_keras.models.supernet import Supernet
+
+__all__ = ["policies_png", "write_report"]
+
+
+def policies_png(
+    model: "Supernet", scored: curves.Scored, temperatures: list[float] | None = None, name: str | None = None
+) -> bytes:
+    """The main plot: accuracy against multiply-adds, all policies.
+
+    Args:
+        model: supernet with a budget table.
+        scored: of labelled images.
+        temperatures: (levels,) fitted on held-out images; None leaves that pair out.
+        name: title of the plot; default the model's.
+
+    Returns:
+        A PNG.
+
+    Raises:
+        ImportError: matplotlib is missing.
+        ValueError: no budget table.
+    """
+    found = curves.curves(model, scored, temperatures)
+    figure = sections.madds_figure(model, found, curves.route(model, scored), scored.labels, name or model.name)
+    return figures.render(figure, "png")
+
+
+def write_report(
+    output: str | PathLike,
+    model: "Supernet",
+    source: "Source",
+    card: dict[str, Any] | None = None,
+    log: str | PathLike | None = None,
+    bundle: str | PathLike | None = None,
+    pictures: bool = False,
+    command: str = "",
+    rounds: int = 10,
+) -> Path:
+    """Measures a model on labelled images and writes its report.
+
+    Args:
+        output: the HTML file; replaced as a whole.
+        model: supernet with a budget table.
+        source: images of its classes, which no training and no choice has seen.
+        card: of ``zoo.card``: origin, terms and temperatures.
+        log: ``metrics.jsonl`` of the run, for the training curves.
+        bundle: measured in LiteRT with one thread, for the milliseconds.
+        pictures: show images. A page that others get to see may hold them only where the data's terms allow it.
+        command: that repeats the report.
+        rounds: timings of each part of the bundle.
+
+    Returns:
+        The path.
+
+    Raises:
+        ImportError: matplotlib is missing, or LiteRT for a bundle.
+        ValueError: no budget table, a bundle of another model, or an unreadable bundle or log.
+
+    Example:
+        >>> write_report("report.html", model, data.digits()["test"], zoo.card("ds_mobilenet_digits"))
+    """
+    facts = Facts(model, card or {}, source)
+    lines = None if log is None else read_log(log)
+    timing = None if bundle is None else time_bundle(facts, bundle, rounds)
+    parts = [
+        sections.summary(facts),
+        sections.accuracy_over_madds(facts),
+        sections.accuracy_over_milliseconds(facts, timing),
+        sections.levels(facts),
+        details.calibration(facts),
+        details.classes(facts),
+        details.training(lines),
+        details.images(facts) if pictures else details.no_images(),
+        details.origin(facts, command),
+    ]
+    name = facts.card.get("experiment") or facts.card.get("name", model.name)
+    write_bytes(output, page.document(f"Report: {name}", parts).encode())
+    return Path(output)

@@ -1,0 +1,123 @@
+"""What a report is made of: one pass over the images, the time of a bundle's parts, the log of a run."""
+
+import functools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ds_keras import curves
+
+if TYPE_CHECKING:
+    from ds_keras.data import Source
+    from ds_keras.models.supernet import Supernet
+
+
+class Facts:
+    """What the sections draw on.
+
+    Args:
+        model: supernet with a budget table.
+        card: of ``zoo.card``; {} where there is no preset.
+        source: labelled images of the model's classes.
+    """
+
+    def __init__(self, model: "Supernet", card: dict[str, Any], source: "Source"):
+        self.model, self.card, self.source = model, card, source
+        self.images = source.images(model.image_shape[:2])
+        self.labels = np.asarray(source.labels)
+        self.names = [str(name) for name in model.labels or source.class_names]
+        self.scored = curves.score(model, self.images, self.labels)
+        self.temperatures = card.get("temperatures")
+        self.curves = curves.curves(model, self.scored, self.temperatures)
+        self.routed = curves.route(model, self.scored)
+        self.right = self.routed.logits.argmax(1) == self.labels
+
+    @functools.cached_property
+    def largest(self) -> float:
+        """MAdds of the largest level."""
+        return float(self.model.costs[-1].start + self.model.costs[-1].body)
+
+
+def time_bundle(facts: Facts, path: Any, rounds: int, count: int = 200) -> dict[str, Any]:
+    """Milliseconds of a bundle's parts, and of the default policy as it runs.
+
+    Args:
+        facts: of the same model.
+        path: of the bundle.
+        rounds: timings of each.
+        count: images, at most.
+
+    Returns:
+        {"route", "bodies", "routed", "composed", "largest": milliseconds of one image, "images": how many}.
+
+    Raises:
+        ValueError: not a bundle, or one of another model or budget table.
+        ImportError: LiteRT is missing.
+    """
+    from ds_keras.runtime import Session, benchmark
+
+    session, model = Session(path, num_threads=1, keep=1000), facts.model
+    policy = session.manifest["policy"]
+    routes = policy["default"], tuple(policy["cascade"]), policy["budget_table"]  # the table is measured: no two alike
+    if routes != (model.default_policy, model.cascade, model.budget_table):
+        raise ValueError(f"bundle must be of {model.name!r} as it is now, received one that routes by another table")
+    chosen = np.random.default_rng(0).permutation(len(facts.images))[:count]
+    images = facts.images[chosen]
+    route, bodies = benchmark.parts(session, images, rounds)
+    (row,) = benchmark.routed(session, images, rounds)
+    passes = curves.passes(model, facts.scored)[chosen].mean(0)
+    return {
+        "route": route,
+        "bodies": bodies,
+        "composed": route + float(passes @ bodies),
+        "routed": row["a_ms"],
+        "largest": row["b_ms"],
+        "images": len(images),
+    }
+
+
+def read_log(path: Any) -> dict[str, list[dict[str, Any]]]:
+    """The log of a run: JSON lines, one an epoch.
+
+    Args:
+        path: of ``metrics.jsonl``.
+
+    Returns:
+        {stage: lines in order}.
+
+    Raises:
+        ValueError: no such file, or a line that is not of a run.
+    """
+    stages: dict[str, list[dict[str, Any]]] = {}
+    try:
+        lines = Path(path).read_text().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"cannot read {path}: {error}") from None
+    for number, text in enumerate(lines, 1):
+        try:
+            line = json.loads(text)
+            values = {key: float(value) for key, value in line.items() if key != "stage"}
+            stages.setdefault(str(line["stage"]), []).append({**values, "step": int(line["step"])})
+        except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path}, line {number} is not of a run's log: {error!r}") from None
+    return stages
+
+
+def policy_name(model: "Supernet") -> str:
+    """The default policy in words."""
+    name = model.default_policy
+    if name == "cascade":
+        return f"the cascade over the levels {', '.join(map(str, model.cascade))}"
+    return "the gate" if name == "gate" else f"level {name} for every image"
+
+
+def mega(madds: float) -> str:
+    """Multiply-adds in millions."""
+    return f"{madds / 1e6:.3f}"
+
+
+def two(value: float | None) -> str | None:
+    """Two decimals; None stays None."""
+    return None if value is None else f"{value:.2f}"
