@@ -8,7 +8,7 @@ demo: $(VENV)/.installed
 	$(BIN)/python tools/demo.py
 
 test: $(VENV)/.installed lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist=loadfile
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
