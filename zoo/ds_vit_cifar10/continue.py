@@ -1,7 +1,7 @@
 """Goes on from the shipped weights of ds_vit_cifar10: 14 epochs, distilled from the first step, half the learning rate.
 
-The shipped weights are those of experiment.py after one such run: level 0 rose by 1.9 points on the held-out images, the
-largest by 0.7. Some 45 minutes on two free CPU cores.
+The shipped weights are those of experiment.py after one such run: level 0 rose by 1.9 points on the held-out images,
+the largest by 0.7. Some 45 minutes on two free CPU cores.
 
 Command: python tools/train.py --config=zoo/ds_vit_cifar10/continue.py --workdir=runs/ds_vit_cifar10_more \
          --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
