@@ -1,7 +1,8 @@
-"""Export: plain Keras sub-networks, static TFLite files, and bundles that hold every weight once."""
+"""Export: plain Keras sub-networks, static TFLite files, bundles that hold every weight once, and tfmot."""
 
+from ds_keras.export import compress
 from ds_keras.export.bundle import to_bundle
 from ds_keras.export.subnet import body_network, route_network, subnet
 from ds_keras.export.tflite import to_tflite
 
-__all__ = ["body_network", "route_network", "subnet", "to_bundle", "to_tflite"]
+__all__ = ["body_network", "compress", "route_network", "subnet", "to_bundle", "to_tflite"]
