@@ -12,7 +12,8 @@ RUNTIME = ["numpy>=1.26,<3", "ai-edge-litert>=2.1,<3"]
 EXTRAS = {
     "runtime": RUNTIME,
     "onnx": ["tf2onnx>=1.17,<1.18", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
-    "compress": ["tensorflow-model-optimization>=0.8,<0.9", "tf_keras>=2.18,<2.22"],
+    # setuptools brings distutils, which tfmot imports, to Python 3.12 and later
+    "compress": ["tensorflow-model-optimization>=0.8,<0.9", "tf_keras>=2.18,<2.22", "setuptools>=77"],
     "train": ["tensorboard>=2.18,<2.22"],
     "convert": ["torch>=2.6,<3"],
     "demo": [*RUNTIME, "scikit-learn>=1.4,<2", "rich>=13,<16"],
@@ -20,11 +21,11 @@ EXTRAS = {
 EXTRAS["test"] = [
     *EXTRAS["demo"],
     *EXTRAS["train"],
+    *EXTRAS["compress"],
     "pytest>=8,<10",
     "hypothesis>=6.100,<7",
     "ruff>=0.8,<1",
     "build>=1.2,<2",
-    "setuptools>=77",
     "wheel",
 ]
 

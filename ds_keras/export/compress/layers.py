@@ -95,4 +95,24 @@ class OutputQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
         return {}
 
 
+class DepthwiseQuantizer(tfmot.quantization.keras.quantizers.LastValueQuantizer):
+    """8 bits and a scale for each channel of a depthwise kernel (height, width, channels, 1).
+
+    tfmot's own takes the last axis for the channels of every convolution: here that is one scale for the whole kernel,
+    and channels of small weights would get few of its codes.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(num_bits=8, per_axis=True, symmetric=True, narrow_range=True)
+
+    def build(self, tensor_shape: Any, name: str, layer: Any) -> dict[str, Any]:
+        """The ranges, one for each channel."""
+        return super().build(tf.TensorShape([*tensor_shape[:2], 1, tensor_shape[2]]), name, layer)
+
+    def __call__(self, inputs: tf.Tensor, training: Any, weights: dict[str, Any], **kwargs: Any) -> tf.Tensor:
+        """Rounds the kernel."""
+        kernel = super().__call__(tf.transpose(inputs, (0, 1, 3, 2)), training, weights, **kwargs)
+        return tf.transpose(kernel, (0, 1, 3, 2))
+
+
 CUSTOM_OBJECTS = {"Normalize": Normalize, "OutputQuantizeConfig": OutputQuantizeConfig}

@@ -9,13 +9,14 @@ import tensorflow as tf
 import tf_keras
 from tensorflow_model_optimization.python.core.clustering.keras.experimental.cluster import cluster_weights
 
-from ds_keras.export.compress.layers import CUSTOM_OBJECTS, Normalize, Operation, OutputQuantizeConfig
+from ds_keras.export.compress import layers as own
 from ds_keras.export.compress.libraries import libraries
 
 _, tfmot = libraries()
 ACTIVATIONS = {"gelu", "linear", "relu", "relu6", "sigmoid", "softmax", "swish", "tanh"}  # that tfmot quantises
 KERNEL_LAYERS = (tf_keras.layers.Conv2D, tf_keras.layers.Dense)  # pruned and clustered: not the depthwise ones
 RANGE_BATCHES = 8
+SMALLEST_RANGE = 1e-3  # of a channel, x the largest of the kernel
 
 
 def prune(network: tf_keras.Model, sparsity: float, steps: int) -> tf_keras.Model:
@@ -47,9 +48,23 @@ def finish(network: tf_keras.Model, method: str, before: Sequence[str]) -> tf_ke
         network = tfmot.clustering.keras.strip_clustering(network)
     else:
         set_input_range(network)
+        _widen_kernel_ranges(network)
         if "cluster" in before:
             network = tfmot.experimental.combine.strip_clustering_cqat(network)
     return _renamed(network, name)
+
+
+def _widen_kernel_ranges(quantized: tf_keras.Model) -> None:
+    """Gives channels whose weights are all (nearly) 0 a range that leaves their bias room.
+
+    The bias is int32 in units of the channel's scale: with a range of 0, as pruning makes it, it would be cut off.
+    """
+    for layer in quantized.layers:
+        for low in (w for w in layer.weights if w.name.split(":")[0].endswith("kernel_min")):
+            high = _variable(layer, f"{low.name.split(':')[0].split('/')[-1][:-4]}_max")
+            least = SMALLEST_RANGE * float(tf.reduce_max(high))
+            low.assign(tf.minimum(low, -least))
+            high.assign(tf.maximum(high, least))
 
 
 def check_kernels(network: tf_keras.Model, sparsity: float | None, clusters: int | None) -> None:
@@ -69,9 +84,9 @@ def kernels(network: tf_keras.Model) -> dict[str, np.ndarray]:
     """The kernels that are pruned and clustered, by the name of their layer: also those of a quantised network."""
     found = {}
     for layer in network.layers:
-        own = layer.layer if isinstance(layer, tfmot.quantization.keras.QuantizeWrapper) else layer
-        if isinstance(own, KERNEL_LAYERS):
-            (found[own.name],) = (w.numpy() for w in layer.weights if w.name.split(":")[0].endswith("kernel"))
+        inner = layer.layer if isinstance(layer, tfmot.quantization.keras.QuantizeWrapper) else layer
+        if isinstance(inner, KERNEL_LAYERS):
+            (found[inner.name],) = (w.numpy() for w in layer.weights if w.name.split(":")[0].endswith("kernel"))
     return found
 
 
@@ -86,6 +101,28 @@ def quantize(network: tf_keras.Model, before: Sequence[str], train: tf.data.Data
     Returns:
         The wrapped network.
     """
+
+    def annotate(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
+        config = None
+        if isinstance(layer, tf_keras.layers.Rescaling):
+            layer = own.Normalize(layer.scale, layer.offset, name=layer.name)
+        if isinstance(layer, own.Normalize | tf_keras.layers.Multiply):
+            config = own.OutputQuantizeConfig()
+        return tfmot.quantization.keras.quantize_annotate_layer(layer, config)
+
+    with tfmot.quantization.keras.quantize_scope(own.CUSTOM_OBJECTS), warnings.catch_warnings():
+        # A channel of one weight has no clusters; ``check_kernels`` counts what all of them have in the end.
+        warnings.filterwarnings("ignore", "No clustering performed on layer", UserWarning)
+        network = _fused(network)
+        annotated = tf_keras.models.clone_model(network, clone_function=annotate)
+        quantized = tfmot.quantization.keras.quantize_apply(annotated, _scheme(before))
+    set_input_range(quantized)
+    _set_ranges(quantized, network, train.take(RANGE_BATCHES))
+    return _renamed(quantized, network.name)
+
+
+def _scheme(before: Sequence[str]) -> Any:
+    """The 8-bit scheme that keeps what the methods before have reached, and has a scale for each depthwise channel."""
     combine = tfmot.experimental.combine
     if "cluster" in before:
         scheme = combine.Default8BitClusterPreserveQuantizeScheme(preserve_sparsity="prune" in before)
@@ -93,24 +130,18 @@ def quantize(network: tf_keras.Model, before: Sequence[str], train: tf.data.Data
         scheme = combine.Default8BitPrunePreserveQuantizeScheme()
     else:
         scheme = tfmot.quantization.keras.default_8bit.Default8BitQuantizeScheme()
+    registry = scheme.get_quantize_registry()
+    default = registry.get_quantize_config
 
-    def annotate(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
-        config = None
-        if isinstance(layer, tf_keras.layers.Rescaling):
-            layer = Normalize(layer.scale, layer.offset, name=layer.name)
-        if isinstance(layer, Normalize | tf_keras.layers.Multiply):
-            config = OutputQuantizeConfig()
-        return tfmot.quantization.keras.quantize_annotate_layer(layer, config)
+    def config_of(layer: tf_keras.layers.Layer) -> Any:
+        config = default(layer)
+        if isinstance(layer, tf_keras.layers.DepthwiseConv2D):
+            config.weight_quantizer = own.DepthwiseQuantizer()
+        return config
 
-    with tfmot.quantization.keras.quantize_scope(CUSTOM_OBJECTS), warnings.catch_warnings():
-        # A channel of one weight has no clusters; ``check_kernels`` counts what all of them have in the end.
-        warnings.filterwarnings("ignore", "No clustering performed on layer", UserWarning)
-        network = _fused(network)
-        annotated = tf_keras.models.clone_model(network, clone_function=annotate)
-        quantized = tfmot.quantization.keras.quantize_apply(annotated, scheme)
-    set_input_range(quantized)
-    _set_ranges(quantized, network, train.take(RANGE_BATCHES))
-    return _renamed(quantized, network.name)
+    registry.get_quantize_config = config_of
+    scheme.get_quantize_registry = lambda: registry
+    return scheme
 
 
 def set_input_range(quantized: tf_keras.Model) -> None:
@@ -136,7 +167,7 @@ def check_quantizable(network: tf_keras.Model) -> None:
     folded = tf_keras.layers.BatchNormalization  # with the convolution in front
     bad = {}
     for layer in network.layers:
-        kind = layer.kind if isinstance(layer, Operation) else type(layer).__name__
+        kind = layer.kind if isinstance(layer, own.Operation) else type(layer).__name__
         if kind == "Activation" and layer.activation.__name__ not in ACTIVATIONS:
             bad.setdefault(f"Activation {layer.activation.__name__}", layer.name)
         elif not isinstance(layer, (*ours, folded)) and not registry.supports(layer):
