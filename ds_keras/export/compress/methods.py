@@ -16,7 +16,7 @@ _, tfmot = libraries()
 ACTIVATIONS = {"gelu", "linear", "relu", "relu6", "sigmoid", "softmax", "swish", "tanh"}  # that tfmot quantises
 KERNEL_LAYERS = (tf_keras.layers.Conv2D, tf_keras.layers.Dense)  # pruned and clustered: not the depthwise ones
 RANGE_BATCHES = 8
-SMALLEST_RANGE = 1e-3  # of a channel, x the largest of the kernel
+SMALLEST_RANGE = 1e-3  # of a kernel's channel, x the largest of them; of an activation
 
 
 def prune(network: tf_keras.Model, sparsity: float, steps: int) -> tf_keras.Model:
@@ -48,23 +48,27 @@ def finish(network: tf_keras.Model, method: str, before: Sequence[str]) -> tf_ke
         network = tfmot.clustering.keras.strip_clustering(network)
     else:
         set_input_range(network)
-        _widen_kernel_ranges(network)
+        _widen_ranges(network)
         if "cluster" in before:
             network = tfmot.experimental.combine.strip_clustering_cqat(network)
     return _renamed(network, name)
 
 
-def _widen_kernel_ranges(quantized: tf_keras.Model) -> None:
-    """Gives channels whose weights are all (nearly) 0 a range that leaves their bias room.
+def _widen_ranges(quantized: tf_keras.Model) -> None:
+    """Gives what is (nearly) always 0 a range that integers can work with.
 
-    The bias is int32 in units of the channel's scale: with a range of 0, as pruning makes it, it would be cut off.
+    A bias is int32 in units of its channel's scale: where pruning has left a channel no weights, a range of 0 would cut
+    the bias off. Activations that are always 0 would have a scale that LiteRT refuses.
     """
     for layer in quantized.layers:
-        for low in (w for w in layer.weights if w.name.split(":")[0].endswith("kernel_min")):
+        for low in (w for w in layer.weights if w.name.split(":")[0].endswith("_min")):
             high = _variable(layer, f"{low.name.split(':')[0].split('/')[-1][:-4]}_max")
-            least = SMALLEST_RANGE * float(tf.reduce_max(high))
-            low.assign(tf.minimum(low, -least))
-            high.assign(tf.maximum(high, least))
+            if "kernel" in low.name:
+                least = SMALLEST_RANGE * (float(tf.reduce_max(high)) or 1.0)
+                low.assign(tf.minimum(low, -least))
+                high.assign(tf.maximum(high, least))
+            else:
+                high.assign(tf.maximum(high, low + SMALLEST_RANGE))
 
 
 def check_kernels(network: tf_keras.Model, sparsity: float | None, clusters: int | None) -> None:
