@@ -1,5 +1,6 @@
 """tfmot's wrappers around a tf_keras network: put on before fine-tuning, taken off after it."""
 
+import copy
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -33,6 +34,7 @@ def cluster(network: tf_keras.Model, clusters: int, preserve_sparsity: bool) -> 
 
     def wrap(layer: tf_keras.layers.Layer) -> tf_keras.layers.Layer:
         if np.unique(layer.get_weights()[0]).size <= clusters:
+            layer.trainable = False  # until ``finish``: training it unwrapped would move its zeros
             return layer
         return cluster_weights(layer, clusters, preserve_sparsity=preserve_sparsity)
 
@@ -46,6 +48,8 @@ def finish(network: tf_keras.Model, method: str, before: Sequence[str]) -> tf_ke
         network = tfmot.sparsity.keras.strip_pruning(network)
     elif method == "cluster":
         network = tfmot.clustering.keras.strip_clustering(network)
+        for layer in network.layers:
+            layer.trainable = True
     else:
         set_input_range(network)
         _widen_ranges(network)
@@ -139,6 +143,9 @@ def _scheme(before: Sequence[str]) -> Any:
 
     def config_of(layer: tf_keras.layers.Layer) -> Any:
         config = default(layer)
+        if hasattr(config, "weight_quantizer"):
+            # Layers share one, and a layer without zeros would switch off what keeps those of all others.
+            config.weight_quantizer = copy.copy(config.weight_quantizer)
         if isinstance(layer, tf_keras.layers.DepthwiseConv2D):
             config.weight_quantizer = own.DepthwiseQuantizer()
         return config
@@ -200,10 +207,10 @@ def _fused(network: tf_keras.Model) -> tf_keras.Model:
     tfmot leaves such a kernel out of quantisation, and out of what keeps zeros and clusters. And the copy's layers are
     its own: those that were wrapped and stripped belong to several graphs.
     """
-    copy = tf_keras.models.clone_model(network)
-    copy.set_weights(network.get_weights())
+    plain = tf_keras.models.clone_model(network)
+    plain.set_weights(network.get_weights())
     fronts, relus = set(), set()
-    for layer in copy.layers:
+    for layer in plain.layers:
         if isinstance(layer, tf_keras.layers.ReLU) and layer.max_value is None:
             front = layer.inbound_nodes[0].inbound_layers
             if isinstance(front, KERNEL_LAYERS):
@@ -216,8 +223,8 @@ def _fused(network: tf_keras.Model) -> tf_keras.Model:
         change = {"activation": "relu"} if layer.name in fronts else {}
         return type(layer).from_config({**layer.get_config(), **change})
 
-    fused = tf_keras.models.clone_model(copy, clone_function=clone)
-    fused.set_weights(copy.get_weights())
+    fused = tf_keras.models.clone_model(plain, clone_function=clone)
+    fused.set_weights(plain.get_weights())
     return fused
 
 
