@@ -1,15 +1,20 @@
-"""Timings of a supernet in TensorFlow: slicing at run time, routed batches, the Stage I step, the pipeline."""
+"""Timings of a supernet: slicing at run time, routed batches, the Stage I step, the pipeline; its bundle in LiteRT."""
 
+import tempfile
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ds_keras import data, routing
+from ds_keras import data, export, routing
 from ds_keras.export.subnet import subnet
 from ds_keras.layers.base import Compute
+from ds_keras.runtime import Session
+from ds_keras.runtime.benchmark import against
+from ds_keras.runtime.network import ENGINES, Interpreted
 from ds_keras.timing import paired
 from ds_keras.training.stage1 import SupernetTrainer
 
@@ -139,6 +144,32 @@ def pipeline(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[
     batch = next(batches)
     result = paired(lambda: next(batches), lambda: step(batch), rounds)
     return [{"what": "pipeline", "level": "a batch", "kind": "", **result._asdict()}]
+
+
+def bundle(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[str, Any]]:
+    """A float32 bundle against static files of the whole networks: size, and latency of an image at every level.
+
+    Args:
+        model: supernet.
+        batch_size: images that a call runs, one by one.
+        rounds: pairs.
+
+    Returns:
+        Two rows of "mb", the bundle and one file of the largest level, with their ratio as the kind; a row for each
+        level and engine (A is the bundle: shared start, gate, hand-over and body).
+    """
+    images = _images(model, batch_size).numpy()
+    with tempfile.TemporaryDirectory() as folder:
+        path = export.to_bundle(model, Path(folder) / "x.dsbundle")
+        whole = [file.read_bytes() for file in export.to_tflite(model, folder)]
+        sizes = {"bundle": path.stat().st_size, "largest level": len(whole[-1])}
+        ratio = f"ratio {sizes['bundle'] / sizes['largest level']:.4f}"
+        rows = [{"what": "size", "level": name, "kind": ratio, "mb": size / 1e6} for name, size in sizes.items()]
+        for engine in ENGINES:
+            session = Session(path, engine=engine, keep=len(whole))
+            for level, data in enumerate(whole):
+                rows += against(f"routed, {engine}", session, level, Interpreted(data, 1), images, rounds)
+    return rows
 
 
 class _FusedBatchNormalization(keras.layers.BatchNormalization):

@@ -1,16 +1,20 @@
 """Files that are either whole or absent: temporary name, fsync, rename."""
 
+import contextlib
 import hashlib
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+WRITING = ".writing-"  # prefix of the folders of unfinished files
 
-@contextmanager
+
+@contextlib.contextmanager
 def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """Gives a temporary path next to ``path``; what is written there replaces ``path`` when the block ends well.
 
@@ -26,7 +30,7 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=WRITING) as folder:
         temporary = Path(folder) / path.name
         yield temporary
         with open(temporary, "rb") as file:
@@ -37,6 +41,19 @@ def replacing(path: str | os.PathLike) -> Iterator[Path]:
         os.fsync(directory)
     finally:
         os.close(directory)
+
+
+def sweep(directory: str | os.PathLike, age: float = 3600.0) -> None:
+    """Removes what a killed process left of its unfinished files.
+
+    Args:
+        directory: where files are written; may be missing.
+        age: seconds since the last change; younger ones may belong to a process that is writing.
+    """
+    for folder in Path(directory).glob(f"{WRITING}*"):
+        with contextlib.suppress(OSError):  # another process may sweep too
+            if time.time() - folder.stat().st_mtime > age:
+                shutil.rmtree(folder)
 
 
 def write_bytes(path: str | os.PathLike, data: bytes) -> None:

@@ -1,4 +1,4 @@
-"""The words of routing that need no TensorFlow: policies, their result, and the knob that meets a budget."""
+"""The words of routing that need no TensorFlow: policies, their result, confidence, the knobs that meet a budget."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import numpy as np
 
 Policy = str | int
 POLICIES = ("gate", "cascade", "random", "oracle")
-LEARNED = ("gate", "cascade")  # those that need nothing but the image, and have a budget knob
+LEARNED = ("gate", "cascade")  # those that need nothing but the image, and have knobs for a budget
 NO_TABLE = "the model has no budget table: run ds_keras.budget.measure_budget(model, images, labels) first"
 
 
@@ -67,10 +67,44 @@ def draw_levels(mix: Any, levels: int, count: int, seed: int | None) -> np.ndarr
     return np.random.default_rng(seed).choice(levels, count, p=p / p.sum()).astype("int32")
 
 
-def knob_at(
+def check_chain(chain: Any, levels: int, name: str = "cascade") -> tuple[int, ...]:
+    """Checks a choice of levels, those of a cascade for one.
+
+    Args:
+        chain: what is asked for.
+        levels: of the model.
+        name: of the argument, for the error.
+
+    Returns:
+        The chain.
+
+    Raises:
+        ValueError: not two levels or more, smaller ones first.
+    """
+    plain = isinstance(chain, Sequence) and len(chain) >= 2 and all(type(k) is int for k in chain)
+    if not plain or list(chain) != sorted(set(chain)) or not 0 <= chain[0] <= chain[-1] < levels:
+        raise ValueError(f"{name} must be two or more levels in [0, {levels}), smaller ones first, received {chain!r}")
+    return tuple(chain)
+
+
+def margin(logits: np.ndarray) -> np.ndarray:
+    """The confidence of a cascade: the largest probability less the second.
+
+    Args:
+        logits: (..., classes) float32.
+
+    Returns:
+        (...) float32 in [0, 1].
+    """
+    powers = np.exp(logits - logits.max(-1, keepdims=True))
+    best = np.partition(powers, -2, axis=-1)
+    return (best[..., -1] - best[..., -2]) / powers.sum(-1)
+
+
+def knobs_at(
     table: dict[str, list], policy: Policy, largest: float, fraction: float | None = None, madds: float | None = None
-) -> float:
-    """The knob that meets an average cost, from a budget table.
+) -> np.ndarray:
+    """The knobs that meet an average cost, from a budget table.
 
     Args:
         table: see ``ds_keras.budget.measure_budget``.
@@ -80,7 +114,7 @@ def knob_at(
         madds: average MAdds.
 
     Returns:
-        Gate shift or cascade threshold.
+        (knobs,) float32: the gate's shift, or the cascade's thresholds.
 
     Raises:
         ValueError: no table, not exactly one budget, or one out of reach (the error names the interval).
@@ -93,7 +127,7 @@ def knob_at(
     if not rows:
         raise ValueError(NO_TABLE)
     wanted = float(madds) if fraction is None else float(fraction) * largest
-    knobs, costs, _ = np.array(rows).T
+    costs = np.array([row[1] for row in rows])
     slack = 1e-6 * largest
     if not costs[0] - slack <= wanted <= costs[-1] + slack:
         low, high = costs[0], costs[-1]
@@ -102,4 +136,5 @@ def knob_at(
             f"policy {policy!r}: it must lie in [{low / 1e6:.3f}, {high / 1e6:.3f}] MMAdds, "
             f"a fraction in [{low / largest:.3f}, {high / largest:.3f}]"
         )
-    return float(np.interp(wanted, costs, knobs))
+    settings = np.array([row[0] for row in rows])
+    return np.array([np.interp(wanted, costs, column) for column in settings.T], "float32")

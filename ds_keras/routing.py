@@ -15,29 +15,29 @@ if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
 
-def shifted(model: "Supernet", gate_logits: tf.Tensor, knob: Any = None) -> tf.Tensor:
-    """Gate logits less ``knob`` x relative cost: a larger knob sends more images to small levels.
+def shifted(model: "Supernet", gate_logits: tf.Tensor, knobs: Any = None) -> tf.Tensor:
+    """Gate logits less the shift x relative cost: a larger shift sends more images to small levels.
 
     Args:
         model: supernet.
         gate_logits: (batch, levels).
-        knob: scalar; default the model's ``gate_shift``.
+        knobs: (1,) the shift; default the model's ``gate_shift``.
 
     Returns:
         (batch, levels) float32.
     """
-    knob = tf.convert_to_tensor(model.gate_shift if knob is None else knob, tf.float32)
-    return tf.cast(gate_logits, tf.float32) - knob * tf.constant(relative_costs(model), tf.float32)
+    knobs = tf.convert_to_tensor(model.gate_shift if knobs is None else knobs, tf.float32)
+    return tf.cast(gate_logits, tf.float32) - knobs * tf.constant(relative_costs(model), tf.float32)
 
 
-def run(model: "Supernet", x: tf.Tensor, policy: Policy, knob: Any = None, levels: Any = None) -> Routed:
+def run(model: "Supernet", x: tf.Tensor, policy: Policy, knobs: Any = None, levels: Any = None) -> Routed:
     """Routes one batch, in a graph or eagerly.
 
     Args:
         model: supernet.
         x: (batch, height, width, channels) images in [0, 255].
         policy: "gate", "cascade", or a level.
-        knob: gate shift or cascade threshold; default the model's own.
+        knobs: (1,) the gate's shift, or (steps,) the cascade's thresholds; default the model's own.
         levels: (batch,) int32 levels to run at, instead of the policy's.
 
     Returns:
@@ -52,10 +52,12 @@ def run(model: "Supernet", x: tf.Tensor, policy: Policy, knob: Any = None, level
     start, gate, _ = model.costs[0]
     bodies = tf.constant([float(part.body) for part in model.costs], tf.float32)
     if levels is None and policy == "cascade":
-        return _cascade(model, features, knob, bodies, float(start))
+        thresholds = tf.convert_to_tensor(model.cascade_thresholds if knobs is None else knobs, tf.float32)
+        routed = _cascade(model, features, thresholds, bodies)
+        return routed._replace(madds=float(start) + routed.madds)
     paid = float(start)
     if levels is None and policy == "gate":
-        logits = shifted(model, model.gate(Compute(0), gate_features), knob)
+        logits = shifted(model, model.gate(Compute(0), gate_features), knobs)
         levels = tf.argmax(logits, axis=1, output_type=tf.int32)
         paid += float(gate)
     elif levels is None:
@@ -93,26 +95,37 @@ def _body(model: "Supernet", bucket: Any, level: int, size: tf.Tensor) -> tf.Ten
     )
 
 
-def _cascade(model: "Supernet", features: Any, knob: Any, bodies: tf.Tensor, start: float) -> Routed:
-    small, large = model.cascade
-    threshold = tf.convert_to_tensor(model.cascade_threshold if knob is None else knob, tf.float32)
-    first = tf.cast(model.body(Compute(small), features), tf.float32)
-    unsure = tf.cast(tf.reduce_max(tf.nn.softmax(first), axis=1) < threshold, tf.int32)
-    order = tf.dynamic_partition(tf.range(tf.shape(first)[0]), unsure, 2)
+def _cascade(model: "Supernet", features: Any, thresholds: tf.Tensor, bodies: tf.Tensor, step: int = 0) -> Routed:
+    """Runs one level of the chain; what it is not sure of goes on to the next."""
+    level, size = model.cascade[step], tf.shape(tf.nest.flatten(features)[0])[0]
+    if step == 0:
+        logits = tf.cast(model.body(Compute(level), features), tf.float32)
+    else:
+        logits = _body(model, features, level, size)
+    own = Routed(logits, tf.fill([size], level), tf.fill([size], bodies[level]))
+    if step + 1 == len(model.cascade):
+        return own
+    unsure = tf.cast(margin(logits) < thresholds[step], tf.int32)
+    order = tf.dynamic_partition(tf.range(size), unsure, 2)
     again = tf.nest.map_structure(lambda part: tf.dynamic_partition(part, unsure, 2)[1], features)
-    logits = tf.dynamic_stitch(
-        order, [tf.dynamic_partition(first, unsure, 2)[0], _body(model, again, large, tf.shape(order[1])[0])]
-    )
-    logits = tf.ensure_shape(logits, [None, model.num_classes])
-    madds = start + bodies[small] + tf.cast(unsure, tf.float32) * bodies[large]
-    return Routed(logits, tf.where(unsure > 0, large, small), madds)
+    more = _cascade(model, again, thresholds, bodies, step + 1)
+    more = more._replace(madds=bodies[level] + more.madds)
+    stay = [tf.dynamic_partition(part, unsure, 2)[0] for part in own]
+    logits, levels, madds = (tf.dynamic_stitch(order, pair) for pair in zip(stay, more, strict=True))
+    return Routed(tf.ensure_shape(logits, [None, model.num_classes]), levels, madds)
+
+
+def margin(logits: tf.Tensor) -> tf.Tensor:
+    """``policies.margin`` of (batch, classes) logits, in TensorFlow: (batch,) float32."""
+    best = tf.math.top_k(tf.nn.softmax(logits), 2).values
+    return best[:, 0] - best[:, 1]
 
 
 def predict_routed(
     model: "Supernet",
     x: Any,
     policy: Policy | None = None,
-    knob: float | None = None,
+    knobs: Any = None,
     labels: Any = None,
     mix: Any = None,
     seed: int | None = None,
@@ -124,7 +137,7 @@ def predict_routed(
         model: supernet.
         x: (count, height, width, channels) images in [0, 255].
         policy: "gate", "cascade", "random", "oracle" or a level; default the model's ``default_policy``.
-        knob: gate shift or cascade threshold, for this call only; default the model's own.
+        knobs: (1,) the gate's shift, or (steps,) the cascade's thresholds, for this call only; default the model's own.
         labels: (count,) integer classes, for "oracle".
         mix: (levels,) probabilities, for "random"; default equal.
         seed: of "random".
@@ -153,14 +166,14 @@ def predict_routed(
         given = oracle_levels(every, labels)
     if policy not in LEARNED and given is None:
         given = np.full(len(x), policy, "int32")
-    if knob is None:
-        knob = model.cascade_threshold if policy == "cascade" else model.gate_shift
-    knob = np.float32(knob)
+    if knobs is None:
+        knobs = model.cascade_thresholds if policy == "cascade" else model.gate_shift
+    knobs = tf.convert_to_tensor(knobs, tf.float32)
     results = [Routed(np.zeros((0, model.num_classes), "float32"), np.zeros(0, "int32"), np.zeros(0, "float32"))]
     for i in range(0, len(x), batch_size):
         images = tf.convert_to_tensor(x[i : i + batch_size])
         if given is None:
-            results.append(model.graphs["policy"](images, policy, tf.constant(knob)))
+            results.append(model.graphs["policy"](images, policy, knobs))
         else:
             results.append(model.graphs["levels"](images, tf.constant(given[i : i + batch_size])))
     return Routed(*(np.concatenate([np.asarray(part) for part in column]) for column in zip(*results, strict=True)))
@@ -173,7 +186,7 @@ def compile_runs(model: "Supernet") -> dict[str, Any]:
         model: supernet.
 
     Returns:
-        {"policy": f(x, policy, knob), "levels": f(x, levels), "every": f(x) -> (levels, batch, classes)}.
+        {"policy": f(x, policy, knobs), "levels": f(x, levels), "every": f(x) -> (levels, batch, classes)}.
     """
 
     def every(x: tf.Tensor) -> tf.Tensor:
@@ -183,7 +196,7 @@ def compile_runs(model: "Supernet") -> dict[str, Any]:
         )
 
     functions = {
-        "policy": lambda x, policy, knob: run(model, x, policy, knob=knob),
+        "policy": lambda x, policy, knobs: run(model, x, policy, knobs=knobs),
         "levels": lambda x, levels: run(model, x, 0, levels=levels),
         "every": every,
         "gate": lambda x: model.gate(Compute(0), model.start(Compute(0), x)[1]),

@@ -20,8 +20,8 @@ def fill(layer, seed=0):
         elif name.endswith("kernel"):
             fan = shape[0] * shape[1] if len(shape) == 4 and shape[-1] == 1 else np.prod(shape[:-1])
             value = rng.normal(0, 1.4 / np.sqrt(fan), shape)
-        elif name == "cascade_threshold":
-            value = 0.6
+        elif name == "cascade_thresholds":
+            value = np.full(shape, 0.4)
         else:
             value = rng.normal(0, 0.3, shape)
         weight.assign(value)

@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 
-from ds_keras.files import replacing, sha256, write_bytes, write_json
+from ds_keras.files import replacing, sha256, sweep, write_bytes, write_json
 
 
 def contents(folder):
@@ -93,3 +93,15 @@ def test_sha256(tmp_path, data):
 def test_sha256_of_a_known_text(tmp_path):
     (tmp_path / "a").write_bytes(b"abc")
     assert sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+
+
+def test_sweep_removes_what_was_left_long_ago(tmp_path):
+    sweep(tmp_path / "none")
+    old, young = tmp_path / ".writing-old", tmp_path / ".writing-young"
+    for folder in (old, young):
+        folder.mkdir()
+        (folder / "body_0.tflite").write_bytes(b"half")
+    (tmp_path / "body_0.tflite").write_bytes(b"whole")
+    os.utime(old, (1, 1))
+    sweep(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".writing-young", "body_0.tflite"]

@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from helpers import close, images, in_graph, same, tiny
 
-from ds_keras import budget, cost, routing
+from ds_keras import budget, cost, policies, routing
 from ds_keras.models import DSMobileNet
 
 COUNT = 40
@@ -100,19 +100,57 @@ def test_gate_takes_the_argmax_of_route(model, x, every):
     close(routing.gate_logits(model, x) - model.gate_shift * body / body[-1], logits)
 
 
+def margins(logits):
+    """Largest probability less the second, sorted out by hand."""
+    ordered = np.sort(softmax(logits), axis=-1)
+    return ordered[..., -1] - ordered[..., -2]
+
+
 @pytest.mark.parametrize("small,large", [(0, 3), (1, 2)])
-def test_cascade_by_hand(x, every, small, large):
+def test_cascade_of_two_by_hand(x, every, small, large):
     model = tiny(cascade=(small, large), default_policy="cascade")
     start, _, body = parts(model)
-    confidence = softmax(every[small]).max(1)
+    confidence = margins(every[small])
     few, many = np.quantile(confidence, [0.26, 0.74])
     for threshold, share in ((0.0, 0), (few, 0.275), (many, 0.725), (1.01, 1)):
-        model.cascade_threshold.assign(threshold)
+        model.cascade_thresholds.assign([threshold, 0, 0])
         again = confidence < threshold
         assert again.mean() == share
         routed = model.predict_routed(x)
         check(routed, every, np.where(again, large, small), start + body[small] + again * body[large])
         close(model(x), routed.logits)
+
+
+@pytest.mark.parametrize("chain", [(0, 1, 3), (0, 1, 2, 3)])
+def test_cascade_of_several_by_hand(x, every, chain):
+    model = tiny(cascade=chain, default_policy="cascade")
+    start, _, body = parts(model)
+    thresholds = [np.quantile(margins(every[k]), 0.6) for k in chain[:-1]]
+    model.cascade_thresholds.assign(np.pad(thresholds, (0, 4 - len(chain))))
+    levels, costs = np.zeros(COUNT, int), np.full(COUNT, float(start))
+    for i in range(COUNT):
+        for level, threshold in zip(chain, [*thresholds, -1], strict=True):
+            levels[i], costs[i] = level, costs[i] + body[level]
+            if margins(every[level, i]) >= threshold:
+                break
+    assert set(levels) == set(chain)
+    routed = model.predict_routed(x)
+    check(routed, every, levels, costs)
+    close(model(x), routed.logits)
+    close(model.predict_routed(x, batch_size=7).logits, routed.logits)
+
+
+def test_margin_is_the_same_in_numpy_and_tensorflow():
+    logits = np.random.default_rng(0).normal(0, 5, (200, 10)).astype("float32")
+    close(policies.margin(logits), margins(logits))
+    np.testing.assert_allclose(routing.margin(tf.constant(logits)), policies.margin(logits), atol=1e-6)
+    same(policies.margin(np.array([[3, 3, 1], [900, -900, 0]], "float32")), np.array([0, 1], "float32"))
+
+
+@pytest.mark.parametrize("chain", [(0,), (0, 0), (2, 1), (0, 4), (-1, 2), (0, 1.0), "01", 3, ["a", "b"], (True, 2)])
+def test_bad_cascade(chain):
+    with pytest.raises(ValueError, match=r"cascade must be two or more levels in \[0, 4\)"):
+        DSMobileNet.tiny(10, cascade=chain)
 
 
 @pytest.mark.parametrize("level", [0, 2, np.int64(3)])
@@ -169,18 +207,20 @@ def test_table_is_by_rising_cost_and_true(measured):
     assert set(model.budget_table) == {"gate", "cascade", "levels"}
     for policy, rows in model.budget_table.items():
         assert np.all(np.diff([row[1] for row in rows]) >= 0)
-        for knob, madds, accuracy in rows[:: max(1, len(rows) // 5)]:
+        for knobs, madds, accuracy in rows[:: max(1, len(rows) // 5)]:
             if policy == "levels":
-                routed = model.predict_routed(x, policy=knob)
+                routed = model.predict_routed(x, policy=knobs[0])
             else:
-                routed = routing.Routed(*model.graphs["policy"](tf.constant(x), policy, tf.constant(knob)))
+                routed = routing.Routed(*model.graphs["policy"](tf.constant(x), policy, tf.constant(knobs)))
             assert np.mean(routed.madds) == pytest.approx(madds, rel=1e-4)
             assert np.mean(np.argmax(routed.logits, 1) == labels) == pytest.approx(accuracy, abs=0.011)
     costs = [row[1] for row in model.budget_table["gate"]]
     start, gate, body = parts(model)
     assert costs[0] == pytest.approx(start + gate + body[0])
     assert costs[-1] == pytest.approx(start + gate + body[3])
-    assert model.budget_table["cascade"][-1][1] == pytest.approx(start + body[0] + body[3])
+    rows, chain = model.budget_table["cascade"], list(model.cascade)
+    assert rows[0][1] == pytest.approx(start + body[chain[0]])
+    assert rows[-1][1] == pytest.approx(start + body[chain].sum())
 
 
 @pytest.mark.parametrize("policy", ["gate", "cascade"])
@@ -222,6 +262,29 @@ def test_unreachable_budget_names_the_interval(measured, policy, fraction):
         model.set_budget(fraction=fraction, policy=policy)
 
 
+def test_measured_chain_is_the_one_asked_for_or_the_best():
+    model, x = tiny(seed=5), images(60, seed=3)
+    labels = routing.predict_levels(model, x)[3].argmax(1)
+    budget.measure_budget(model, x, labels, points=9, cascade=(1, 3))
+    assert model.cascade == (1, 3) and {len(row[0]) for row in model.budget_table["cascade"]} == {1}
+    budget.measure_budget(model, x, labels, points=9)
+    assert {len(row[0]) for row in model.budget_table["cascade"]} == {len(model.cascade) - 1}
+    for chain, message in (((0, 1, 2, 3), "at most 3 levels"), ((3, 1), "smaller ones first")):
+        with pytest.raises(ValueError, match=message):
+            budget.measure_budget(model, x, labels, cascade=chain)
+
+
+def test_what_was_traced_follows_the_policy(x, every):
+    model = tiny(cascade=(0, 1), default_policy="cascade")
+    model.cascade_thresholds.assign([1.01, 1.01, 0])
+    for chain in ((0, 1), (0, 2), (1, 2, 3)):  # everything goes on to the last level
+        model.cascade = chain
+        close(model.predict(x, verbose=0), every[chain[-1]])
+        close(model.predict_routed(x).logits, every[chain[-1]])
+    model.default_policy = 1
+    close(model.predict(x, verbose=0), every[1])
+
+
 def test_budget_errors(measured):
     model, *_ = measured
     for arguments in ({}, {"fraction": 0.5, "madds": 1e6}):
@@ -255,4 +318,4 @@ def test_the_table_survives_equal_levels():
     stages += tuple(type(stages[0])((8, 8, 16), 1, gate=i == 0) for i in range(2))
     model = DSMobileNet(4, stages, 3, (8, 8, 1))
     table = budget.measure_budget(model, images(20), np.zeros(20, int), points=5)
-    assert np.isfinite(table["gate"]).all()
+    assert np.isfinite([madds for _, madds, _ in table["gate"]]).all()

@@ -1,17 +1,21 @@
-"""Paired timings: of a bundle in LiteRT (--bundle), or of a supernet in TensorFlow.
+"""Paired timings: of a bundle in LiteRT (--bundle), of an ONNX file (--onnx), or of a supernet in TensorFlow.
 
-With --bundle: every level and the default policy against the largest level, one image at a time, and load times; with
---preset too, every level's file against its direct conversion. Else: slicing at run time, routed batches, the Stage I
-step, the pipeline.
+With --bundle: every level and the default policy against the largest level, one image at a time, load times and memory;
+with --preset too, every level's file against its direct conversion, against a static file of the whole network, and
+against Keras. With --onnx, a file with the level as an input, and its --preset: each level against its static ONNX
+file, and that against its TFLite file. Else: slicing at run time, routed batches, the Stage I step, the pipeline.
 
 Example:
-    python tools/benchmark.py --bundle=model.dsbundle --data=folder:photos
+    python tools/benchmark.py --bundle=model.dsbundle --images=photos --plot=levels.png
+    python tools/benchmark.py --onnx=digits.onnx --preset=ds_mobilenet_digits
     python tools/benchmark.py --preset=ds_mobilenet_digits --batch_size=256
     python tools/benchmark.py --layout=imagenet --batch_size=8 --what=slicing --json=slicing.json
     python tools/benchmark.py --architecture=DSViT --layout=cifar
 """
 
 import os
+from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -19,16 +23,20 @@ import cli
 from absl import flags
 
 FLAGS = flags.FLAGS
-WHAT = ("slicing", "routed_batch", "stage1_step", "pipeline")
+WHAT = ("slicing", "routed_batch", "stage1_step", "pipeline", "bundle")
 flags.DEFINE_string("preset", None, "Preset or directory.")
 flags.DEFINE_enum("architecture", "DSMobileNet", ["DSMobileNet", "DSResNet", "DSViT"], "What --layout is a layout of.")
 flags.DEFINE_enum(
     "layout", None, ["imagenet", "medium", "small", "tiny", "cifar"], "An untrained layout of --architecture instead."
 )
 flags.DEFINE_string("bundle", None, "Bundle to measure in LiteRT.")
+flags.DEFINE_string("onnx", None, "ONNX file of --preset, with the level as an input, to measure in ONNX Runtime.")
 flags.DEFINE_string("data", None, "Images for --bundle (see ds_keras.data.load: its test part); default noise.")
-flags.DEFINE_integer("images", 200, "Images for --bundle, at most.", lower_bound=1)
-flags.DEFINE_list("what", list(WHAT), f"Any of {', '.join(WHAT)}.")
+flags.DEFINE_string("images", None, "Images for --bundle instead: a folder of image files.")
+flags.DEFINE_integer("count", 200, "Images for --bundle, at most, and for --onnx (noise).", lower_bound=1)
+flags.DEFINE_string("plot", None, "Draw the levels of --bundle into this picture.")
+flags.DEFINE_list("what", list(WHAT[:-1]), f"Any of {', '.join(WHAT)}.")
+flags.DEFINE_list("levels", None, "Levels of --layout=imagenet to have; default all 14.")
 flags.DEFINE_integer("batch_size", 32, "Images at a time.", lower_bound=1)
 flags.DEFINE_integer("rounds", 30, "Pairs for each row.", lower_bound=3)
 flags.DEFINE_integer("threads", 0, "Threads; 0 is one in LiteRT, and TensorFlow's own choice.", lower_bound=0)
@@ -37,11 +45,13 @@ flags.DEFINE_string("json", None, "Write the rows to this file too.")
 
 def main(_: list[str]) -> None:
     """Reads the flags and measures."""
-    rows = _bundle_rows() if FLAGS.bundle else _model_rows()
+    rows = _onnx_rows() if FLAGS.onnx else _bundle_rows() if FLAGS.bundle else _model_rows()
     for row in rows:
         timing = (
             f"{row['ms']:9.3f} ms"
             if "ms" in row
+            else f"{row['mb']:9.3f} MB"
+            if "mb" in row
             else f"{row['a_ms']:9.3f} ms against {row['b_ms']:9.3f} ms: "
             f"ratio {row['ratio']:.3f}, p90 {row['ratio_p90']:.3f}"
         )
@@ -49,7 +59,7 @@ def main(_: list[str]) -> None:
     if FLAGS.json:
         from ds_keras.files import write_json
 
-        measured = FLAGS.bundle or FLAGS.preset or f"{FLAGS.architecture}.{FLAGS.layout}"
+        measured = FLAGS.onnx or FLAGS.bundle or FLAGS.preset or f"{FLAGS.architecture}.{FLAGS.layout}"
         write_json(FLAGS.json, {"measured": measured, "batch_size": FLAGS.batch_size, "rows": rows})
 
 
@@ -57,31 +67,76 @@ def _bundle_rows() -> list[dict]:
     """Timings of a bundle."""
     if FLAGS.layout:
         raise ValueError("give --bundle with or without --preset, not with --layout")
-    import numpy as np
-
     from ds_keras.runtime import Session, benchmark
 
     threads = FLAGS.threads or 1
     session = Session(FLAGS.bundle, threads, keep=1000)
+    images = _images(session.image_shape)
+    rows = benchmark.load(FLAGS.bundle, threads) + benchmark.memory(FLAGS.bundle, threads)
+    rows += benchmark.levels(session, images, FLAGS.rounds) + benchmark.routed(session, images, FLAGS.rounds)
+    rows += benchmark.xnnpack(session, images, FLAGS.rounds)
+    if FLAGS.plot:
+        benchmark.plot(rows, FLAGS.plot)
+    if FLAGS.preset:
+        for level in range(session.num_levels):
+            rows += _rows_of_a_level(session, level, images)
+    return rows
+
+
+def _rows_of_a_level(session: Any, level: int, images: Any) -> list[dict]:
+    """A level of a bundle against the other ways to run it."""
+    import tensorflow as tf
+
+    from ds_keras import export, zoo
+    from ds_keras.export.litert import convert
+    from ds_keras.runtime import benchmark
+    from ds_keras.runtime.network import Interpreted
+
+    model, quantization = zoo.load(FLAGS.preset), session.manifest["quantization"]
+    direct = convert(export.body_network(model, level), quantization)
+    whole = Interpreted(convert(export.subnet(model, level, fold_batch_norm=True), quantization), session.num_threads)
+    in_keras = tf.function(lambda x: model(x, level=level))
+    rows = benchmark.materialized(session, level, direct, images, FLAGS.rounds)
+    rows += benchmark.against("whole file", session, level, whole, images, FLAGS.rounds)
+    return rows + benchmark.against("Keras", session, level, in_keras, images, FLAGS.rounds)
+
+
+def _images(shape: tuple[int, int, int]) -> Any:
+    """The images to measure on: (count, height, width, channels)."""
+    import numpy as np
+
+    if FLAGS.data and FLAGS.images:
+        raise ValueError(f"give --data or --images, received {FLAGS.data!r} and {FLAGS.images!r}")
     if FLAGS.data:
         from ds_keras import data
 
         source = data.load(FLAGS.data)["test"]
-        source = source.subset(np.random.default_rng(0).permutation(len(source))[: FLAGS.images])
-        images = source.images(session.image_shape[:2])
-    else:
-        images = np.random.default_rng(0).uniform(0, 255, (FLAGS.images, *session.image_shape)).astype("float32")
-    rows = benchmark.load(FLAGS.bundle, threads)
-    rows += benchmark.levels(session, images, FLAGS.rounds) + benchmark.routed(session, images, FLAGS.rounds)
-    if FLAGS.preset:
-        from ds_keras import export, zoo
-        from ds_keras.export.litert import convert
+        source = source.subset(np.random.default_rng(0).permutation(len(source))[: FLAGS.count])
+        return source.images(shape[:2])
+    if FLAGS.images:
+        from ds_keras.data import decode_image, resize_and_crop
+        from ds_keras.data.decode import EXTENSIONS
 
-        model = zoo.load(FLAGS.preset)
-        for level in range(session.num_levels):
-            direct = convert(export.body_network(model, level), session.manifest["quantization"])
-            rows += benchmark.materialized(session, level, direct, images, FLAGS.rounds)
-    return rows
+        files = sorted(file for file in Path(FLAGS.images).rglob("*") if file.suffix.lower() in EXTENSIONS)
+        if not files:
+            raise ValueError(f"--images must be a folder of image files, found none in {FLAGS.images!r}")
+        chosen = np.random.default_rng(0).permutation(len(files))[: FLAGS.count]
+        return np.stack([resize_and_crop(decode_image(files[i], shape[2]), shape[:2]) for i in chosen])
+    return np.random.default_rng(0).uniform(0, 255, (FLAGS.count, *shape)).astype("float32")
+
+
+def _onnx_rows() -> list[dict]:
+    """Timings of an ONNX file."""
+    if FLAGS.bundle or FLAGS.layout or not FLAGS.preset:
+        raise ValueError("give --onnx with the --preset that it was made of, without --bundle and --layout")
+    import numpy as np
+
+    from ds_keras import zoo
+    from ds_keras.export import benchmark
+
+    model = zoo.load(FLAGS.preset)
+    images = np.random.default_rng(0).uniform(0, 255, (FLAGS.count, *model.image_shape)).astype("float32")
+    return benchmark.onnx_levels(model, FLAGS.onnx, images, FLAGS.rounds, FLAGS.threads or 1)
 
 
 def _model_rows() -> list[dict]:
@@ -104,7 +159,8 @@ def _model_rows() -> list[dict]:
         make = getattr(getattr(models, FLAGS.architecture), FLAGS.layout, None)
         if make is None:
             raise ValueError(f"{FLAGS.architecture} has no layout {FLAGS.layout!r}")
-        model = make(10)
+        options = {"levels": [int(level) for level in FLAGS.levels]} if FLAGS.levels else {}
+        model = make(1000 if FLAGS.layout == "imagenet" else 10, **options)
         model.build()
     return [
         row

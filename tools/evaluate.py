@@ -2,6 +2,7 @@
 
 Example:
     python tools/evaluate.py --preset=ds_mobilenet_digits --data=digits --json=digits.json
+    python tools/evaluate.py --preset=ds_mobilenet_digits --data=digits --bundle=zoo/ds_mobilenet_digits/model.dsbundle
 """
 
 import os
@@ -16,6 +17,7 @@ flags.DEFINE_string("preset", None, "Preset, alias or directory.", required=True
 flags.DEFINE_string("data", None, "Data set (see ds_keras.data.load).", required=True)
 flags.DEFINE_string("split", "test", "Part of the data set: train, test, or a further one that it has.")
 flags.DEFINE_integer("batch_size", 256, "Images at a time.", lower_bound=1)
+flags.DEFINE_string("bundle", None, "Run this bundle of the preset too, and compare it with Keras image by image.")
 flags.DEFINE_string("json", None, "Write the figures to this file too.")
 
 
@@ -27,6 +29,8 @@ def main(_: list[str]) -> None:
     from ds_keras import data, zoo
     from ds_keras.evaluation import evaluate
     from ds_keras.files import write_json
+    from ds_keras.parity import compare
+    from ds_keras.runtime import Session
 
     model = zoo.load(FLAGS.preset)
     sources = data.load(FLAGS.data)
@@ -43,7 +47,10 @@ def main(_: list[str]) -> None:
         logging.warning("classes are compared by position: the preset's are %s, those of --data %s", *names)
     console = Console()
     with console.status(f"evaluating {len(source)} images"):
-        figures = evaluate(model, source.images(model.image_shape[:2]), source.labels, FLAGS.batch_size)
+        images = source.images(model.image_shape[:2])
+        figures = evaluate(model, images, source.labels, FLAGS.batch_size)
+        if FLAGS.bundle:
+            figures["bundle"] = compare(model, Session(FLAGS.bundle), images, source.labels)
     for title, rows in figures.items():
         table = Table(title=f"{model.name}, {title} ({len(source)} images)")
         for name in rows[0]:

@@ -1,51 +1,94 @@
-"""Writes a preset for a phone: a bundle, or a TFLite file for each level. All is run and compared before it is kept.
+"""Writes a preset for where it runs: a bundle, or TFLite or ONNX files. All is run and compared before it is kept.
 
 Example:
     python tools/export.py --preset=ds_mobilenet_digits --output=digits.dsbundle --format=bundle
     python tools/export.py --preset=ds_mobilenet_digits --output=tflite --quantization=float16
+    python tools/export.py --preset=ds_mobilenet_digits --output=onnx --format=onnx --levels=0,3
+    python tools/export.py --preset=ds_mobilenet_digits --output=digits.onnx --format=onnx --chosen_by=input
 """
 
 import os
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import cli
 from absl import flags
 
+if TYPE_CHECKING:
+    from ds_keras.models.supernet import Supernet
+
 FLAGS = flags.FLAGS
 flags.DEFINE_string("preset", None, "Preset, alias or directory.", required=True)
-flags.DEFINE_string("output", None, "Directory, or FILE.dsbundle for a bundle in one file.", required=True)
-flags.DEFINE_enum("format", "tflite", ["tflite", "bundle"], "One file for each level, or a bundle of all.")
-flags.DEFINE_list("levels", ["all"], "Levels, or 'all', of --format=tflite.")
-flags.DEFINE_enum("quantization", "none", ["none", "float16"], "How weights are stored.")
+flags.DEFINE_string("output", None, "Directory; FILE.dsbundle for a bundle in one file; FILE.onnx.", required=True)
+flags.DEFINE_enum(
+    "format", "tflite", ["tflite", "bundle", "onnx"], "A TFLite or ONNX file for each level, or a bundle of all."
+)
+flags.DEFINE_list("levels", ["all"], "Levels, or 'all', of files for each level.")
+flags.DEFINE_enum("quantization", "none", ["none", "float16"], "How weights are stored in TFLite files and bundles.")
+flags.DEFINE_enum(
+    "chosen_by",
+    "file",
+    ["file", "input", "gate"],
+    "Of --format=onnx: a file for each level, or one with every level, chosen by an input or by the gate.",
+)
 
 
 def main(_: list[str]) -> None:
     """Reads the flags and exports."""
-    from rich.console import Console
-    from rich.progress import track
-
-    from ds_keras import cost, export, zoo
+    from ds_keras import zoo
 
     model = zoo.load(FLAGS.preset)
-    quantization = None if FLAGS.quantization == "none" else FLAGS.quantization
     if FLAGS.levels == ["all"]:
         levels = list(range(len(model.levels)))
     elif FLAGS.levels and all(level.strip().isdigit() for level in FLAGS.levels):
         levels = [model.level_index(int(level)) for level in FLAGS.levels]
     else:
         raise ValueError(f"--levels must be 'all' or integers, received {','.join(FLAGS.levels)!r}")
-    if FLAGS.format == "bundle":
-        if FLAGS.levels != ["all"]:
-            raise ValueError(f"--levels must be 'all' for a bundle, received {','.join(FLAGS.levels)!r}")
-        with Console().status(f"exporting {len(levels)} levels"):
-            path = export.to_bundle(model, FLAGS.output, quantization)
-        files = [path] if path.is_file() else sorted(path.iterdir())
-        print(f"{path}  {sum(file.stat().st_size for file in files)} bytes  {len(levels)} levels")
-        return
-    written = []
+    whole = "a bundle" if FLAGS.format == "bundle" else f"--chosen_by={FLAGS.chosen_by}"
+    if FLAGS.levels != ["all"] and (FLAGS.format == "bundle" or FLAGS.chosen_by != "file"):
+        raise ValueError(f"--levels must be 'all' for {whole}, received {','.join(FLAGS.levels)!r}")
+    if FLAGS.format != "onnx" and FLAGS.chosen_by != "file":
+        raise ValueError(f"--chosen_by must be 'file' for --format={FLAGS.format}, received {FLAGS.chosen_by!r}")
+    if FLAGS.format == "onnx" and FLAGS.quantization != "none":
+        raise ValueError(f"--quantization must be 'none' for --format=onnx, received {FLAGS.quantization!r}")
+    if FLAGS.format == "bundle" or FLAGS.chosen_by != "file":
+        _write_every_level(model)
+    else:
+        _write_levels(model, levels)
+
+
+def _write_every_level(model: "Supernet") -> None:
+    """One file, or a bundle as a directory."""
+    from rich.console import Console
+
+    from ds_keras import export, zoo
+
+    licence = zoo.card(FLAGS.preset).get("licence")
+    with Console().status(f"exporting {len(model.levels)} levels"):
+        if FLAGS.format == "bundle":
+            quantization = None if FLAGS.quantization == "none" else FLAGS.quantization
+            path = export.to_bundle(model, FLAGS.output, quantization, licence)
+        else:
+            path = export.to_onnx(model, FLAGS.output, "gate" if FLAGS.chosen_by == "gate" else None, licence)
+    files = [path] if path.is_file() else sorted(path.iterdir())
+    print(f"{path}  {sum(file.stat().st_size for file in files)} bytes  {len(model.levels)} levels")
+
+
+def _write_levels(model: "Supernet", levels: list[int]) -> None:
+    """A file for each level."""
+    from rich.progress import track
+
+    from ds_keras import cost, export, zoo
+
+    quantization = None if FLAGS.quantization == "none" else FLAGS.quantization
+    written, licence = [], zoo.card(FLAGS.preset).get("licence")
     for level in track(levels, description="exporting"):
-        written += export.to_tflite(model, FLAGS.output, [level], quantization)
+        if FLAGS.format == "onnx":
+            path = os.path.join(FLAGS.output, f"level_{level}.onnx")
+            written.append(export.to_onnx(model, path, level, licence))
+        else:
+            written += export.to_tflite(model, FLAGS.output, [level], quantization, licence=licence)
     for level, path in zip(levels, written, strict=True):
         print(f"{path}  {path.stat().st_size} bytes  {cost.madds(model, level)} MAdds")
 

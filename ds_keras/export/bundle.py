@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ds_keras.export.litert import QUANTIZATIONS, TOLERANCE, check, convert
+from ds_keras.export.metadata import about, described
 from ds_keras.export.pack import halved, pack, payload, stored_shapes
 from ds_keras.export.subnet import body_network, folded_body, route_network
-from ds_keras.files import write_bytes
-from ds_keras.runtime.bundle import FACTORS, GRAPH, PLAN
+from ds_keras.files import WRITING, write_bytes
+from ds_keras.runtime.bundle import FACTORS, GRAPH, PLAN, TAIL
 from ds_keras.runtime.manifest import FORMAT, FORMAT_VERSION, INDEX, KERNELS, ROUTE, check_manifest
 from ds_keras.runtime.materialize import ALIGNMENT, Template, materialize
 
@@ -26,7 +27,9 @@ if TYPE_CHECKING:
 SUFFIX = ".dsbundle"
 
 
-def to_bundle(model: "Supernet", path: str | os.PathLike, quantization: str | None = None) -> Path:
+def to_bundle(
+    model: "Supernet", path: str | os.PathLike, quantization: str | None = None, licence: str | None = None
+) -> Path:
     """Writes a bundle: one download that holds every weight once and becomes a static file for each level.
 
     It holds ``bundle.json`` (format, levels, costs, policies and their knobs, budget table, sha256 of every part),
@@ -38,6 +41,7 @@ def to_bundle(model: "Supernet", path: str | os.PathLike, quantization: str | No
         model: supernet.
         path: a directory, or a file that ends in ".dsbundle": the single-file form. An older bundle there is replaced.
         quantization: None (float32) or "float16" (kernels stored, and computed from, in half precision).
+        licence: of the weights, for the files' metadata.
 
     Returns:
         The path.
@@ -60,7 +64,7 @@ def to_bundle(model: "Supernet", path: str | os.PathLike, quantization: str | No
         raise ValueError(f"path must be a new directory or a bundle, received {str(path)!r}, which holds other files")
     if path.is_dir() == (path.suffix == SUFFIX) and path.exists():
         raise ValueError(f"path must be a directory, or a file that ends in {SUFFIX!r}, received {str(path)!r}")
-    parts = _parts(model, quantization)
+    parts = _parts(model, quantization, licence)
     if path.suffix == SUFFIX:
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w") as archive:
@@ -72,7 +76,7 @@ def to_bundle(model: "Supernet", path: str | os.PathLike, quantization: str | No
     return path
 
 
-def _parts(model: "Supernet", quantization: str | None) -> dict[str, bytes]:
+def _parts(model: "Supernet", quantization: str | None, licence: str | None) -> dict[str, bytes]:
     """Every part by name, ``bundle.json`` last."""
     model.build()
     dtype = quantization or "float32"
@@ -82,12 +86,12 @@ def _parts(model: "Supernet", quantization: str | None) -> dict[str, bytes]:
     shapes, arrays = stored_shapes(kernels), payload(kernels, dtype)
     sample = np.random.default_rng(0).uniform(0, 255, (2, *model.image_shape)).astype("float32")
     route = route_network(source)
-    parts = {ROUTE: convert(route, quantization)}
+    parts = {ROUTE: described(convert(route, quantization), about(model, "route", licence=licence))}
     check(parts[ROUTE], route, sample, TOLERANCE[quantization])
     features = np.asarray(route(sample, training=False)["features"])
     levels = []
     for level, (network, own) in enumerate(bodies):
-        template = pack(network, own, quantization, shapes)
+        template = pack(network, own, quantization, shapes, about(model, "body", level, licence))
         data = materialize(template, arrays)
         check(data, body_network(source, level), features, TOLERANCE[quantization])
         name = f"level_{level}.zip"
@@ -102,6 +106,7 @@ def _parts(model: "Supernet", quantization: str | None) -> dict[str, bytes]:
         "image_shape": list(model.image_shape),
         "num_classes": model.num_classes,
         "labels": model.labels,
+        "licence": licence,
         "madds": {
             "start": model.costs[0].start,
             "gate": model.costs[0].gate,
@@ -110,8 +115,10 @@ def _parts(model: "Supernet", quantization: str | None) -> dict[str, bytes]:
         "policy": {
             "default": model.default_policy,
             "cascade": list(model.cascade),
-            "gate_shift": float(model.gate_shift.numpy()),
-            "cascade_threshold": float(model.cascade_threshold.numpy()),
+            "knobs": {
+                "gate": model.gate_shift.numpy().tolist(),
+                "cascade": model.cascade_thresholds.numpy()[: len(model.cascade) - 1].tolist(),
+            },
             "budget_table": model.budget_table,
         },
         "kernels": {"part": KERNELS, "dtype": dtype, "index": index},
@@ -128,7 +135,8 @@ def _level_part(template: Template) -> bytes:
     content = io.BytesIO()
     plan = json.dumps([copy._asdict() for copy in template.copies])
     with zipfile.ZipFile(content, "w") as archive:
-        members = {GRAPH: template.graph, PLAN: plan.encode(), FACTORS: template.factors.astype("<f4").tobytes()}
+        factors = template.factors.astype("<f4").tobytes()
+        members = {GRAPH: template.graph, PLAN: plan.encode(), FACTORS: factors, TAIL: template.tail}
         for name, data in members.items():  # ZipInfo: no time of day, equal levels give equal bytes
             archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, compresslevel=9)
     return content.getvalue()
@@ -147,7 +155,7 @@ def _joined(arrays: dict[str, np.ndarray]) -> tuple[bytes, dict[str, Any]]:
 def _write_directory(path: Path, parts: dict[str, bytes]) -> None:
     """Writes the parts beside ``path`` and moves them into place together; an older bundle goes last."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".writing-") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=WRITING) as folder:
         new, old = Path(folder) / "new", Path(folder) / "old"
         for name, data in parts.items():
             write_bytes(new / name, data)

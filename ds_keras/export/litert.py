@@ -5,6 +5,7 @@ import io
 import tempfile
 from typing import Any
 
+import flatbuffers
 import keras
 import numpy as np
 import tensorflow as tf
@@ -42,6 +43,18 @@ def _outputs(network: keras.Model, x: Any) -> dict[str, tf.Tensor]:
     return y if isinstance(y, dict) else {"logits": y}
 
 
+def unpacked(data: bytes) -> Any:
+    """A TFLite file's graph as objects that can be changed: ``ModelT`` of LiteRT's schema."""
+    return litert("schema_py_generated").ModelT.InitFromPackedBuf(data, 0)
+
+
+def repacked(graph: Any) -> bytes:
+    """The flatbuffer of a graph."""
+    builder = flatbuffers.Builder(1 << 16)
+    builder.Finish(graph.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 def operators(data: bytes) -> list[str]:
     """The operators of a TFLite file, by name; custom ones (Flex among them) as ``CUSTOM:<name>``.
 
@@ -51,8 +64,7 @@ def operators(data: bytes) -> list[str]:
     Returns:
         Sorted distinct names.
     """
-    schema = litert("schema_py_generated")
-    codes = schema.ModelT.InitFromPackedBuf(data, 0).operatorCodes
+    schema, codes = litert("schema_py_generated"), unpacked(data).operatorCodes
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
     found = set()
     for code in codes:

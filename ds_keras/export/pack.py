@@ -7,11 +7,11 @@ levels and those of ``to_tflite(part="body")`` come from that one function.
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-import flatbuffers
 import keras
 import numpy as np
 
-from ds_keras.export.litert import convert, litert
+from ds_keras.export.litert import convert, repacked, unpacked
+from ds_keras.export.metadata import About, about, describe, tail
 from ds_keras.export.subnet import Kernel, folded_body
 from ds_keras.runtime.materialize import ALIGNMENT, Copy, Template, materialize, scaled
 
@@ -23,7 +23,11 @@ AXES = {4: (3, 0, 1, 2), 2: (1, 0)}  # of Keras' kernels in TFLite's order: outp
 
 
 def pack(
-    network: keras.Model, kernels: Sequence[Kernel], quantization: str | None, stored: dict[str, tuple[int, ...]]
+    network: keras.Model,
+    kernels: Sequence[Kernel],
+    quantization: str | None,
+    stored: dict[str, tuple[int, ...]],
+    metadata: About,
 ) -> Template:
     """Converts a level's body and takes its kernels out.
 
@@ -32,6 +36,7 @@ def pack(
         kernels: what it is made of.
         quantization: None, or "float16": kernels, which must be half-precision numbers already, are stored as such.
         stored: shape of every kernel in the payload: see ``stored_shapes``.
+        metadata: of the file.
 
     Returns:
         The level's ``Template``.
@@ -41,8 +46,8 @@ def pack(
     for kernel in kernels:
         values = scaled(_packed(kernel, kernel.sizes), kernel.factor, kernel.axis)
         known.setdefault(values.astype(dtype).tobytes(), []).append(kernel)
-    schema = litert("schema_py_generated")
-    graph = schema.ModelT.InitFromPackedBuf(data, 0)
+    graph = unpacked(data)
+    describe(graph, metadata)
     taken = []
     for buffer in graph.buffers:
         if buffer.data is not None and len(buffer.data) >= SMALLEST:
@@ -51,7 +56,7 @@ def pack(
                 taken.append((buffer, equal.pop(), len(buffer.data)))
     for buffer, _, size in taken:
         buffer.data, buffer.offset, buffer.size = None, 2, size  # any offset above 1: the length does not depend on it
-    end = len(_bytes(graph))
+    end = len(repacked(graph))
     copies, factors = [], np.zeros(0, "float32")
     for buffer, kernel, size in taken:
         buffer.offset = end = -(-end // ALIGNMENT) * ALIGNMENT
@@ -62,13 +67,14 @@ def pack(
         if kernel.factor is not None:
             factors = np.concatenate([factors, kernel.factor])
         end += size
-    return Template(_bytes(graph), tuple(copies), factors, end)
+    files = tail(metadata, end)
+    return Template(repacked(graph), tuple(copies), factors, files, end + len(files))
 
 
-def materialized(model: "Supernet", level: int, quantization: str | None) -> bytes:
+def materialized(model: "Supernet", level: int, quantization: str | None, licence: str | None = None) -> bytes:
     """A level's body as a static TFLite file: byte for byte what a bundle of the model makes of its parts."""
     network, kernels = folded_body(model, level)
-    template = pack(network, kernels, quantization, stored_shapes(kernels))
+    template = pack(network, kernels, quantization, stored_shapes(kernels), about(model, "body", level, licence))
     return materialize(template, payload(kernels, quantization or "float32"))
 
 
@@ -116,9 +122,3 @@ def _begin(kernel: Kernel, stored: tuple[int, ...]) -> tuple[int, ...]:
         crops = zip(full[:2], stored[:2], kernel.sizes[:2], strict=True)
         begin[:2] = [(whole - part) // 2 - (whole - kept) // 2 for whole, kept, part in crops]
     return tuple(begin[axis] for axis in AXES[len(begin)])
-
-
-def _bytes(graph: object) -> bytes:
-    builder = flatbuffers.Builder(1 << 16)
-    builder.Finish(graph.Pack(builder), b"TFL3")
-    return bytes(builder.Output())

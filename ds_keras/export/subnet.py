@@ -75,11 +75,12 @@ def subnet(model: "Supernet", level: Any, fold_batch_norm: bool = False) -> kera
     return keras.Model(images, logits, name=f"{model.name}_level{index}")
 
 
-def route_network(model: "Supernet") -> keras.Model:
+def route_network(model: "Supernet", fold_batch_norm: bool = False) -> keras.Model:
     """The shared start and the gate as a plain Keras network.
 
     Args:
         model: supernet.
+        fold_batch_norm: as in ``subnet``.
 
     Returns:
         A ``keras.Model`` from images in [0, 255] to {"features": what every ``body_network`` reads, "gate": (batch,
@@ -89,7 +90,7 @@ def route_network(model: "Supernet") -> keras.Model:
         >>> route_network(model)(images)["gate"].argmax(-1)
     """
     model.build()
-    images, walk = keras.Input(model.image_shape, name="images"), _Plain(0, fold=False)
+    images, walk = keras.Input(model.image_shape, name="images"), _Plain(0, fold_batch_norm)
     with dtype_policy("float32"):
         features, gate_features = model.start(walk, images)
         gate = model.gate(walk, gate_features)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import ops
 
@@ -78,7 +79,8 @@ class SliceablePositionEmbedding(SliceableLayer):
             if self.class_token:
                 x = keras.layers.ZeroPadding1D((1, 0), name=f"{name}_class_token")(x)
             embedding = keras.layers.Embedding(*table.shape, name=name)
-            positions = ops.cast(ops.zeros_like(x[:1, :, 0]), "int32") + ops.arange(len(table), dtype="int32")
+            # A numpy array: TensorFlow makes a larger tensor an input of the function that an exporter traces.
+            positions = ops.cast(ops.zeros_like(x[:1, :, 0]), "int32") + np.arange(len(table), dtype="int32")
             vectors = embedding(positions)
             embedding.set_weights([table])
             return keras.layers.Add(name=f"{name}_add")([x, vectors])

@@ -1,7 +1,7 @@
 """DS-MobileNet: a MobileNetV1 body with squeeze-and-excitation, sliced in width after a double-headed gate."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import keras
@@ -12,6 +12,7 @@ from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
 from ds_keras.models.stage import Stage, Style, at_levels, gated_stage, read_stage, slice_levels
 from ds_keras.models.supernet import Supernet
+from ds_keras.policies import check_chain
 from ds_keras.slicing import SliceLevel
 
 # The released DS-MBNet (DS-Net, arXiv 2103.13258; widths from its public configuration).
@@ -242,18 +243,26 @@ class DSMobileNet(Supernet):
         return {**super().get_config(), **table, **asdict(self.style), "dropout": self.dropout_rate}
 
     @classmethod
-    def imagenet(cls, num_classes: int = 1000, **kwargs: Any) -> "DSMobileNet":
+    def imagenet(
+        cls, num_classes: int = 1000, levels: Sequence[int] = tuple(range(14)), **kwargs: Any
+    ) -> "DSMobileNet":
         """The released 14-level DS-MBNet for 224 px, with its wider teacher.
 
         Args:
             num_classes: size of the classifier.
+            levels: which of the 14 to have, at least two, smaller ones first; fewer make a smaller bundle.
             **kwargs: of the constructor.
 
         Returns:
             DSMobileNet.
         """
         mean, std = [123.675, 116.28, 103.53], [58.395, 57.12, 57.375]
-        return cls((16, 24), IMAGENET, num_classes, **{"dropout": 0.2, "mean": mean, "std": std, **kwargs})
+        chosen = check_chain(tuple(levels), 14, "levels")
+        stages = [
+            replace(stage, width=tuple(stage.width[k] for k in chosen)) if isinstance(stage.width, tuple) else stage
+            for stage in IMAGENET
+        ]
+        return cls((16, 24), stages, num_classes, **{"dropout": 0.2, "mean": mean, "std": std, **kwargs})
 
     @classmethod
     def medium(cls, num_classes: int, input_shape: Sequence[int] = (128, 128, 3), **kwargs: Any) -> "DSMobileNet":

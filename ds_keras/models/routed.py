@@ -7,8 +7,9 @@ from typing import Any
 import tensorflow as tf
 
 from ds_keras import cost, routing
-from ds_keras.budget import knob_for, set_budget
+from ds_keras.budget import knobs_for, set_budget
 from ds_keras.layers.base import Compute
+from ds_keras.policies import check_chain
 
 
 class RoutedInference:
@@ -16,15 +17,40 @@ class RoutedInference:
 
     @property
     def budget_table(self) -> dict[str, list]:
-        """What every setting of a policy's knob cost and scored: see ``ds_keras.budget.measure_budget``."""
+        """What every setting of a policy's knobs cost and scored: see ``ds_keras.budget.measure_budget``."""
         return self.__dict__.get("_plain_budget_table", {})
 
     @budget_table.setter
     def budget_table(self, table: dict[str, list]) -> None:
         if not isinstance(table, dict) or not all(_is_table(rows) for rows in table.values()):
-            raise ValueError(f"budget_table must map names to rows [knob, MAdds, accuracy], received {table!r}")
+            raise ValueError(f"budget_table must map names to rows [knobs, MAdds, accuracy], received {table!r}")
         # A plain copy, kept from Keras, which would wrap it in containers that tie it to this model.
         self.__dict__["_plain_budget_table"] = json.loads(json.dumps(table))
+
+    @property
+    def cascade(self) -> tuple[int, ...]:
+        """Levels of the cascade, smaller ones first."""
+        return self._cascade
+
+    @cascade.setter
+    def cascade(self, chain: tuple[int, ...]) -> None:
+        self._cascade = check_chain(chain, len(self.levels))
+        self._forget_graphs()
+
+    @property
+    def default_policy(self) -> routing.Policy:
+        """How ``model(x)`` routes: "gate", "cascade", or a level."""
+        return self._default_policy
+
+    @default_policy.setter
+    def default_policy(self, policy: routing.Policy) -> None:
+        self._default_policy = routing.check_policy(policy, len(self.levels))
+        self._forget_graphs()
+
+    def _forget_graphs(self) -> None:
+        """What was traced routes as the model did then: trace again."""
+        self.__dict__.pop("graphs", None)
+        self.predict_function = self.test_function = None
 
     @functools.cached_property
     def costs(self) -> tuple[cost.Parts, ...]:
@@ -81,8 +107,8 @@ class RoutedInference:
             >>> model.predict_routed(images, policy="cascade", budget=0.4).madds.mean()
         """
         policy = self.default_policy if policy is None else policy
-        knob = None if budget is None else knob_for(self, policy, fraction=budget)
-        return routing.predict_routed(self, x, policy, knob, labels, mix, seed, batch_size)
+        knobs = None if budget is None else knobs_for(self, policy, fraction=budget)
+        return routing.predict_routed(self, x, policy, knobs, labels, mix, seed, batch_size)
 
     def set_budget(
         self, fraction: float | None = None, madds: float | None = None, policy: routing.Policy | None = None
@@ -93,5 +119,9 @@ class RoutedInference:
 
 def _is_table(rows: Any) -> bool:
     return isinstance(rows, list) and all(
-        isinstance(row, list) and len(row) == 3 and all(isinstance(v, int | float) for v in row) for row in rows
+        isinstance(row, list)
+        and len(row) == 3
+        and isinstance(row[0], list)
+        and all(isinstance(v, int | float) for v in (*row[0], *row[1:]))
+        for row in rows
     )

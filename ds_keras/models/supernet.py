@@ -27,7 +27,7 @@ class Supernet(RoutedInference, keras.Model):
         mean: per channel, or one for all, in [0, 255].
         std: likewise.
         default_policy: how ``model(x)`` routes: "gate", "cascade", or a level.
-        cascade: (small, large) levels of the cascade; default the smallest and the largest.
+        cascade: levels of the cascade, smaller ones first; default the smallest and the largest.
         labels: class names, or None.
         name: of the model.
         **kwargs: of ``keras.Model``.
@@ -42,7 +42,7 @@ class Supernet(RoutedInference, keras.Model):
         mean: Any = 127.5,
         std: Any = 127.5,
         default_policy: routing.Policy = "gate",
-        cascade: tuple[int, int] | None = None,
+        cascade: tuple[int, ...] | None = None,
         budget_table: dict[str, list] | None = None,
         labels: list[str] | None = None,
         name: str | None = None,
@@ -61,13 +61,8 @@ class Supernet(RoutedInference, keras.Model):
         self.image_shape = tuple(int(n) for n in input_shape)
         self.mean, self.std = _floats(mean), _floats(std)
         self.labels = labels
-        self.cascade = tuple(cascade or (0, len(self._levels) - 1))
-        pair = [k for k in self.cascade if isinstance(k, int)]
-        if len(pair) != 2 or len(self.cascade) != 2 or not 0 <= pair[0] < pair[1] < len(self._levels):
-            raise ValueError(
-                f"cascade must be a smaller and a larger level in [0, {len(self._levels)}), received {cascade!r}"
-            )
-        self.default_policy = routing.check_policy(default_policy, len(self._levels))
+        self.cascade = (0, len(self._levels) - 1) if cascade is None else cascade
+        self.default_policy = default_policy
         self.budget_table = budget_table or {}
         for argument, value in {"mean": self.mean, "std": self.std}.items():
             array = np.asarray(value)
@@ -184,10 +179,11 @@ class Supernet(RoutedInference, keras.Model):
         self.gate(walk, gate_features)
         self.body(walk, features)
         # The knobs of set_budget: saved, read at run time, so that a new budget never retraces.
-        knob = {"shape": (), "trainable": False, "dtype": "float32", "autocast": False}
-        self.gate_shift = self.add_weight(name="gate_shift", initializer="zeros", **knob)
-        start = keras.initializers.Constant(0.8)
-        self.cascade_threshold = self.add_weight(name="cascade_threshold", initializer=start, **knob)
+        knobs = {"trainable": False, "dtype": "float32", "autocast": False}
+        self.gate_shift = self.add_weight(name="gate_shift", shape=(1,), initializer="zeros", **knobs)
+        start = keras.initializers.Constant(0.5)  # one for each step of the longest chain
+        shape = (len(self._levels) - 1,)
+        self.cascade_thresholds = self.add_weight(name="cascade_thresholds", shape=shape, initializer=start, **knobs)
         self.built = True
 
     def check_images(self, x: Any) -> tf.Tensor:

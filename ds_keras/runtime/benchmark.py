@@ -1,14 +1,20 @@
 """Timings of a bundle in LiteRT, one image at a time, as an app runs it. No TensorFlow."""
 
+import json
 import os
+import subprocess
+import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ds_keras.runtime.session import Network, Session
+from ds_keras.files import replacing
+from ds_keras.runtime.network import Interpreted
+from ds_keras.runtime.session import Session
 from ds_keras.timing import paired
 
 
@@ -52,14 +58,104 @@ def materialized(
         One row.
     """
     features = [session.features(image) for image in images]
-    ours, theirs = (Network(data, session.num_threads) for data in (session.bundle.level(level), direct))
+    ours, theirs = (Interpreted(data, session.num_threads) for data in (session.bundle.level(level), direct))
 
-    def run(network: Network) -> None:
+    def run(network: Interpreted) -> None:
         for x in features:
             network(x)
 
     found = paired(lambda: run(ours), lambda: run(theirs), rounds)
     return [_scaled("materialised", level, found, len(images))]
+
+
+def against(
+    what: str, session: Session, level: int, other: Callable[[np.ndarray], Any], images: np.ndarray, rounds: int = 30
+) -> list[dict[str, Any]]:
+    """A level, shared start included, against another way to run it.
+
+    Args:
+        what: name of the row.
+        session: of the bundle.
+        level: of the bundle.
+        other: what it is compared with: runs one float32 image (1, height, width, channels).
+        images: as in ``levels``.
+        rounds: pairs.
+
+    Returns:
+        One row.
+    """
+
+    def run(function: Callable[[np.ndarray], Any]) -> None:
+        for image in images:
+            function(image[None])
+
+    images = images.astype("float32")
+    found = paired(lambda: run(lambda x: session.run(x, level=level)), lambda: run(other), rounds)
+    return [_scaled(what, level, found, len(images))]
+
+
+def xnnpack(session: Session, images: np.ndarray, rounds: int = 30) -> list[dict[str, Any]]:
+    """The largest level's body as LiteRT runs it against the same without XNNPACK: a ratio near 1 means that it is off.
+
+    Arguments and rows as ``levels``.
+    """
+    level = session.num_levels - 1
+    features = [session.features(image) for image in images]
+    data = session.bundle.level(level)
+    ours, plain = Interpreted(data, session.num_threads), Interpreted(data, session.num_threads, delegates=False)
+
+    def run(network: Interpreted) -> None:
+        for x in features:
+            network(x)
+
+    return [_scaled("XNNPACK", level, paired(lambda: run(ours), lambda: run(plain), rounds), len(images))]
+
+
+def memory(path: str | os.PathLike, num_threads: int = 1) -> list[dict[str, Any]]:
+    """Resident megabytes that a process gains by opening a bundle, then each level, and running it once.
+
+    Args:
+        path: of the bundle.
+        num_threads: of LiteRT.
+
+    Returns:
+        Rows: what, level, kind and "mb"; measured in a process of its own (Linux only).
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", _MEMORY, os.fspath(path), str(num_threads)], capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(f"the memory could not be measured: {done.stderr.strip().splitlines()[-1]}")
+    steps = json.loads(done.stdout)
+    gains = zip(["route", *range(len(steps) - 2)], np.diff(steps).tolist(), strict=True)
+    return [{"what": "memory", "level": level, "kind": "resident", "mb": gain} for level, gain in gains]
+
+
+def plot(rows: list[dict[str, Any]], path: str | os.PathLike) -> None:
+    """Draws milliseconds of an image at every level and under the default policy.
+
+    Args:
+        rows: of ``levels`` and ``routed``; others are left out.
+        path: of the picture; its ending says the format.
+
+    Raises:
+        ImportError: matplotlib is missing.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("a plot needs matplotlib: pip install 'ds_keras[report]'") from error
+    chosen = [row for row in rows if row["what"] in ("level", "routed")]
+    names = [f"level {row['level']}" if row["what"] == "level" else f"routed ({row['kind']})" for row in chosen]
+    figure = Figure(figsize=(6, 0.45 * len(chosen) + 1.2), layout="constrained")
+    axes = figure.subplots()
+    bars = axes.barh(names, [row["a_ms"] for row in chosen], color="0.55")
+    axes.bar_label(bars, [f"{row['a_ms']:.3f} ms, {row['ratio']:.2f} of the largest" for row in chosen], padding=4)
+    axes.invert_yaxis()
+    axes.margins(x=0.6)
+    axes.set_xlabel("milliseconds for an image (median)")
+    with replacing(path) as temporary:
+        figure.savefig(temporary)
 
 
 def load(path: str | os.PathLike, num_threads: int = 1) -> list[dict[str, Any]]:
@@ -87,6 +183,28 @@ def load(path: str | os.PathLike, num_threads: int = 1) -> list[dict[str, Any]]:
 
 def _since(began: float) -> float:
     return 1e3 * (time.perf_counter() - began)
+
+
+_MEMORY = """
+import json, sys
+import numpy as np
+from ds_keras.runtime import Session
+
+def resident():
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * 4096 / 2**20
+
+import ai_edge_litert.interpreter
+steps = [resident()]
+session = Session(sys.argv[1], int(sys.argv[2]), keep=1000)
+image = np.zeros((1, *session.image_shape), "float32")
+session.features(image[0])
+steps.append(resident())
+for level in range(session.num_levels):
+    session.run(image, level=level)
+    steps.append(resident())
+print(json.dumps(steps))
+"""
 
 
 def _row(what: str, level: Any, session: Session, images: np.ndarray, a: dict, b: dict, rounds: int) -> dict[str, Any]:

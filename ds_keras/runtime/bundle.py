@@ -17,7 +17,7 @@ from ds_keras.runtime.materialize import Template, materialize
 
 MAX_INDEX = 16 << 20  # bytes of bundle.json
 MAX_PLAN = 16 << 20  # bytes of a level's plan, and of its fold vector
-GRAPH, PLAN, FACTORS = "graph.tflite", "plan.json", "factors.bin"  # of a level's part
+GRAPH, PLAN, FACTORS, TAIL = "graph.tflite", "plan.json", "factors.bin", "tail.bin"  # of a level's part
 
 
 class Bundle:
@@ -79,15 +79,15 @@ class Bundle:
         name, data = entry["part"], self.part(entry["part"])
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                graph = _member(archive, GRAPH, entry["size"])
+                graph, tail = (_member(archive, member, entry["size"]) for member in (GRAPH, TAIL))
                 plan, factors = (_member(archive, member, MAX_PLAN) for member in (PLAN, FACTORS))
             if len(factors) % 4:
                 raise ValueError(f"{FACTORS} holds {len(factors)} bytes")
-            values = np.frombuffer(factors, "<f4")
-            copies = checked_plan(json.loads(plan), self.manifest["kernels"], len(graph), len(values), entry["size"])
+            values, end = np.frombuffer(factors, "<f4"), entry["size"] - len(tail)
+            copies = checked_plan(json.loads(plan), self.manifest["kernels"], len(graph), len(values), end)
         except Exception as error:  # what zipfile raises for a damaged archive has no common type
             raise ValueError(f"{self.path}: {name} is damaged: {error}") from None
-        return Template(graph, copies, values, entry["size"])
+        return Template(graph, copies, values, tail, entry["size"])
 
     def level(self, level: int) -> bytes:
         """A level's static TFLite file: features to logits."""
@@ -129,7 +129,7 @@ class Bundle:
 def _bounded(file: Any, size: int, limit: int, what: str) -> bytes:
     if size > limit:
         raise ValueError(f"{what} is damaged: {size} bytes, at most {limit} are allowed")
-    return file.read(limit + 1)
+    return file.read(size + 1)  # a file allocates what it is asked for
 
 
 def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:

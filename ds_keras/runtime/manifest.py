@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-from ds_keras.policies import LEARNED, check_policy
+from ds_keras.policies import LEARNED, check_chain, check_policy
 from ds_keras.runtime.materialize import ALIGNMENT, Copy
 
 FORMAT, FORMAT_VERSION = "ds_keras.bundle", 1
@@ -30,6 +30,8 @@ def check_manifest(manifest: Any) -> None:
     shape = _shape(manifest["image_shape"], MAX_SIDE)
     _need(len(shape) == 3, "image_shape of three numbers", shape)
     classes = _whole(manifest["num_classes"], 2, MAX_SIDE)
+    licence = manifest["licence"]
+    _need(licence is None or isinstance(licence, str), "licence: null or a text", licence)
     labels = manifest["labels"]
     plain = isinstance(labels, list) and len(labels) == classes and all(isinstance(label, str) for label in labels)
     _need(labels is None or plain, "labels: null, or a name for each class", labels)
@@ -70,22 +72,25 @@ def _check_kernels(kernels: Any, parts: dict[str, Any]) -> None:
 
 def _check_policy(policy: Any, levels: int) -> None:
     check_policy(policy["default"], levels)
-    small, large = policy["cascade"]
-    _need(_whole(small, 0, levels) < _whole(large, 0, levels - 1), "cascade: a small and a large level", [small, large])
-    for name in ("gate_shift", "cascade_threshold"):
-        _number(policy[name])
+    chain = check_chain(policy["cascade"], levels)
+    counts = {"gate": 1, "cascade": len(chain) - 1, "levels": 1}  # of knobs
+    _need(
+        isinstance(policy["knobs"], dict) and set(policy["knobs"]) == set(LEARNED), "knobs by policy", policy["knobs"]
+    )
+    for name, knobs in policy["knobs"].items():
+        _numbers(knobs, counts[name])
     _need(isinstance(policy["budget_table"], dict), "a budget_table", policy["budget_table"])
     for name, rows in policy["budget_table"].items():
         _need(name in (*LEARNED, "levels") and isinstance(rows, list), "a budget_table by policy", name)
         for row in rows:
-            _need(isinstance(row, list) and len(row) == 3, "rows [knob, MAdds, accuracy]", row)
-            for value in row:
-                _number(value)
+            _need(isinstance(row, list) and len(row) == 3, "rows [knobs, MAdds, accuracy]", row)
+            _numbers(row[0], counts[name])
+            _numbers(row[1:], 2)
         costs = [row[1] for row in rows]
         _need(costs == sorted(costs), "rows of a budget_table by rising cost", costs)
 
 
-def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, size: int) -> tuple[Copy, ...]:
+def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, end: int) -> tuple[Copy, ...]:
     """A level's copies, after checking that they lie within the kernels, the fold vector and the file.
 
     Args:
@@ -93,7 +98,7 @@ def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, s
         kernels: of the manifest.
         graph: bytes of the graph.
         factors: length of the fold vector.
-        size: bytes of the file.
+        end: byte of the file behind the last copy.
 
     Returns:
         The copies, in the order of the file.
@@ -102,7 +107,7 @@ def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, s
         ValueError, TypeError, KeyError: they do not.
     """
     _need(isinstance(plan, list), "a plan that is a list", type(plan).__name__)
-    copies, end, used = [], graph, set()
+    copies, at, used = [], graph, set()
     for row in plan:
         copy = Copy(**row)
         _need(copy.kernel in kernels["index"] and copy.kernel not in used, "each kernel once", copy.kernel)
@@ -114,10 +119,10 @@ def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, s
         _whole(copy.axis, 0, len(shape) - 1)
         if copy.factor is not None:
             _need(_whole(copy.factor, 0, factors) + shape[copy.axis] <= factors, "factors in the fold vector", row)
-        _need(_whole(copy.offset, end, size) == -(-end // ALIGNMENT) * ALIGNMENT, "copies one behind another", row)
-        end = copy.offset + math.prod(shape) * DTYPES[kernels["dtype"]]
+        _need(_whole(copy.offset, at, end) == -(-at // ALIGNMENT) * ALIGNMENT, "copies one behind another", row)
+        at = copy.offset + math.prod(shape) * DTYPES[kernels["dtype"]]
         copies.append(copy._replace(begin=tuple(copy.begin), shape=shape))
-    _need(end == size, f"a plan that ends with the file, at {size}", end)
+    _need(at == end, f"a plan that ends with the kernels, at {end}", at)
     return tuple(copies)
 
 
@@ -132,8 +137,9 @@ def _whole(value: Any, low: int, high: int) -> int:
     return value
 
 
-def _number(value: Any) -> None:
-    _need(type(value) in (int, float) and math.isfinite(value), "finite numbers", value)
+def _numbers(values: Any, count: int) -> None:
+    plain = isinstance(values, list) and all(type(v) in (int, float) and math.isfinite(v) for v in values)
+    _need(plain and len(values) == count, f"lists of {count} finite numbers", values)
 
 
 def _shape(value: Any, high: int) -> tuple[int, ...]:

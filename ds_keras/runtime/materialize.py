@@ -35,12 +35,14 @@ class Template(NamedTuple):
         graph: flatbuffer whose kernels are external: behind it, in the same file.
         copies: what comes behind it.
         factors: float32 fold vector: the BatchNorm factors of all copies.
+        tail: what follows the kernels: the archive with the labels, where readers of TFLite metadata look for it.
         size: bytes of the file.
     """
 
     graph: bytes
     copies: tuple[Copy, ...]
     factors: np.ndarray
+    tail: bytes
     size: int
 
 
@@ -61,12 +63,14 @@ def materialize(template: Template, kernels: Mapping[str, np.ndarray]) -> bytes:
     """
     file = bytearray(template.size)
     file[: len(template.graph)] = template.graph
+    file[len(file) - len(template.tail) :] = template.tail
     for copy in template.copies:
         full = kernels[copy.kernel]
         part = full[tuple(slice(b, b + n) for b, n in zip(copy.begin, copy.shape, strict=True))]
         if copy.factor is not None:
             factor = template.factors[copy.factor : copy.factor + copy.shape[copy.axis]]
-            part = scaled(part.astype("float32"), factor, copy.axis).astype(full.dtype)
+            with np.errstate(all="ignore"):  # the hash says whether these are the level's numbers
+                part = scaled(part.astype("float32"), factor, copy.axis).astype(full.dtype)
         data = part.tobytes()
         file[copy.offset : copy.offset + len(data)] = data
     return bytes(file)

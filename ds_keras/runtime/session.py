@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras.files import write_bytes
-from ds_keras.policies import LEARNED, Policy, Routed, check_policy, draw_levels, knob_at
+from ds_keras.files import sweep, write_bytes
+from ds_keras.policies import LEARNED, Policy, Routed, check_policy, draw_levels, knobs_at, margin
 from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.manifest import ROUTE
+from ds_keras.runtime.network import ENGINES, Compiled, Interpreted, compiled_with_cache, to_array
 
 POLICIES = (*LEARNED, "random")  # those that need no labels
 
@@ -26,6 +27,10 @@ class Session:
         num_threads: of LiteRT.
         cache_dir: keeps the files of the levels for the next start; None makes them in memory.
         keep: levels that stay open; the one unused for longest is closed first.
+        engine: of LiteRT: "interpreter", or "compiled" (CompiledModel: the features pass from the shared start to the
+            level without a copy).
+        weight_cache: keeps XNNPACK's packed weights in ``cache_dir`` too, which later starts map instead of packing
+            them again; with engine="compiled" only.
 
     Raises:
         ValueError: bad argument, not a bundle, or a damaged one.
@@ -42,24 +47,35 @@ class Session:
         num_threads: int = 1,
         cache_dir: str | os.PathLike | None = None,
         keep: int = 3,
+        engine: str = "interpreter",
+        weight_cache: bool = False,
     ):
         for name, value in {"num_threads": num_threads, "keep": keep}.items():
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive integer, received {value!r}")
+        if engine not in ENGINES:
+            raise ValueError(f"engine must be one of {ENGINES}, received {engine!r}")
+        if weight_cache and (engine != "compiled" or cache_dir is None):
+            raise ValueError(
+                f"weight_cache needs engine='compiled' and a cache_dir, received {engine!r} and {cache_dir!r}"
+            )
+        self.engine, self.weight_cache = engine, weight_cache
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
         self.manifest = self.bundle.manifest
         self.num_threads, self.keep = num_threads, keep
         self.cache_dir = None if cache_dir is None else Path(cache_dir) / self.bundle.id[:16]
+        if self.cache_dir is not None:
+            sweep(self.cache_dir)
         policy = self.manifest["policy"]
         self.default_policy: Policy = policy["default"]
-        self.knobs = {"gate": policy["gate_shift"], "cascade": policy["cascade_threshold"]}
+        self.knobs = {name: np.array(knobs, "float32") for name, knobs in policy["knobs"].items()}
         self.labels: list[str] | None = self.manifest["labels"]
         self.image_shape = tuple(self.manifest["image_shape"])
         body = np.array(self.manifest["madds"]["body"], "float64")
         self._relative = body / body[-1]
         self._lock = threading.RLock()
-        self._open: OrderedDict[int, Network] = OrderedDict()
-        self._route = self._network(self.bundle.part(ROUTE), ROUTE)
+        self._open: OrderedDict[int, Any] = OrderedDict()
+        self._route = self._network(self.bundle.part(ROUTE), ROUTE, "route")
         if set(self._route.outputs) != {"features", "gate"}:
             raise ValueError(f"{self.bundle.path}: {ROUTE} must give features and gate")
 
@@ -98,10 +114,10 @@ class Session:
         policy = next((p for p in (level, policy) if p is not None), self.default_policy)
         policy = check_policy(policy, self.num_levels, POLICIES)
         images = self._check_images(images)
-        knob = self.knobs.get(policy) if budget is None else self._knob(policy, fraction=budget)
+        knobs = self.knobs.get(policy) if budget is None else self._knobs(policy, fraction=budget)
         with self._lock:
             if policy == "cascade":
-                return self._cascade(images, knob)
+                return self._cascade(images, knobs)
             costs = self.manifest["madds"]
             features, gates = [], []
             for image in images:
@@ -109,7 +125,7 @@ class Session:
                 features.append(found["features"])
                 gates.append(found["gate"][0] if policy == "gate" else None)
             if policy == "gate":
-                levels = [int(np.argmax(gate - np.float32(knob) * self._relative)) for gate in gates]
+                levels = [int(np.argmax(gate - knobs * self._relative)) for gate in gates]
             elif policy == "random":
                 levels = draw_levels(mix, self.num_levels, len(images), seed).tolist()
             else:
@@ -120,7 +136,7 @@ class Session:
     def set_budget(
         self, fraction: float | None = None, madds: float | None = None, policy: Policy | None = None
     ) -> None:
-        """Sets the knob of a policy so that it spends a given average cost, from the bundle's table.
+        """Sets the knobs of a policy so that it spends a given average cost, from the bundle's table.
 
         Args:
             fraction: average MAdds as a fraction of the largest level's; or
@@ -131,7 +147,7 @@ class Session:
             ValueError: no table, not exactly one budget, or one out of reach (the error names the interval).
         """
         policy = self.default_policy if policy is None else policy
-        self.knobs[policy] = self._knob(policy, fraction, madds)
+        self.knobs[policy] = self._knobs(policy, fraction, madds)
 
     def materialize(self) -> list[Path]:
         """Writes every level's static TFLite file into the cache.
@@ -151,7 +167,7 @@ class Session:
     def features(self, image: Any) -> np.ndarray:
         """The shared start's output for one image: (1, ...) float32."""
         with self._lock:
-            return self._start(self._check_images(np.asarray(image)[None])[0])["features"]
+            return to_array(self._start(self._check_images(np.asarray(image)[None])[0])["features"])
 
     def open(self, level: int) -> None:
         """Makes a level ready to run, which its first use does too."""
@@ -172,10 +188,10 @@ class Session:
         write_bytes(path, data)
         return data
 
-    def _knob(self, policy: Policy, fraction: float | None = None, madds: float | None = None) -> float:
+    def _knobs(self, policy: Policy, fraction: float | None = None, madds: float | None = None) -> np.ndarray:
         costs = self.manifest["madds"]
         table = self.manifest["policy"]["budget_table"]
-        return knob_at(table, policy, costs["start"] + costs["body"][-1], fraction, madds)
+        return knobs_at(table, policy, costs["start"] + costs["body"][-1], fraction, madds)
 
     def _check_images(self, images: Any) -> np.ndarray:
         images = np.asarray(images)
@@ -186,22 +202,24 @@ class Session:
             )
         return images
 
-    def _start(self, image: np.ndarray) -> dict[str, np.ndarray]:
+    def _start(self, image: np.ndarray) -> dict[str, Any]:
         """Features and gate logits of one checked image."""
-        return self._route(image[None].astype("float32"))
+        return self._route(image[None].astype("float32", copy=False))
 
-    def _cascade(self, images: np.ndarray, threshold: float) -> Routed:
-        costs, (small, large) = self.manifest["madds"], self.manifest["policy"]["cascade"]
+    def _cascade(self, images: np.ndarray, thresholds: np.ndarray) -> Routed:
+        costs, chain = self.manifest["madds"], self.manifest["policy"]["cascade"]
         features = [self._start(image)["features"] for image in images]
-        logits = self._bodies(features, [small] * len(images))
-        unsure = [i for i, row in enumerate(logits) if _confidence(row) < np.float32(threshold)]
-        again = self._bodies([features[i] for i in unsure], [large] * len(unsure))
-        levels, madds = [small] * len(images), [costs["start"] + costs["body"][small]] * len(images)
-        for i, row in zip(unsure, again, strict=True):
-            logits[i], levels[i], madds[i] = row, large, madds[i] + costs["body"][large]
+        logits: list[Any] = [None] * len(images)
+        levels, madds, going = [0] * len(images), [costs["start"]] * len(images), list(range(len(images)))
+        for step, level in enumerate(chain):  # each level runs what the one before was not sure of
+            rows = self._bodies([features[i] for i in going], [level] * len(going))
+            for i, row in zip(going, rows, strict=True):
+                logits[i], levels[i], madds[i] = row, level, madds[i] + costs["body"][level]
+            if step + 1 < len(chain):
+                going = [i for i in going if margin(logits[i]) < thresholds[step]]
         return self._collect(logits, levels, madds)
 
-    def _bodies(self, features: list[np.ndarray], levels: list[int]) -> list[np.ndarray]:
+    def _bodies(self, features: list[Any], levels: list[int]) -> list[np.ndarray]:
         """Logits in the order of the images; a level's images run together, so that it is opened once."""
         logits: list[Any] = [None] * len(levels)
         for level in sorted(set(levels)):
@@ -211,52 +229,24 @@ class Session:
                     logits[i] = network(features[i])["logits"][0]
         return logits
 
-    def _level(self, level: int) -> "Network":
+    def _level(self, level: int) -> Any:
         if level not in self._open:
-            self._open[level] = self._network(self._level_data(level), f"level {level}")
+            self._open[level] = self._network(self._level_data(level), f"level {level}", f"body_{level}")
             if len(self._open) > self.keep:
                 self._open.popitem(last=False)
         self._open.move_to_end(level)
         return self._open[level]
 
-    def _network(self, data: bytes, what: str) -> "Network":
+    def _network(self, data: bytes, what: str, name: str) -> Any:
         try:
-            return Network(data, self.num_threads)
+            if self.engine == "interpreter":
+                return Interpreted(data, self.num_threads)
+            if not self.weight_cache:
+                return Compiled(data, self.num_threads)
+            return compiled_with_cache(data, self.num_threads, self.cache_dir / f"{name}.xnnpack")
         except (RuntimeError, ValueError, KeyError) as error:
             raise ValueError(f"{self.bundle.path}: {what} is damaged, LiteRT refuses it: {error}") from None
 
     def _collect(self, logits: list[np.ndarray], levels: list[int], madds: list[float]) -> Routed:
         empty = np.zeros((0, self.manifest["num_classes"]), "float32")
         return Routed(np.stack(logits) if logits else empty, np.array(levels, "int32"), np.array(madds, "float32"))
-
-
-class Network:
-    """A TFLite file of one input, at batch 1.
-
-    Args:
-        data: the file's bytes.
-        num_threads: of LiteRT.
-    """
-
-    def __init__(self, data: bytes, num_threads: int):
-        try:
-            from ai_edge_litert.interpreter import Interpreter
-        except ImportError as error:
-            raise ImportError("a bundle runs in LiteRT: pip install ai-edge-litert") from error
-        self.interpreter = Interpreter(model_content=data, num_threads=num_threads)
-        self.interpreter.allocate_tensors()
-        runner = self.interpreter.get_signature_runner("serve")
-        (self.input,) = (detail["index"] for detail in runner.get_input_details().values())
-        self.outputs = {name: detail["index"] for name, detail in runner.get_output_details().items()}
-
-    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name for one float32 input."""
-        self.interpreter.set_tensor(self.input, x)
-        self.interpreter.invoke()
-        return {name: self.interpreter.get_tensor(index) for name, index in self.outputs.items()}
-
-
-def _confidence(logits: np.ndarray) -> np.float32:
-    """Largest probability of the softmax."""
-    powers = np.exp(logits - logits.max())
-    return np.float32(powers.max() / powers.sum())

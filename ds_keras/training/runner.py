@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import platform
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ds_keras import budget, data, zoo
+from ds_keras import budget, data, export, zoo
 from ds_keras.backend import dtype_policy
 from ds_keras.evaluation import evaluate, evaluate_levels
 from ds_keras.files import write_json
@@ -63,7 +64,38 @@ def run(
         seconds = {"stage1": session.train_supernet()}
         if stage2 is not None:
             seconds["stage2"] = session.fit("stage2", experiment.stage2, stage2)
-        return session.write_preset(seconds, command)
+        return session.write_preset(session.workdir / "preset", seconds, command)
+
+
+def remeasure(experiment: Experiment, directory: str | os.PathLike) -> dict[str, Any]:
+    """Chooses a trained preset's cascade, thresholds and default policy anew, and evaluates it again.
+
+    Args:
+        experiment: that trained it: its data, held-out images and tolerance are used.
+        directory: of the preset. Its metrics, its card and, where it has one, its half-precision bundle are replaced;
+            notes, comparisons, seconds and command stay.
+
+    Returns:
+        The preset's metrics.
+
+    Raises:
+        ValueError: no preset there, or one of another network.
+    """
+    directory = Path(directory)
+    old, trained = zoo.metrics(directory), zoo.load(directory)
+    reads = old["test_reads"] + 1
+    kept = {key: old[key] for key in ("seconds", "command", "machine", "notes", "comparisons") if key in old}
+    with settings(experiment), tempfile.TemporaryDirectory() as workdir:
+        session = Session(experiment, workdir)
+        if session.model.get_config().keys() != trained.get_config().keys() or [w.shape for w in trained.weights] != [
+            w.shape for w in session.model.weights
+        ]:
+            raise ValueError(f"directory must hold a preset of {experiment.name!r}, received {str(directory)!r}")
+        session.model.set_weights(trained.get_weights())
+        metrics = session.write_preset(directory, kept.pop("seconds"), kept.pop("command"), reads, kept)
+    if (directory / zoo.BUNDLE).is_file():
+        export.to_bundle(zoo.load(directory), directory / zoo.BUNDLE, "float16", metrics["licence"])
+    return metrics
 
 
 @contextlib.contextmanager
@@ -176,8 +208,21 @@ class Session:
         except TypeError as error:
             raise ValueError(f"{name}: trainer={arguments!r} does not suit {kind.__name__}: {error}") from error
 
-    def write_preset(self, seconds: dict[str, float], command: str) -> dict[str, Any]:
-        """Chooses the thresholds on the held-out images, reads the test set once, writes the preset."""
+    def write_preset(
+        self, directory: Path, seconds: dict[str, float], command: str, reads: int = 1, kept: Any = None
+    ) -> dict[str, Any]:
+        """Chooses cascade, thresholds and policy on the held-out images, reads the test set, writes the preset.
+
+        Args:
+            directory: of the preset.
+            seconds: that each stage took.
+            command: for the card.
+            reads: times that the test set has been read, this one included.
+            kept: further metrics.
+
+        Returns:
+            The metrics.
+        """
         experiment, model = self.experiment, self.deployed()
         test = self.trial(self.sources["test"])
         budget.measure_budget(model, self.x_held, self.held_out.labels)
@@ -190,12 +235,15 @@ class Session:
             "licence": experiment.licence or "not stated",
             "trained_on": f"{len(self.train)} images of the training set",
             "chosen_on": f"{chosen_on} (thresholds, budget table, default policy)",
-            "tested_on": f"{len(test)} test images, read once",
+            "tested_on": f"{len(test)} test images, "
+            + ("read once" if reads == 1 else f"read {reads} times: the policy was chosen anew on the held-out images"),
+            "test_reads": reads,
             "default_policy": policy,
             "precision": f"{experiment.precision} in training; every figure is of the float32 model",
             "complete": self.max_steps is None,
             "seconds": {name: round(value) for name, value in seconds.items()},
             "machine": f"on {os.cpu_count()} {platform.machine()} CPU cores",
+            **(kept or {}),
             "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
             "held_out": evaluate_levels(model, self.x_held, self.held_out.labels),
             **evaluate(model, test.images(experiment.image_size), test.labels),
@@ -204,7 +252,7 @@ class Session:
             also = self.trial(self.sources[part])
             figures = evaluate(model, also.images(experiment.image_size), also.labels)
             metrics.setdefault("also", {})[part] = {"images": len(also), **figures}
-        zoo.save(model, self.workdir / "preset", metrics, render(model, metrics))
+        zoo.save(model, directory, metrics, render(model, metrics))
         return metrics
 
 

@@ -111,8 +111,23 @@ def card(name: str | os.PathLike) -> dict[str, Any]:
         ValueError: unknown preset, or unreadable JSON.
     """
     folder = _folder(name)
-    metrics = _read(folder / METRICS) if (folder / METRICS).exists() else {}
-    return {"name": folder.name, **metrics, "sha256": _record(folder)["sha256"], "folder": str(folder)}
+    found = metrics(folder) if (folder / METRICS).exists() else {}
+    return {"name": folder.name, **found, "sha256": _record(folder)["sha256"], "folder": str(folder)}
+
+
+def metrics(directory: str | os.PathLike) -> dict[str, Any]:
+    """The content of a preset's ``metrics.json``.
+
+    Args:
+        directory: of the preset.
+
+    Returns:
+        The figures.
+
+    Raises:
+        ValueError: no such file, or unreadable JSON.
+    """
+    return _read(Path(directory) / METRICS)
 
 
 def bundle(name: str | os.PathLike) -> Path:

@@ -80,7 +80,7 @@ def annotate(
         raise ValueError(f"directory must hold a {zoo.CONFIG} and a {zoo.METRICS}, received {str(directory)!r}")
     if title is None and (text or result is not None):
         raise ValueError(f"a text or a result needs a title, received text={text!r} and no title")
-    model, metrics = zoo.load(directory), zoo._read(directory / zoo.METRICS)
+    model, metrics = zoo.load(directory), zoo.metrics(directory)
     if title is not None:
         for kind in ("notes", "comparisons"):
             metrics[kind] = [row for row in metrics.get(kind, []) if row["title"] != title]

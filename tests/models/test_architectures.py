@@ -205,9 +205,9 @@ def test_both_stages_by_fit(request, make):
     stage1 = SupernetTrainer(model, num_random=1, objective=objective)
     stage1.compile(keras.optimizers.SGD(0.05, momentum=0.9))
     stage1.fit(data.batches(source, 8, seed=0, views=views, end_step=3), validation_data=held_out, verbose=0)
-    gate = {variable.path for variable in model.gate_variables} | {"gate_shift", "cascade_threshold"}
+    gate = {variable.path for variable in model.gate_variables} | {"gate_shift", "cascade_thresholds"}
     for path, value in snapshot(model).items():
-        if path.rsplit("/", 1)[-1] not in ("gate_shift", "cascade_threshold"):
+        if path.rsplit("/", 1)[-1] not in ("gate_shift", "cascade_thresholds"):
             assert (path in gate) == np.array_equal(value, before[path]), path
     calibrate_batch_norm(model, data.batches(source, 12, seed=0, end_step=2))
     before = snapshot(model)

@@ -86,7 +86,7 @@ def test_saving_round_trip(tmp_path, model, x, suffix):
     for level in range(4):
         same(twin(x, level=level), model(x, level=level))
     same(twin(x), model(x))
-    same(twin.cascade_threshold, model.cascade_threshold)
+    same(twin.cascade_thresholds, model.cascade_thresholds)
     same(twin.route(x), model.route(x))
 
 
@@ -190,7 +190,7 @@ def test_bad_tables(stages, message):
         ({"labels": ["a"]}, "labels must name num_classes=3 classes, received 1"),
         ({"default_policy": "best"}, "policy must be one of"),
         ({"default_policy": 9}, "or an integer level in"),
-        ({"cascade": (0, 9)}, "cascade|level must be"),
+        ({"cascade": (0, 9)}, r"cascade must be two or more levels in \[0, 4\)"),
         ({"std": 0.0}, "std"),
         ({"padding": "full"}, "padding must be one of"),
     ],
@@ -243,3 +243,13 @@ def test_variables_split_between_the_stages():
     everything = [v.path for v in model.trainable_variables]
     assert sorted(gate + [v.path for v in model.supernet_variables]) == sorted(everything)
     assert len(set(everything)) == len(everything)
+
+
+def test_a_choice_of_the_released_levels():
+    model, every = DSMobileNet.imagenet(levels=(0, 4, 13)), DSMobileNet.imagenet()
+    for k, released in enumerate((0, 4, 13)):
+        assert cost.madds(model, k) == cost.madds(every, released)
+        assert cost.params(model, k) == cost.params(every, released)
+    assert len(every.levels) == 14 and cost.madds(model, model.teacher_level) == cost.madds(every, every.teacher_level)
+    with pytest.raises(ValueError, match=r"levels must be two or more levels in \[0, 14\), smaller ones first"):
+        DSMobileNet.imagenet(levels=(4, 0))

@@ -1,5 +1,8 @@
 """What is measured and how rows look; never how long it took."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from helpers import images, nano
@@ -47,3 +50,35 @@ def test_load(path):
     rows = benchmark.load(path)
     assert [row["level"] for row in rows] == ["route", 0, 1, 2] * 2
     assert {row["kind"] for row in rows} == {"first start", "from the cache"} and all(row["ms"] > 0 for row in rows)
+
+
+def test_against_another_way_to_run_a_level(network, path):
+    seen = []
+    (row,) = benchmark.against("Keras", Session(path), 1, lambda x: seen.append(x.shape), X, rounds=3)
+    assert (row["what"], row["level"]) == ("Keras", 1) and row["a_ms"] > 0 and set(seen) == {(1, 8, 8, 1)}
+
+
+def test_xnnpack_runs_the_same_file_twice(path):
+    (row,) = benchmark.xnnpack(Session(path), X, rounds=3)
+    assert (row["what"], row["level"]) == ("XNNPACK", 2) and row["b_ms"] > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from Linux's /proc")
+def test_memory(path):
+    rows = benchmark.memory(path)
+    assert [row["level"] for row in rows] == ["route", 0, 1, 2]
+    assert all(np.isfinite(row["mb"]) for row in rows) and sum(row["mb"] for row in rows) > 0
+    with pytest.raises(RuntimeError, match="the memory could not be measured: .*path must be a bundle"):
+        benchmark.memory(path / "none")
+
+
+def test_plot(path, tmp_path, monkeypatch):
+    pytest.importorskip("matplotlib", reason="plots need matplotlib")
+    session = Session(path)
+    rows = benchmark.levels(session, X, rounds=1) + benchmark.routed(session, X, rounds=1) + benchmark.load(path)
+    benchmark.plot(rows, tmp_path / "levels.svg")
+    text = (tmp_path / "levels.svg").read_text()
+    assert "<svg" in text and list(tmp_path.iterdir()) == [tmp_path / "levels.svg"]
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match="pip install 'ds_keras.report.'"):
+        benchmark.plot(rows, tmp_path / "levels.svg")

@@ -21,7 +21,7 @@ X = images(2)
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
-    path = export.to_bundle(nano(), tmp_path_factory.mktemp("bundle") / "nano")
+    path = export.to_bundle(nano(labels=["a", "b", "c"]), tmp_path_factory.mktemp("bundle") / "nano")
     return {file.name: file.read_bytes() for file in path.iterdir()}
 
 
@@ -136,24 +136,26 @@ def test_plans_that_reach_outside(parts, change):
     kernels = json.loads(parts["bundle.json"])["kernels"]
     with zipfile.ZipFile(io.BytesIO(parts["level_2.zip"])) as archive:
         plan, graph = json.loads(archive.read("plan.json")), len(archive.read("graph.tflite"))
-        factors = len(archive.read("factors.bin")) // 4
-    size = json.loads(parts["bundle.json"])["levels"][2]["size"]
-    assert len(checked_plan(plan, kernels, graph, factors, size)) == len(plan)
+        factors, tail = len(archive.read("factors.bin")) // 4, len(archive.read("tail.bin"))
+    end = json.loads(parts["bundle.json"])["levels"][2]["size"] - tail
+    assert tail > 0
+    assert len(checked_plan(plan, kernels, graph, factors, end)) == len(plan)
     for row in range(len(plan)):
         wrong = copy.deepcopy(plan)
         wrong[row] |= change
         if wrong != plan:
             with pytest.raises((TypeError, ValueError)):
-                checked_plan(wrong, kernels, graph, factors, size)
+                checked_plan(wrong, kernels, graph, factors, end)
     with pytest.raises(ValueError, match="each kernel once"):
-        checked_plan([*plan, plan[0]], kernels, graph, factors, size)
-    with pytest.raises(ValueError, match="a plan that ends with the file"):
-        checked_plan(plan[:-1], kernels, graph, factors, size)
+        checked_plan([*plan, plan[0]], kernels, graph, factors, end)
+    with pytest.raises(ValueError, match="a plan that ends with the kernels"):
+        checked_plan(plan[:-1], kernels, graph, factors, end)
 
 
 def test_the_rows_of_a_budget_table_rise(parts):
     manifest = json.loads(parts["bundle.json"])
-    manifest["policy"]["budget_table"] = {"cascade": [[0.1, 5.0, 0.9], [0.2, 4.0, 0.8]]}
+    knobs = len(manifest["policy"]["cascade"]) - 1
+    manifest["policy"]["budget_table"] = {"cascade": [[[0.1] * knobs, 5.0, 0.9], [[0.2] * knobs, 4.0, 0.8]]}
     with pytest.raises(ValueError, match="by rising cost"):
         check_manifest(manifest)
 
@@ -161,7 +163,7 @@ def test_the_rows_of_a_budget_table_rise(parts):
 def test_a_deflate_bomb_is_refused_before_it_is_unpacked(parts, tmp_path):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("graph.tflite", "plan.json", "factors.bin"):
+        for name in ("graph.tflite", "plan.json", "factors.bin", "tail.bin"):
             archive.writestr(name, bytes(40 << 20))
     bomb = bytearray(content.getvalue())
     path = write(tmp_path / "bundle", {**parts, "level_0.zip": bytes(bomb)}, rehash=True)

@@ -75,7 +75,9 @@ def test_missing_flags(name):
         ("benchmark", ["--layout=huge"], ["layout", "huge"]),
         ("benchmark", ["--layout=medium", "--architecture=DSViT"], ["DSViT has no layout 'medium'"]),
         ("benchmark", ["--layout=tiny", "--rounds=2"], ["rounds", "2"]),
+        ("benchmark", ["--onnx=a"], ["give --onnx with the --preset that it was made of"]),
         ("export", ["--preset=a", "--output=b", "--quantization=int1"], ["quantization", "int1"]),
+        ("export", ["--preset=a", "--output=b", "--chosen_by=me"], ["chosen_by", "me"]),
         (
             "evaluate",
             ["--preset=ds_mobilenet_digits", "--data=digits", "--split=all"],
@@ -123,12 +125,42 @@ def test_export_and_benchmark_of_a_bundle(tmp_path):
     assert result.returncode == 0, result.stderr
     size = (tmp_path / "digits.dsbundle").stat().st_size
     assert f"digits.dsbundle  {size} bytes  4 levels" in result.stdout
-    arguments = ["--bundle=digits.dsbundle", "--data=digits", "--images=3", "--rounds=3"]
+    arguments = ["--bundle=digits.dsbundle", "--data=digits", "--count=3", "--rounds=3"]
     result = tool("benchmark", *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert [line.split()[0] for line in result.stdout.splitlines()] == ["open"] * 10 + ["level"] * 4 + ["routed"]
     (tmp_path / "digits.dsbundle").write_bytes(b"x")
     refused(tool("benchmark", "--bundle=digits.dsbundle", cwd=tmp_path), "is not a bundle, or a damaged one")
+
+
+def test_export_and_benchmark_of_onnx(tmp_path):
+    pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'ds_keras[onnx]'")
+    arguments = ["--preset=ds_mobilenet", "--format=onnx"]
+    result = tool("export", *arguments, "--output=out", "--levels=0", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert f"out/level_0.onnx  {(tmp_path / 'out/level_0.onnx').stat().st_size} bytes" in result.stdout
+    for chosen_by in ("gate", "input"):
+        result = tool("export", *arguments, "--output=digits.onnx", f"--chosen_by={chosen_by}", cwd=tmp_path)
+        assert result.returncode == 0, result.stderr
+        size = (tmp_path / "digits.onnx").stat().st_size
+        assert f"digits.onnx  {size} bytes  4 levels" in result.stdout
+    arguments = ["--onnx=digits.onnx", "--preset=ds_mobilenet", "--count=3", "--rounds=3"]
+    result = tool("benchmark", *arguments, cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert [line.split("  ")[0] for line in result.stdout.splitlines()] == ["level input", "ONNX Runtime"] * 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--format=onnx", "--chosen_by=gate", "--levels=0"], "--levels must be 'all' for --chosen_by=gate"),
+        (["--format=onnx", "--quantization=float16"], "--quantization must be 'none' for --format=onnx"),
+        (["--format=bundle", "--chosen_by=input"], "--chosen_by must be 'file' for --format=bundle"),
+    ],
+)
+def test_export_of_what_does_not_go_together(arguments, message, tmp_path):
+    refused(tool("export", "--preset=ds_mobilenet_digits", "--output=out", *arguments, cwd=tmp_path), message)
+    assert not (tmp_path / "out").exists()
 
 
 def test_evaluate_on_images_of_other_channels():

@@ -11,9 +11,9 @@ from ds_keras import zoo
 def network():
     """A small supernet with random weights: do not change it."""
     model = nano(name="small", labels=["a", "b", "c"], default_policy="cascade", cascade=(0, 1))
-    model.budget_table = {"cascade": [[0.0, 10.0, 0.5], [0.9, 20.0, 0.75]], "levels": [[0, 10.0, 0.5]]}
-    model.gate_shift.assign(0.25)
-    model.cascade_threshold.assign(0.625)
+    model.budget_table = {"cascade": [[[0.0], 10.0, 0.5], [[0.9], 20.0, 0.75]], "levels": [[[0], 10.0, 0.5]]}
+    model.gate_shift.assign([0.25])
+    model.cascade_thresholds.assign([0.625, 0])
     return model
 
 

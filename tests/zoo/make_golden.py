@@ -13,7 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from ds_keras import data, routing, zoo
+from ds_keras import data, policies, routing, zoo
 
 NAME = "ds_mobilenet_digits"
 PATH = Path(__file__).with_name("golden_digits.json")
@@ -22,9 +22,9 @@ PATH = Path(__file__).with_name("golden_digits.json")
 def clear(model, images):
     """Indices of images that the default policy does not route by a hair."""
     if model.default_policy == "cascade":
-        logits = routing.predict_levels(model, images)[model.cascade[0]]
-        share = np.exp(logits - logits.max(1, keepdims=True))
-        margin = np.abs((share / share.sum(1, keepdims=True)).max(1) - float(model.cascade_threshold))
+        sure = policies.margin(routing.predict_levels(model, images))[list(model.cascade[:-1])]
+        thresholds = model.cascade_thresholds.numpy()[: len(sure)]
+        margin = np.abs(sure - thresholds[:, None]).min(0)
     elif model.default_policy == "gate":
         ordered = np.sort(np.asarray(model.route(images)), axis=1)
         margin = ordered[:, -1] - ordered[:, -2]

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from helpers import close
+from helpers import array, close, same
 
 from ds_keras import zoo
 from ds_keras.runtime import Bundle, Session
@@ -16,8 +16,9 @@ def test_a_shipped_bundle_runs_as_its_preset(name):
         close(session.run(x, level=level).logits, model(x, level=level), tolerance=2e-2)
     policy = session.manifest["policy"]
     assert session.default_policy == model.default_policy and policy["budget_table"] == model.budget_table
-    assert policy["cascade_threshold"] == model.cascade_threshold.numpy()
-    assert policy["gate_shift"] == model.gate_shift.numpy()
+    assert tuple(policy["cascade"]) == model.cascade
+    same(policy["knobs"]["cascade"], array(model.cascade_thresholds)[: len(model.cascade) - 1])
+    same(policy["knobs"]["gate"], array(model.gate_shift))
     assert session.labels == model.labels
     assert session.manifest["madds"]["body"] == [part.body for part in model.costs]
 

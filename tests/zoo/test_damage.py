@@ -132,9 +132,14 @@ def test_config_of_the_network(change, config):
 
 
 LATER = [
-    *[{"cascade": [0, 5]}, {"cascade": [0]}, {"cascade": ["a", "b"]}, {"cascade": [0, 1, 2]}],
+    *[{"cascade": [0, 5]}, {"cascade": [0]}, {"cascade": ["a", "b"]}, {"cascade": [0, 2, 1]}],
     *[{"mean": []}, {"mean": None}, {"mean": [1, 2, 3]}, {"std": 0}, {"std": None}, {"std": float("nan")}],
-    *[{"budget_table": [1]}, {"budget_table": {"gate": 1}}, {"budget_table": {"gate": [["a", "b", "c"]]}}],
+    *[
+        {"budget_table": [1]},
+        {"budget_table": {"gate": 1}},
+        {"budget_table": {"gate": [["a", "b", "c"]]}},
+        {"budget_table": {"gate": [[1, 2, 3]]}},
+    ],
 ]
 
 

@@ -2,7 +2,7 @@ import json
 from pathlib import Path
 
 import pytest
-from helpers import nano, same
+from helpers import array, nano, same
 
 from ds_keras import zoo
 
@@ -18,7 +18,7 @@ def test_round_trip(network, preset, x):
     for weight, value in zip(model.weights, network.weights, strict=True):
         same(weight, value)
     assert model.get_config() == network.get_config()
-    assert float(model.gate_shift) == 0.25 and float(model.cascade_threshold) == 0.625
+    assert array(model.gate_shift) == [0.25] and list(array(model.cascade_thresholds)) == [0.625, 0]
     assert (model.default_policy, model.cascade, model.labels) == ("cascade", (0, 1), ["a", "b", "c"])
     assert model.budget_table == network.budget_table
     for policy in ("gate", "cascade"):

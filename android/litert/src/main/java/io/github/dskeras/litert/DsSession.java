@@ -52,7 +52,7 @@ public final class DsSession implements Closeable {
     private final int threads;
     private final Network route;
     private final Map<Integer, Network> open = new LinkedHashMap<>(8, 0.75f, true); // least recently used first
-    private final Map<String, Double> knobs = new HashMap<>();
+    private final Map<String, float[]> knobs = new HashMap<>();
 
     /**
      * Opens a bundle.
@@ -75,19 +75,19 @@ public final class DsSession implements Closeable {
         ByteBuffer model = ByteBuffer.allocateDirect(data.length).order(ByteOrder.nativeOrder());
         model.put(data);
         route = new Network(new Interpreter(model, options()), "features", "gate");
-        knobs.put(Router.GATE, router.knob(Router.GATE));
-        knobs.put(Router.CASCADE, router.knob(Router.CASCADE));
+        knobs.put(Router.GATE, router.knobs(Router.GATE));
+        knobs.put(Router.CASCADE, router.knobs(Router.CASCADE));
     }
 
     /**
-     * Sets the knob of a policy so that it spends a given average cost, from the bundle's table.
+     * Sets the knobs of a policy so that it spends a given average cost, from the bundle's table.
      *
      * @param policy {@link Router#GATE} or {@link Router#CASCADE}
      * @param fraction average multiply-adds as a fraction of the largest level's
      * @throws IllegalArgumentException no table, or a budget out of reach (the message names the interval)
      */
     public synchronized void setBudget(String policy, double fraction) {
-        knobs.put(policy, router.knobAt(policy, fraction));
+        knobs.put(policy, router.knobsAt(policy, fraction));
     }
 
     /**
@@ -125,25 +125,24 @@ public final class DsSession implements Closeable {
      * @throws IOException a damaged part
      */
     public synchronized Result run(float[] image, String policy) throws IOException {
-        Double knob = knobs.get(policy);
-        if (knob == null) {
+        float[] set = knobs.get(policy);
+        if (set == null) {
             throw new IllegalArgumentException("policy must be 'gate' or 'cascade', received '" + policy + "'");
         }
         Map<String, ByteBuffer> found = route.run(input(image));
         long madds = manifest.startMadds;
         if (policy.equals(Router.GATE)) {
-            int level = router.gateLevel(floats(found.get("gate")), knob);
+            int level = router.gateLevel(floats(found.get("gate")), set[0]);
             return new Result(body(level, found), level, madds + manifest.gateMadds + manifest.bodyMadds[level]);
         }
-        int level = manifest.cascade[0];
-        madds += manifest.bodyMadds[level];
-        float[] logits = body(level, found);
-        if (!router.isSure(logits, knob)) {
-            level = manifest.cascade[1];
+        for (int step = 0; ; step++) { // each level but the last has a threshold
+            int level = manifest.cascade[step];
             madds += manifest.bodyMadds[level];
-            logits = body(level, found);
+            float[] logits = body(level, found);
+            if (step == set.length || Router.isSure(logits, set[step])) {
+                return new Result(logits, level, madds);
+            }
         }
-        return new Result(logits, level, madds);
     }
 
     /** Makes every level's file, for example behind a progress bar after the download. */

@@ -23,6 +23,7 @@ final class Archive {
     private static final int LOCAL = 30;
     private static final int MAX_DIRECTORY = 16 << 20;
     private static final int MAX_DEFLATE = 1100; // deflate makes at most 1032 bytes of one
+    private static final int MAX_VERSION = 63; // 6.3, of the format: no later one is known
     private static final int REFUSED_FLAGS = 0x61; // encrypted, patched
 
     private static final class Entry {
@@ -75,6 +76,9 @@ final class Archive {
     private static Entry entry(ByteBuffer central, int at) throws BundleException {
         if (central.limit() - at < CENTRAL || central.getInt(at) != 0x02014b50) {
             throw new BundleException("its ZIP directory is damaged");
+        }
+        if ((central.get(at + 6) & 0xff) > MAX_VERSION) {
+            throw new BundleException("its ZIP directory asks for a later version of the format");
         }
         Entry entry = new Entry();
         entry.flags = central.getShort(at + 8) & 0xffff;

@@ -116,11 +116,12 @@ public final class Bundle {
             Archive members = new Archive(Source.of(data));
             byte[] graph = members.read("graph.tflite", entry.file.bytes, false);
             Object rows = Json.parse(members.read("plan.json", MAX_INDEX, false));
+            byte[] tail = members.read("tail.bin", entry.file.bytes, false);
             byte[] factors = members.read("factors.bin", MAX_INDEX, false);
             Check.need(factors.length % 4 == 0, "whole numbers of factors", factors.length + " bytes");
             float[] values = new float[factors.length / 4];
             ByteBuffer.wrap(factors).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values);
-            return new Plan(rows, manifest, graph, values, (int) entry.file.bytes);
+            return new Plan(rows, manifest, graph, values, tail, (int) entry.file.bytes);
         } catch (IOException error) {
             throw damaged(entry.part, error.getMessage());
         }

@@ -1,5 +1,7 @@
 package io.github.dskeras.bundle;
 
+import java.util.ArrayList;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.regex.Pattern;
@@ -53,10 +55,16 @@ final class Check {
         return (Long) value;
     }
 
-    static double number(Object value) throws BundleException {
-        double found = value instanceof Number ? ((Number) value).doubleValue() : Double.NaN;
-        need(!Double.isNaN(found) && !Double.isInfinite(found), "finite numbers", value);
-        return found;
+    static List<Double> numbers(Object value, int count) throws BundleException {
+        String what = "lists of " + count + " finite numbers";
+        need(value instanceof List && ((List<?>) value).size() == count, what, value);
+        List<Double> found = new ArrayList<>();
+        for (Object number : (List<?>) value) {
+            double finite = number instanceof Number ? ((Number) number).doubleValue() : Double.NaN;
+            need(!Double.isNaN(finite) && !Double.isInfinite(finite), what, value);
+            found.add(finite);
+        }
+        return Collections.unmodifiableList(found);
     }
 
     static long[] shape(Object value, long high) throws BundleException {

@@ -60,16 +60,16 @@ public final class Manifest {
     public final long gateMadds;
     /** Multiply-adds of each level's body. */
     public final long[] bodyMadds;
+    /** Licence of the weights, or null. */
+    public final String licence;
     /** "gate", "cascade" (a String) or a level (an Integer). */
     public final Object defaultPolicy;
-    /** First and second level of the cascade. */
+    /** Levels of the cascade: two or more, smaller ones first. */
     public final int[] cascade;
-    /** Knob of the gate policy as it was exported. */
-    public final double gateShift;
-    /** Knob of the cascade policy as it was exported. */
-    public final double cascadeThreshold;
-    /** Rows (knob, multiply-adds, accuracy) by policy. */
-    public final Map<String, List<double[]>> budgetTable;
+    /** Knobs by policy as exported: the gate's shift; a threshold for each level of the cascade but the last. */
+    public final Map<String, List<Double>> knobs;
+    /** Rows by policy ("gate", "cascade", "levels"), by rising cost. */
+    public final Map<String, List<Row>> budgetTable;
 
     final Map<String, Part> parts;
     final String kernelsPart;
@@ -94,6 +94,8 @@ public final class Manifest {
         Check.need(shape.length == 3, "image_shape of three numbers", json.get("image_shape"));
         imageShape = new int[] {(int) shape[0], (int) shape[1], (int) shape[2]};
         numClasses = (int) Check.whole(Check.field(json, "num_classes"), 2, Check.MAX_SIDE);
+        Object terms = Check.field(json, "licence");
+        licence = terms == null ? null : Check.string(terms, "licence: null or a text");
         labels = labels(Check.field(json, "labels"), numClasses);
         parts = parts(Check.object(Check.field(json, "parts"), "parts"));
         Check.need(parts.containsKey(ROUTE), "a part '" + ROUTE + "'", parts.keySet());
@@ -106,13 +108,8 @@ public final class Manifest {
         levels = levels(Check.list(Check.field(json, "levels"), "levels"));
         Map<String, Object> policy = Check.object(Check.field(json, "policy"), "policy");
         defaultPolicy = policy(Check.field(policy, "default"));
-        List<Object> pair = Check.list(Check.field(policy, "cascade"), "cascade");
-        Check.need(pair.size() == 2, "cascade: a small and a large level", pair);
-        int large = (int) Check.whole(pair.get(1), 0, levels.size() - 1);
-        Check.need(Check.whole(pair.get(0), 0, levels.size()) < large, "cascade: a small and a large level", pair);
-        cascade = new int[] {((Long) pair.get(0)).intValue(), large};
-        gateShift = Check.number(Check.field(policy, "gate_shift"));
-        cascadeThreshold = Check.number(Check.field(policy, "cascade_threshold"));
+        cascade = cascade(Check.list(Check.field(policy, "cascade"), "cascade"));
+        knobs = knobs(Check.object(Check.field(policy, "knobs"), "knobs by policy"));
         budgetTable = table(Check.object(Check.field(policy, "budget_table"), "a budget_table"));
         Map<String, Object> costs = Check.object(Check.field(json, "madds"), "madds");
         startMadds = Check.whole(Check.field(costs, "start"), 0, 1L << 53);
@@ -202,20 +199,49 @@ public final class Manifest {
         return level ? (Object) ((Long) value).intValue() : value;
     }
 
-    private static Map<String, List<double[]>> table(Map<String, Object> json) throws BundleException {
-        Map<String, List<double[]>> found = new LinkedHashMap<>();
+    private int[] cascade(List<Object> json) throws BundleException {
+        String what = "cascade: two or more levels in [0, " + levels.size() + "), smaller ones first";
+        Check.need(json.size() >= 2 && json.size() <= levels.size(), what, json);
+        int[] found = new int[json.size()];
+        for (int i = 0; i < found.length; i++) {
+            Object level = json.get(i);
+            long lowest = i == 0 ? 0 : found[i - 1] + 1;
+            boolean rising = level instanceof Long && lowest <= (Long) level && (Long) level < levels.size();
+            Check.need(rising, what, json);
+            found[i] = ((Long) level).intValue();
+        }
+        return found;
+    }
+
+    private int numKnobs(String policy) {
+        return policy.equals(Router.CASCADE) ? cascade.length - 1 : 1;
+    }
+
+    private Map<String, List<Double>> knobs(Map<String, Object> json) throws BundleException {
+        Check.need(json.keySet().equals(Router.LEARNED), "knobs by policy: " + Router.LEARNED, json.keySet());
+        Map<String, List<Double>> found = new LinkedHashMap<>();
+        for (Map.Entry<String, Object> entry : json.entrySet()) {
+            found.put(entry.getKey(), Check.numbers(entry.getValue(), numKnobs(entry.getKey())));
+        }
+        return Collections.unmodifiableMap(found);
+    }
+
+    private Map<String, List<Row>> table(Map<String, Object> json) throws BundleException {
+        Map<String, List<Row>> found = new LinkedHashMap<>();
         for (Map.Entry<String, Object> entry : json.entrySet()) {
             String policy = entry.getKey();
-            boolean known = policy.equals(Router.GATE) || policy.equals(Router.CASCADE) || policy.equals("levels");
+            boolean known = Router.LEARNED.contains(policy) || policy.equals("levels");
             Check.need(known, "a budget_table by policy", policy);
-            List<double[]> rows = new ArrayList<>();
+            List<Row> rows = new ArrayList<>();
             for (Object value : Check.list(entry.getValue(), "a budget_table by policy")) {
-                List<Object> row = Check.list(value, "rows [knob, MAdds, accuracy]");
-                Check.need(row.size() == 3, "rows [knob, MAdds, accuracy]", row);
-                double cost = Check.number(row.get(1));
-                boolean rising = rows.isEmpty() || rows.get(rows.size() - 1)[1] <= cost;
+                List<Object> row = Check.list(value, "rows [knobs, MAdds, accuracy]");
+                Check.need(row.size() == 3, "rows [knobs, MAdds, accuracy]", row);
+                List<Double> set = Check.numbers(row.get(0), numKnobs(policy));
+                List<Double> measured = Check.numbers(row.subList(1, 3), 2);
+                double cost = measured.get(0);
+                boolean rising = rows.isEmpty() || rows.get(rows.size() - 1).madds <= cost;
                 Check.need(rising, "rows of a budget_table by rising cost", cost);
-                rows.add(new double[] {Check.number(row.get(0)), cost, Check.number(row.get(2))});
+                rows.add(new Row(set, cost, measured.get(1)));
             }
             found.put(policy, Collections.unmodifiableList(rows));
         }

@@ -40,8 +40,9 @@ public final class Materializer {
             byte[] data = bundle.part(bundle.manifest().kernelsPart);
             kernels = ByteBuffer.wrap(data).order(ByteOrder.LITTLE_ENDIAN);
         }
-        byte[] data = Source.allocate(plan.size); // the plan has shown that graph and kernels fill it
+        byte[] data = Source.allocate(plan.size); // the plan has shown that graph, kernels and tail fill it
         System.arraycopy(plan.graph, 0, data, 0, plan.graph.length);
+        System.arraycopy(plan.tail, 0, data, plan.size - plan.tail.length, plan.tail.length);
         ByteBuffer file = ByteBuffer.wrap(data).order(ByteOrder.LITTLE_ENDIAN);
         for (Plan.Copy copy : plan.copies) {
             copy(copy, plan.factors, file);

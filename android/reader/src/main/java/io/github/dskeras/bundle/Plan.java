@@ -8,7 +8,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
-/** A level's template: its graph without kernels, the checked plan of copies, and the fold vector. */
+/** A level's template: its graph without kernels, the checked plan of copies, the fold vector, and the file's tail. */
 final class Plan {
     private static final Set<String> FIELDS =
             new HashSet<>(Arrays.asList("kernel", "begin", "shape", "axis", "factor", "offset"));
@@ -35,6 +35,7 @@ final class Plan {
     final byte[] graph;
     final float[] factors;
     final List<Copy> copies;
+    final byte[] tail; // what follows the kernels: the archive with the labels
     final int size; // bytes of the file
 
     /**
@@ -44,13 +45,17 @@ final class Plan {
      * @param manifest of the bundle
      * @param graph flatbuffer whose kernels are external
      * @param factors fold vector
+     * @param tail what follows the kernels
      * @param size bytes of the file
      * @throws BundleException where they do not
      */
-    Plan(Object rows, Manifest manifest, byte[] graph, float[] factors, int size) throws BundleException {
+    Plan(Object rows, Manifest manifest, byte[] graph, float[] factors, byte[] tail, int size)
+            throws BundleException {
         this.graph = graph;
         this.factors = factors;
+        this.tail = tail;
         this.size = size;
+        int last = size - tail.length; // byte behind the last copy
         List<Copy> found = new ArrayList<>();
         Set<Object> used = new HashSet<>();
         long end = graph.length;
@@ -70,14 +75,14 @@ final class Plan {
             int axis = (int) Check.whole(row.get("axis"), 0, shape.length - 1);
             long factor = row.get("factor") == null ? -1 : Check.whole(row.get("factor"), 0, factors.length);
             Check.need(factor < 0 || factor + shape[axis] <= factors.length, "factors in the fold vector", row);
-            long offset = Check.whole(row.get("offset"), end, size);
+            long offset = Check.whole(row.get("offset"), end, last);
             boolean placed = offset % Manifest.ALIGNMENT == 0 && offset - end < Manifest.ALIGNMENT;
             Check.need(placed, "copies one behind another, aligned", row);
             end = offset + Check.elements(shape) * manifest.elementSize;
-            Check.need(end <= size, "copies within the file", row);
+            Check.need(end <= last, "copies within the file", row);
             found.add(new Copy(kernel, ints(begin), ints(shape), axis, (int) factor, (int) offset));
         }
-        Check.need(end == size, "a plan that ends with the file, at " + size, end);
+        Check.need(end == last, "a plan that ends with the kernels, at " + last, end);
         copies = Collections.unmodifiableList(found);
     }
 

@@ -1,14 +1,22 @@
 package io.github.dskeras.bundle;
 
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Locale;
+import java.util.Set;
 
 /** Picks levels as the library does: by the gate, by the cascade's confidence, or to meet a budget. */
 public final class Router {
     /** Policy: the gate's logits pick the level. */
     public static final String GATE = "gate";
-    /** Policy: a small level first, the large one where it is not sure. */
+    /** Policy: the cascade's levels one after another, until one is sure. */
     public static final String CASCADE = "cascade";
+
+    /** The policies that have knobs. */
+    static final Set<String> LEARNED =
+            Collections.unmodifiableSet(new LinkedHashSet<>(Arrays.asList(GATE, CASCADE)));
 
     private final Manifest manifest;
 
@@ -22,36 +30,41 @@ public final class Router {
     }
 
     /**
-     * Gives the knob that the bundle was exported with.
+     * Gives the knobs that the bundle was exported with.
      *
      * @param policy {@link #GATE} or {@link #CASCADE}
-     * @return gate shift or cascade threshold
+     * @return the gate's shift, or the cascade's thresholds
      * @throws IllegalArgumentException for another policy
      */
-    public double knob(String policy) {
+    public float[] knobs(String policy) {
         checkLearned(policy);
-        return policy.equals(GATE) ? manifest.gateShift : manifest.cascadeThreshold;
+        List<Double> given = manifest.knobs.get(policy);
+        float[] found = new float[given.size()];
+        for (int i = 0; i < found.length; i++) {
+            found[i] = given.get(i).floatValue();
+        }
+        return found;
     }
 
     /**
-     * Looks up the knob that meets an average cost, by linear interpolation in the bundle's budget table.
+     * Looks up the knobs that meet an average cost, by linear interpolation in the bundle's budget table.
      *
      * @param policy {@link #GATE} or {@link #CASCADE}
      * @param fraction average multiply-adds as a fraction of the largest level's
-     * @return gate shift or cascade threshold
+     * @return the gate's shift, or the cascade's thresholds
      * @throws IllegalArgumentException no table, or a budget out of reach (the message names the interval)
      */
-    public double knobAt(String policy, double fraction) {
+    public float[] knobsAt(String policy, double fraction) {
         checkLearned(policy);
-        List<double[]> rows = manifest.budgetTable.get(policy);
+        List<Row> rows = manifest.budgetTable.get(policy);
         if (rows == null || rows.isEmpty()) {
             throw new IllegalArgumentException("the bundle has no budget table for policy '" + policy + "'");
         }
         double largest = manifest.startMadds + manifest.bodyMadds[manifest.numLevels() - 1];
         double wanted = fraction * largest;
         double slack = 1e-6 * largest;
-        double low = rows.get(0)[1];
-        double high = rows.get(rows.size() - 1)[1];
+        double low = rows.get(0).madds;
+        double high = rows.get(rows.size() - 1).madds;
         if (!(low - slack <= wanted && wanted <= high + slack)) {
             throw new IllegalArgumentException(
                     String.format(
@@ -69,29 +82,35 @@ public final class Router {
         return interpolate(rows, wanted);
     }
 
-    private static double interpolate(List<double[]> rows, double wanted) {
-        double[] below = null;
-        for (double[] row : rows) { // costs rise from row to row
-            if (row[1] > wanted) {
-                if (below == null) {
-                    return row[0];
-                }
-                return (row[0] - below[0]) / (row[1] - below[1]) * (wanted - below[1]) + below[0];
-            }
-            below = row;
+    /** Each knob as {@code numpy.interp} finds it: of rows of equal cost, the last one counts. */
+    private static float[] interpolate(List<Row> rows, double wanted) {
+        int next = 0; // the first row that costs more
+        while (next < rows.size() && rows.get(next).madds <= wanted) {
+            next++;
         }
-        return below[0];
+        Row below = rows.get(Math.max(next - 1, 0));
+        Row above = rows.get(Math.min(next, rows.size() - 1));
+        float[] found = new float[below.knobs.size()];
+        for (int i = 0; i < found.length; i++) {
+            double knob = below.knobs.get(i);
+            if (below != above && below.madds < wanted) {
+                double slope = (above.knobs.get(i) - knob) / (above.madds - below.madds);
+                knob = slope * (wanted - below.madds) + knob;
+            }
+            found[i] = (float) knob;
+        }
+        return found;
     }
 
     /**
-     * Picks a level by the gate: the argmax of logit less knob x relative cost of the body; the first of equal ones.
+     * Picks a level by the gate: the argmax of logit less shift x relative cost of the body; the first of equal ones.
      *
      * @param logits of the gate
-     * @param knob gate shift: larger is cheaper
+     * @param shift the knob: larger is cheaper
      * @return the level
      * @throws IllegalArgumentException where there is not one logit for each level
      */
-    public int gateLevel(float[] logits, double knob) {
+    public int gateLevel(float[] logits, float shift) {
         int levels = manifest.numLevels();
         if (logits.length != levels) {
             throw new IllegalArgumentException("a gate of " + levels + " logits, received " + logits.length);
@@ -100,7 +119,7 @@ public final class Router {
         int best = 0;
         double highest = Double.NEGATIVE_INFINITY;
         for (int level = 0; level < levels; level++) {
-            double score = logits[level] - (float) knob * (manifest.bodyMadds[level] / largest);
+            double score = logits[level] - shift * (manifest.bodyMadds[level] / largest);
             if (score > highest) {
                 best = level;
                 highest = score;
@@ -110,33 +129,35 @@ public final class Router {
     }
 
     /**
-     * Says whether the cascade stays with its small level: the softmax's largest probability reaches the threshold.
+     * Says whether the cascade stays with a level: its margin reaches the threshold.
      *
-     * @param logits of the small level
-     * @param threshold the knob: larger is dearer
-     * @return false where the large level must run too
+     * @param logits of the level
+     * @param threshold the level's knob: larger is dearer
+     * @return false where the cascade's next level must run too
      */
-    public boolean isSure(float[] logits, double threshold) {
-        return !(confidence(logits) < (float) threshold);
+    public static boolean isSure(float[] logits, float threshold) {
+        return !(margin(logits) < threshold);
     }
 
     /**
-     * Computes the largest probability of the softmax. Within a rounding of the library's float32 value: an image that
-     * lies on the threshold to the last digit may be routed otherwise.
+     * Computes the confidence of a cascade: the softmax's largest probability less the second. Within a rounding of the
+     * library's float32 value: an image that lies on the threshold to the last digit may be routed otherwise.
      *
      * @param logits of a level
-     * @return a probability
+     * @return a number in [0, 1]
      */
-    public static float confidence(float[] logits) {
+    public static float margin(float[] logits) {
         float highest = Float.NEGATIVE_INFINITY;
+        float second = Float.NEGATIVE_INFINITY;
         for (float logit : logits) {
+            second = Math.max(second, Math.min(highest, logit));
             highest = Math.max(highest, logit);
         }
         double sum = 0;
         for (float logit : logits) {
             sum += Math.exp(logit - highest);
         }
-        return (float) (1 / sum);
+        return (float) ((1 - Math.exp(second - highest)) / sum);
     }
 
     /**
@@ -155,7 +176,7 @@ public final class Router {
     }
 
     private static void checkLearned(String policy) {
-        if (!GATE.equals(policy) && !CASCADE.equals(policy)) {
+        if (!LEARNED.contains(policy)) {
             throw new IllegalArgumentException("policy must be 'gate' or 'cascade', received '" + policy + "'");
         }
     }

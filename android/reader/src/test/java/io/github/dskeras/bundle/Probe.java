@@ -9,8 +9,9 @@ import java.io.File;
 import java.io.FileInputStream;
 import java.io.FileOutputStream;
 import java.io.IOException;
+import java.util.Arrays;
 
-/** What {@code tests/test_android.py} asks beyond the command line: half conversions and routing. */
+/** What {@code tests/test_android.py} asks beyond the command line: half conversions, routing, many bundles at once. */
 final class Probe {
     private Probe() {}
 
@@ -21,6 +22,9 @@ final class Probe {
                 break;
             case "narrow":
                 narrow(args[1], args[2]);
+                break;
+            case "cache":
+                cache(args);
                 break;
             default:
                 route(args);
@@ -49,19 +53,46 @@ final class Probe {
         }
     }
 
-    /** route BUNDLE, then "gate KNOB LOGITS", "cascade KNOB LOGITS" or "budget POLICY FRACTION": one line for each. */
+    /** cache FOLDER BUNDLE...: verifies each, writes its levels to FOLDER/NAME; a line for each: "ok" or what is wrong. */
+    private static void cache(String[] args) throws IOException {
+        for (int i = 2; i < args.length; i++) {
+            String found = "ok";
+            try {
+                Bundle bundle = new Bundle(new File(args[i]));
+                bundle.verify();
+                Materializer materializer = new Materializer(bundle);
+                File folder = new File(args[1], new File(args[i]).getName());
+                if (!folder.mkdir()) {
+                    throw new IOException(folder + " cannot be made");
+                }
+                for (int level = 0; level < bundle.manifest().numLevels(); level++) {
+                    materializer.write(level, new File(folder, "body_" + level + ".tflite"));
+                }
+            } catch (BundleException error) { // anything else is a crash
+                found = error.getMessage();
+            }
+            System.out.println(found);
+        }
+    }
+
+    /**
+     * route BUNDLE, then "gate SHIFT LOGITS", "cascade THRESHOLD LOGITS", "knobs POLICY -" or "budget POLICY FRACTION":
+     * one line for each.
+     */
     private static void route(String[] args) throws IOException {
         Router router = new Router(new Bundle(new File(args[1])).manifest());
         for (int i = 2; i < args.length; i += 3) {
             String found;
             try {
                 if (args[i].equals("budget")) {
-                    found = String.valueOf(router.knobAt(args[i + 1], Double.parseDouble(args[i + 2])));
+                    found = Arrays.toString(router.knobsAt(args[i + 1], Double.parseDouble(args[i + 2])));
+                } else if (args[i].equals("knobs")) {
+                    found = Arrays.toString(router.knobs(args[i + 1]));
                 } else {
-                    double knob = Double.parseDouble(args[i + 1]);
+                    float knob = Float.parseFloat(args[i + 1]);
                     float[] logits = floats(args[i + 2]);
                     boolean gate = args[i].equals(Router.GATE);
-                    found = gate ? "" + router.gateLevel(logits, knob) : "" + router.isSure(logits, knob);
+                    found = gate ? "" + router.gateLevel(logits, knob) : "" + Router.isSure(logits, knob);
                 }
             } catch (IllegalArgumentException error) {
                 found = error.getMessage();

@@ -1,0 +1,128 @@
+"""A TFLite file of one input at batch 1, in either of LiteRT's engines."""
+
+import os
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ds_keras.files import sha256, write_bytes
+
+ENGINES = ("interpreter", "compiled")
+SIGNATURE = "serve"
+MISSING = "a bundle runs in LiteRT: pip install ai-edge-litert"
+_environment: Any = None
+_environment_lock = threading.Lock()
+
+
+class Interpreted:
+    """LiteRT's Interpreter: outputs are arrays.
+
+    Args:
+        data: the file's bytes.
+        num_threads: of LiteRT.
+        delegates: whether XNNPACK runs what it can.
+    """
+
+    def __init__(self, data: bytes, num_threads: int, delegates: bool = True):
+        try:
+            from ai_edge_litert.interpreter import Interpreter, OpResolverType
+        except ImportError as error:
+            raise ImportError(MISSING) from error
+        kind = OpResolverType.AUTO if delegates else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+        self.interpreter = Interpreter(model_content=data, num_threads=num_threads, experimental_op_resolver_type=kind)
+        self.interpreter.allocate_tensors()
+        runner = self.interpreter.get_signature_runner(SIGNATURE)
+        (self.input,) = (detail["index"] for detail in runner.get_input_details().values())
+        self.outputs = {name: detail["index"] for name, detail in runner.get_output_details().items()}
+
+    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
+        """Outputs by name for one float32 input."""
+        self.interpreter.set_tensor(self.input, x)
+        self.interpreter.invoke()
+        return {name: self.interpreter.get_tensor(index) for name, index in self.outputs.items()}
+
+
+class Compiled:
+    """LiteRT's CompiledModel: "features" stays in a buffer of its own, which another network reads without a copy.
+
+    Args:
+        data: the file's bytes.
+        num_threads: of LiteRT.
+        weight_cache: file for XNNPACK's packed weights, made where it is missing; None for none.
+    """
+
+    def __init__(self, data: bytes, num_threads: int, weight_cache: str | os.PathLike | None = None):
+        try:
+            from ai_edge_litert.compiled_model import CompiledModel
+            from ai_edge_litert.options import CpuOptions, Options
+        except ImportError as error:
+            raise ImportError(f"engine='compiled' needs ai-edge-litert 2.3 or later: {error}") from error
+        self.data = data  # which the model reads from
+        cpu = CpuOptions(num_threads=num_threads)
+        if weight_cache is not None:
+            cpu.xnnpack_weight_cache_path = os.fspath(weight_cache)
+        self.model = CompiledModel.from_buffer(data, options=Options(cpu_options=cpu), environment=_shared())
+        names = self.model.get_signature_list()[SIGNATURE]
+        (self.input,) = names["inputs"]
+        details = self.model.get_output_tensor_details(SIGNATURE)
+        self.outputs = {name: tuple(details[name]["shape"]) for name in names["outputs"]}
+        self.x = self.model.create_input_buffer_by_name(SIGNATURE, self.input)
+        self.buffers = {name: self._buffer(name) for name in self.outputs if name != "features"}
+
+    def __call__(self, x: Any) -> dict[str, Any]:
+        """Outputs by name for one float32 input: an array, or another network's "features"."""
+        if isinstance(x, np.ndarray):
+            self.x.write(x)
+            x = self.x
+        buffers = {name: self.buffers.get(name) or self._buffer(name) for name in self.outputs}
+        self.model.run_by_name(SIGNATURE, {self.input: x}, buffers)
+        return {
+            name: buffer if name == "features" else to_array(buffer, self.outputs[name])
+            for name, buffer in buffers.items()
+        }
+
+    def _buffer(self, name: str) -> Any:
+        return self.model.create_output_buffer_by_name(SIGNATURE, name)
+
+
+def to_array(value: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
+    """A network's output as an array, whatever its engine."""
+    if isinstance(value, np.ndarray):
+        return value
+    shape = tuple(value.get_tensor_details()["shape"]) if shape is None else shape
+    return value.read(int(np.prod(shape)), np.float32).reshape(shape)
+
+
+def compiled_with_cache(data: bytes, num_threads: int, weight_cache: Path) -> Compiled:
+    """A ``Compiled`` whose packed weights are kept in a file, which is used again only where it is whole.
+
+    Args:
+        data: the file's bytes.
+        num_threads: of LiteRT.
+        weight_cache: of this file alone; its sha256 lies beside it, written last.
+
+    Returns:
+        The network.
+    """
+    stamp = weight_cache.with_suffix(".sha256")
+    known = stamp.read_text() if stamp.is_file() else None
+    if weight_cache.is_file() and sha256(weight_cache) != known:
+        weight_cache.unlink()  # torn by a kill, or damaged: XNNPACK would map it as it is
+    weight_cache.parent.mkdir(parents=True, exist_ok=True)
+    network = Compiled(data, num_threads, weight_cache)
+    if weight_cache.is_file() and (digest := sha256(weight_cache)) != known:
+        write_bytes(stamp, digest.encode())
+    return network
+
+
+def _shared() -> Any:
+    """One environment for all networks of the process: buffers pass between networks of one environment."""
+    global _environment
+    with _environment_lock:
+        if _environment is None:
+            from ai_edge_litert.environment import Environment
+
+            _environment = Environment.create()
+        return _environment

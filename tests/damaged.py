@@ -1,0 +1,232 @@
+"""Damaged bundles for the tests of their readers, and the bundles' parts in both forms."""
+
+import hashlib
+import io
+import json
+import random
+import struct
+import zipfile
+from typing import NamedTuple
+
+import numpy as np
+
+from ds_keras.runtime.bundle import FACTORS, GRAPH, PLAN, TAIL
+from ds_keras.runtime.manifest import checked_plan
+from ds_keras.runtime.materialize import Template, materialize
+
+PART = {"bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
+NUMBERS = [-1, 0, 1 << 31, 1 << 40, 1 << 70, 1.5, "1", None, True, [], 1e400]
+NAMES = ["../outside", "/etc/passwd", "a/b", "a\\b", "..", ".", "", "bundle.json", "a\0b", "x" * 101, "bundle.json/"]
+KNOBS = [None, "1", [], {}, 0.5, [0.5, 0.5], [[0.5]], [None], ["1"], [True], [1e400], [10**400], [1 << 70], [-1]]
+ROWS = [
+    *[[knobs, 1, 1] for knobs in KNOBS],
+    [[0.5], 1],
+    [[0.5], None, 1],
+    [[0.5], 1, True],
+    [[0.5], 1e400, 1],
+    None,
+    {},
+]
+VALUES = [  # of bundle.json; the cascade is that of two levels, 0 and 2
+    *[(["parts", name], PART) for name in NAMES],
+    *[(["levels", 0, "part"], name) for name in NAMES],
+    *[(["kernels", "part"], name) for name in (*NAMES, "route.tflite", "level_0.zip")],
+    *[(keys, number) for keys in (["levels", 1, "size"], ["parts", "kernels.bin", "bytes"]) for number in NUMBERS],
+    *[
+        (["madds", key], number)
+        for key in ("start", "gate", "body")
+        for number in NUMBERS
+        if number not in (0, 1 << 40)
+    ],
+    *[(["policy", "default"], number) for number in (-1, 3, True, None, "oracle", 1.0)],
+    *[(["policy", "cascade"], levels) for levels in ([2, 0], [1, 1], [1, 2], [0], [], [0, 3], [-1, 2], [0, 1, 2])],
+    *[(["policy", "cascade"], levels) for levels in ([0, True], [0, 2.0], ["0", 2], "02", None, {}, [0, 1 << 70])],
+    *[(["policy", "knobs", policy], knobs) for policy in ("gate", "cascade", "levels") for knobs in KNOBS],
+    *[(["policy", "knobs"], knobs) for knobs in (None, [], {}, {"gate": [0.5]}, {"gate": [0.5], "levels": [0.5]})],
+    *[(["policy", "budget_table"], {policy: [row]}) for policy in ("gate", "cascade", "levels") for row in ROWS],
+    *[(["policy", "budget_table"], table) for table in ([], None, {"gate": {}}, {"oracle": []}, {"gate": []})],
+    *[(["policy", "budget_table"], {"gate": [[[0], a, 1], [[0], b, 1]]}) for a, b in ((1, 2), (2, 2), (2, 1))],
+    *[(["image_shape"], value) for value in ([8, 8], [8, -8, 1], "888", [8, 8, True], [1 << 17, 8, 1])],
+    *[(["labels"], value) for value in (["a"], "abc", [1, 2, 3])],
+    *[(["licence"], value) for value in (1, [], True)],
+    *[(["kernels", "dtype"], value) for value in ("float64", "float16", None, [])],
+    (["levels"], []),
+]
+CHANGES = [  # of a row of a plan
+    *[{"offset": value} for value in (0, -64, 1, 1 << 20, 1 << 31, 1 << 62, 1.5, None)],
+    *[{"begin": value} for value in ([-1, 0, 0, 0], [1 << 31, 0, 0, 0], [0], None, [0.0, 0, 0, 0])],
+    *[{"shape": value} for value in ([1 << 30] * 4, [0, 1, 1, 1], [1 << 62] * 4, [-1, -1, 1, 1], [1], "1111")],
+    *[{"factor": value} for value in (-1, 1 << 20, 1 << 62, True, 0.5)],
+    *[{"axis": value} for value in (4, -1, None)],
+    {"kernel": "other"},
+    {"kernel": None},
+    {"unknown": 1},
+]
+
+
+class Sample(NamedTuple):
+    """A damaged bundle.
+
+    Args:
+        what: was done to it.
+        content: its parts, or the bytes of a single file.
+        rehashed: what was damaged has a hash that matches again.
+        archive: a ZIP's own fields may be damaged, which Java reads some of more strictly: see android/README.md.
+    """
+
+    what: str
+    content: dict[str, bytes] | bytes
+    rehashed: bool = False
+    archive: bool = False
+
+
+def parts_of(directory):
+    return {file.name: file.read_bytes() for file in directory.iterdir()}
+
+
+def as_directory(path, parts):
+    path.mkdir()
+    for name, data in parts.items():
+        (path / name).write_bytes(data)
+
+
+def as_file(path, parts):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in parts.items():
+            archive.writestr(zipfile.ZipInfo(name), data)
+
+
+def rehashed(parts):
+    """The same parts under sizes and hashes that match."""
+    manifest = json.loads(parts["bundle.json"])
+    for name, part in manifest["parts"].items():
+        part |= {"bytes": len(parts[name]), "sha256": hashlib.sha256(parts[name]).hexdigest()}
+    return {**parts, "bundle.json": json.dumps(manifest).encode()}
+
+
+def with_manifest(parts, keys, value):
+    """Changes one value of ``bundle.json``."""
+    manifest = json.loads(parts["bundle.json"])
+    inner = manifest
+    for key in keys[:-1]:
+        inner = inner[key]
+    inner[keys[-1]] = value
+    return {**parts, "bundle.json": json.dumps(manifest).encode()}
+
+
+def _damaged(rng, data):
+    """A flipped bit, a truncation, or four bytes that make a negative or huge number."""
+    data, way = bytearray(data), rng.random()
+    at = rng.randrange(len(data))
+    if way < 0.3:
+        return bytes(data[:at]) or b"x"
+    if way < 0.6:
+        data[at : at + 4] = _number(rng)
+    else:
+        data[at] ^= 1 << rng.randrange(8)
+    return bytes(data)
+
+
+def _number(rng):
+    return struct.pack("<I", rng.choice([0, 1, 0xFFFF, 1 << 24, (1 << 31) - 1, 1 << 31, (1 << 32) - 1]))
+
+
+def _members(data):
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def _zipped(members):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, data in members.items():
+            archive.writestr(name, data)
+    return content.getvalue()
+
+
+def _with_row(rng, parts, part, change):
+    """Changes a row of the plan of a level."""
+    members = _members(parts[part])
+    plan = json.loads(members[PLAN])
+    plan[rng.randrange(len(plan))] |= change
+    return rehashed({**parts, part: _zipped({**members, PLAN: json.dumps(plan).encode()})})
+
+
+def _with_member(rng, parts, level):
+    """Damages a member of a level, and makes all hashes match: that of the file it makes too, where it makes one."""
+    part, manifest = f"level_{level}.zip", json.loads(parts["bundle.json"])
+    members = _members(parts[part])
+    name = rng.choice(sorted(members))
+    members[name] = _damaged(rng, members[name])
+    entry, kernels = manifest["levels"][level], manifest["kernels"]
+    try:
+        factors = np.frombuffer(members[FACTORS], "<f4")
+        plan = json.loads(members[PLAN])
+        end = entry["size"] - len(members[TAIL])
+        copies = checked_plan(plan, kernels, len(members[GRAPH]), len(factors), end)
+        views = {}
+        for key, (offset, shape) in kernels["index"].items():
+            views[key] = np.frombuffer(parts["kernels.bin"], "float32", int(np.prod(shape)), offset).reshape(shape)
+        data = materialize(Template(members[GRAPH], copies, factors, members[TAIL], entry["size"]), views)
+    except (TypeError, ValueError):
+        data = b""
+    entry["sha256"] = hashlib.sha256(data).hexdigest()
+    changed = {**parts, part: _zipped(members), "bundle.json": json.dumps(manifest).encode()}
+    return f"{part}: {name} damaged", rehashed(changed)
+
+
+def _with_header(rng, parts, part):
+    """Damages a header of a level's archive, or gives a member a name that is a path."""
+    if rng.random() < 0.2:
+        members, name = _members(parts[part]), rng.choice([name for name in NAMES if name])
+        members[name] = members.pop(rng.choice(sorted(members)))
+        return f"{part}: a member {name!r}", rehashed({**parts, part: _zipped(members)})
+    data = bytearray(parts[part])
+    signature = rng.choice([b"PK\x01\x02", b"PK\x03\x04", b"PK\x05\x06"])
+    starts = [at for at in range(len(data)) if data[at : at + 4] == signature]
+    at = rng.choice(starts) + rng.randrange(4, 44 if signature == b"PK\x01\x02" else 20)
+    data[at : at + 4] = _number(rng)
+    return f"{part}: byte {at}, a header, damaged", rehashed({**parts, part: bytes(data)})
+
+
+def every_value(parts):
+    """A bundle for each of ``VALUES``."""
+    for keys, value in VALUES:
+        yield Sample(f"{keys} = {value!r}", with_manifest(parts, keys, value))
+
+
+def samples(parts, seed, count):
+    """Damaged bundles, an eighth of them of each kind; half of them have hashes that match again."""
+    rng = random.Random(seed)
+    inner = sorted(set(parts) - {"bundle.json"})
+    for i in range(count):
+        kind, level = i % 8, rng.randrange(3)
+        part = f"level_{level}.zip"
+        if kind == 0:
+            name = rng.choice(sorted(parts))
+            yield Sample(f"{name} damaged", {**parts, name: _damaged(rng, parts[name])})
+        elif kind == 1:
+            name = rng.choice(inner)
+            found, content = rehashed({**parts, name: _damaged(rng, parts[name])}), io.BytesIO()
+            as_file(content, found)
+            found = content.getvalue() if rng.random() < 0.5 else found
+            yield Sample(f"{name} damaged", found, rehashed=True, archive=True)
+        elif kind == 2:
+            keys, value = rng.choice(VALUES)
+            yield Sample(f"{keys} = {value!r}", with_manifest(parts, keys, value))
+        elif kind == 3:
+            change = rng.choice(CHANGES)
+            yield Sample(f"{part}: {change}", _with_row(rng, parts, part, change), rehashed=True)
+        elif kind == 4:
+            index = json.loads(parts["bundle.json"])["kernels"]["index"]
+            key, value = rng.choice(sorted(index)), rng.choice([*NUMBERS, 32, 64, 1 << 20])
+            changed = [value, index[key][1]] if rng.random() < 0.5 else [index[key][0], [value, *index[key][1][1:]]]
+            yield Sample(f"{key}: {changed}", with_manifest(parts, ["kernels", "index", key], changed))
+        elif kind == 5:
+            content = io.BytesIO()
+            as_file(content, parts)
+            yield Sample("the single file damaged", _damaged(rng, content.getvalue()), archive=True)
+        elif kind == 6:
+            yield Sample(*_with_member(rng, parts, level), rehashed=True)
+        else:
+            yield Sample(*_with_header(rng, parts, part), rehashed=True, archive=True)
