@@ -43,9 +43,13 @@ def main(_: list[str]) -> None:
     from ds_keras.export import compress
     from ds_keras.files import write_json
 
+    if Path(FLAGS.output).is_file():
+        raise ValueError(f"--output must be a directory, received the file {FLAGS.output!r}")
     model = zoo.load(FLAGS.preset)
     level = model.static_level(FLAGS.level)
     sources = data.load(FLAGS.data)
+    if not {"train", "test"} <= set(sources):
+        raise ValueError(f"--data must have the parts 'train' and 'test', received {sorted(sources)}")
     for source in (sources["train"], sources["test"]):
         found, needed = len(source.class_names), model.num_classes
         if found != needed:
@@ -83,10 +87,10 @@ def main(_: list[str]) -> None:
     console.print(table)
     print(after)
     if FLAGS.json:
-        flag_values = {
-            name: FLAGS[name].value for name in ("preset", "data", "epochs", "sparsity", "clusters", "augment")
-        }
-        write_json(FLAGS.json, {**flag_values, "level": level, "methods": methods, **rows})
+        names = "preset", "data", "epochs", "learning_rate", "sparsity", "clusters", "augment"
+        write_json(
+            FLAGS.json, {**{name: FLAGS[name].value for name in names}, "level": level, "methods": methods, **rows}
+        )
 
 
 if __name__ == "__main__":

@@ -19,6 +19,7 @@ if any(importlib.util.find_spec(name) is None for name in ("tensorflow_model_opt
 X = np.round(images(32))
 LABELS = np.arange(32) % 3
 SPARSITY, CLUSTERS = 0.5, 8
+SMALL = {"epochs": 2, "sparsity": SPARSITY, "clusters": CLUSTERS, "verbose": 0}
 
 
 def dataset():
@@ -31,26 +32,38 @@ def network():
     return nano(activation="relu", residual=True)
 
 
+def slow(*values, name):
+    return pytest.param(*values, id=name, marks=pytest.mark.slow)
+
+
 @pytest.fixture(
-    scope="module", params=[("quantize",), ("cluster", "prune"), ("quantize", "prune", "cluster")], ids="+".join
+    scope="module",
+    params=[
+        pytest.param(("quantize",), id="quantize"),
+        pytest.param(("cluster", "prune"), id="cluster+prune"),
+        slow(("quantize", "prune", "cluster"), name="quantize+prune+cluster"),
+    ],
 )
 def compressed(request, network):
-    arguments = {"epochs": 2, "sparsity": SPARSITY, "clusters": CLUSTERS, "verbose": 0}
-    return request.param, compress.compress(network, 1, dataset(), request.param, **arguments)
+    """One run of each set of methods, which the tests of its properties share."""
+    return request.param, compress.compress(network, 1, dataset(), request.param, **SMALL)
 
 
 @pytest.mark.parametrize(
-    "make",
-    [tiny, lambda: nano_resnet(padding="symmetric", stem_pool=True), nano_vit],
-    ids=["mobilenet", "resnet", "vit"],
+    ("make", "level"),
+    [
+        pytest.param(lambda network: network, 0, id="mobilenet"),
+        slow(lambda _: tiny(), 2, name="more stages"),
+        slow(lambda _: nano_resnet(padding="symmetric", stem_pool=True), 2, name="resnet"),
+        slow(lambda _: nano_vit(), 2, name="vit"),
+    ],
 )
-def test_the_twin_equals_the_level(make):
-    model = make()
-    for level in (0, 2):
-        plain, twin = subnet(model, level), compress.legacy(model, level)
-        assert type(twin).__module__.startswith("tf_keras") and twin.name == plain.name
-        close(twin(X[:4], training=False), plain(X[:4], training=False), tolerance=1e-5)
-        assert sum(w.shape.num_elements() for w in twin.weights) == plain.count_params()
+def test_the_twin_equals_the_level(network, make, level):
+    model = make(network)
+    plain, twin = subnet(model, level), compress.legacy(model, level)
+    assert type(twin).__module__.startswith("tf_keras") and twin.name == plain.name
+    close(twin(X[:4], training=False), plain(X[:4], training=False), tolerance=1e-5)
+    assert sum(w.shape.num_elements() for w in twin.weights) == plain.count_params()
 
 
 def test_a_wrong_twin_is_refused(network, monkeypatch):
@@ -109,10 +122,15 @@ def test_what_tfmot_cannot_quantize_is_named():
     model = nano_vit()
     with pytest.raises(ValueError, match=r"tfmot cannot quantize layer .*'block1_norm1' \(LayerNormalization\)"):
         compress.compress(model, 0, dataset(), ["quantize"])
+
+
+@pytest.mark.slow
+def test_an_activation_that_tfmot_cannot_quantize_is_named():
     with pytest.raises(ValueError, match=r"'stem_activation' \(Activation elu\)"):
         compress.compress(nano(activation="elu"), 0, dataset(), ["quantize"])
 
 
+@pytest.mark.slow
 def test_a_transformer_is_pruned():
     from ds_keras.export.compress.methods import kernels
 
@@ -126,6 +144,7 @@ def test_a_transformer_is_pruned():
         ({"level": 3}, "level must be an integer in"),
         ({"methods": []}, "methods must be a list of one or more"),
         ({"methods": "prune"}, "methods must be a list of one or more .* received 'prune'"),
+        ({"methods": 5}, "methods must be a list of one or more .* received 5"),
         ({"methods": ["prune", "shrink"]}, "methods must be a list"),
         ({"methods": ["prune", "prune"]}, "methods must name each method once"),
         ({"epochs": 0}, "epochs must be an integer of at least 1, received 0"),
@@ -203,6 +222,7 @@ print(json.dumps({"found": found, "variable": os.environ.get("TF_USE_LEGACY_KERA
 """
 
 
+@pytest.mark.slow
 def test_keras_3_then_tfmot_then_keras_3(tmp_path):
     """In one process, in this order, each gives what it gives alone."""
 

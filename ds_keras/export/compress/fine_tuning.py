@@ -21,7 +21,7 @@ def compress(
     model: "Supernet",
     level: Any,
     train: tf.data.Dataset,
-    methods: Sequence[str] = ("quantize",),
+    methods: list[str] | tuple[str, ...] = ("quantize",),
     epochs: int = 1,
     steps_per_epoch: int | None = None,
     learning_rate: float = 1e-4,
@@ -104,7 +104,7 @@ def _compile(network: "tf_keras.Model", learning_rate: Any) -> None:
 
 def _check(methods: Any, epochs: Any, learning_rate: Any, sparsity: Any, clusters: Any) -> list[str]:
     """The methods in the order in which they run."""
-    if isinstance(methods, str) or not methods or any(method not in METHODS for method in methods):
+    if not isinstance(methods, list | tuple) or not methods or any(method not in METHODS for method in methods):
         raise ValueError(f"methods must be a list of one or more of {METHODS}, received {methods!r}")
     if len(set(methods)) != len(methods):
         raise ValueError(f"methods must name each method once, received {methods!r}")

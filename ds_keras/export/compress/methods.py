@@ -17,7 +17,8 @@ _, tfmot = libraries()
 ACTIVATIONS = {"gelu", "linear", "relu", "relu6", "sigmoid", "softmax", "swish", "tanh"}  # that tfmot quantises
 KERNEL_LAYERS = (tf_keras.layers.Conv2D, tf_keras.layers.Dense)  # pruned and clustered: not the depthwise ones
 RANGE_BATCHES = 8
-SMALLEST_RANGE = 1e-3  # of a kernel's channel, x the largest of them; of an activation
+SMALLEST_CHANNEL = 1e-3  # range of a kernel's channel, x the largest of them
+SMALLEST_ACTIVATION = 1e-2
 
 
 def prune(network: tf_keras.Model, sparsity: float, steps: int) -> tf_keras.Model:
@@ -61,18 +62,20 @@ def finish(network: tf_keras.Model, method: str, before: Sequence[str]) -> tf_ke
 def _widen_ranges(quantized: tf_keras.Model) -> None:
     """Gives what is (nearly) always 0 a range that integers can work with.
 
-    A bias is int32 in units of its channel's scale: where pruning has left a channel no weights, a range of 0 would cut
-    the bias off. Activations that are always 0 would have a scale that LiteRT refuses.
+    A bias is int32 in units of input scale x channel scale. Where pruning has left a channel no weights, or a layer no
+    input but 0, ranges near 0 would cut the bias off; a channel of zeros can have any range. LiteRT refuses a scale
+    of 0.
     """
     for layer in quantized.layers:
         for low in (w for w in layer.weights if w.name.split(":")[0].endswith("_min")):
             high = _variable(layer, f"{low.name.split(':')[0].split('/')[-1][:-4]}_max")
             if "kernel" in low.name:
-                least = SMALLEST_RANGE * (float(tf.reduce_max(high)) or 1.0)
+                largest = float(tf.reduce_max(high)) or 1.0
+                least = tf.where(high > 0, SMALLEST_CHANNEL * largest, largest)
                 low.assign(tf.minimum(low, -least))
                 high.assign(tf.maximum(high, least))
             else:
-                high.assign(tf.maximum(high, low + SMALLEST_RANGE))
+                high.assign(tf.maximum(high, low + SMALLEST_ACTIVATION))
 
 
 def check_kernels(network: tf_keras.Model, sparsity: float | None, clusters: int | None) -> None:

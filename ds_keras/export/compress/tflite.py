@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ds_keras.export.compress.libraries import libraries
-from ds_keras.export.litert import TOLERANCE, check, litert
+from ds_keras.export.litert import TOLERANCE, check, litert, unpacked
 from ds_keras.files import write_bytes
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _check_int8(data: bytes, network: Any, sample: np.ndarray) -> None:
     """Raises RuntimeError for a float tensor, or for logits that are not the network's but for rounding."""
     schema = litert("schema_py_generated")
     types = {value: name for name, value in vars(schema.TensorType).items() if not name.startswith("_")}
-    graph = schema.ModelT.InitFromPackedBuf(data, 0).subgraphs[0]
+    graph = unpacked(data).subgraphs[0]
     allowed = {"INT8", "INT32"}
     for i, tensor in enumerate(graph.tensors):
         kind = types[tensor.type]
