@@ -32,6 +32,13 @@ def network():
     return nano(activation="relu", residual=True)
 
 
+@pytest.fixture(scope="module")
+def files(network):
+    """Twin and float file of the smallest and the largest level."""
+    twins = [compress.legacy(network, level) for level in (0, 2)]
+    return [(twin, tflite.convert(twin, False)) for twin in twins]
+
+
 def slow(*values, name):
     return pytest.param(*values, id=name, marks=pytest.mark.slow)
 
@@ -163,9 +170,8 @@ def test_bad_arguments(network, arguments, message):
         compress.compress(**{"model": network, "level": 0, "train": dataset(), **arguments})
 
 
-def test_a_wrong_file_is_not_written(network, tmp_path, monkeypatch):
-    twin = compress.legacy(network, 0)
-    other = tflite.convert(compress.legacy(network, 1), False)
+def test_a_wrong_file_is_not_written(files, tmp_path, monkeypatch):
+    (twin, _), (_, other) = files
     monkeypatch.setattr(tflite, "convert", lambda *_: other)
     path = tmp_path / "level.tflite"
     path.write_bytes(b"old")
@@ -193,8 +199,8 @@ def test_without_tfmot(network, monkeypatch):
         compress.legacy(network, 0)
 
 
-def test_compare(network):
-    small, large = (tflite.convert(compress.legacy(network, level), False) for level in (0, 2))
+def test_compare(files):
+    small, large = (data for _, data in files)
     labels = compress.run(small, X).argmax(1)
     rows = compress.compare(small, large, X, labels, rounds=3)
     assert rows["before"]["top1"] == 100 and rows["after"]["top1"] < 100
