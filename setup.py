@@ -12,7 +12,8 @@ RUNTIME = ["numpy>=1.26,<3", "ai-edge-litert>=2.1,<3"]
 EXTRAS = {
     "runtime": RUNTIME,
     "onnx": ["tf2onnx>=1.17,<1.18", "onnx>=1.17,<2", "onnxruntime>=1.20,<2"],
-    "compress": ["tensorflow-model-optimization>=0.8,<0.9", "tf_keras>=2.18,<2.22"],
+    # setuptools brings distutils, which tfmot imports, to Python 3.12 and later
+    "compress": ["tensorflow-model-optimization>=0.8,<0.9", "tf_keras>=2.18,<2.22", "setuptools>=77"],
     "report": ["matplotlib>=3.8,<4"],
     "train": ["tensorboard>=2.18,<2.22"],
     "convert": ["torch>=2.6,<3"],
@@ -21,6 +22,7 @@ EXTRAS = {
 EXTRAS["test"] = [
     *EXTRAS["demo"],
     *EXTRAS["train"],
+    *EXTRAS["compress"],
     *EXTRAS["report"],
     *EXTRAS["onnx"],
     "pytest>=8,<10",
@@ -28,7 +30,6 @@ EXTRAS["test"] = [
     "hypothesis>=6.100,<7",
     "ruff>=0.8,<1",
     "build>=1.2,<2",
-    "setuptools>=77",
     "wheel",
 ]
 

@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py") if path.stem != "cli")
 SAME_FLAGS = {
+    "compress": ["--data=digits", "--output=out"],
     "train": ["--workdir=out"],
     "evaluate": ["--data=digits"],
     "export": ["--output=out"],
@@ -93,6 +94,7 @@ def test_missing_flags(name):
         ("report", ["--data=digits"], ["exactly one of --preset and --workdir"]),
         ("report", ["--data=digits", "--preset=a", "--workdir=b"], ["exactly one of --preset and --workdir"]),
         ("report", ["--data=digits", "--workdir=absent"], ["unknown preset 'absent/preset'"]),
+        ("compress", ["--preset=a", "--data=b", "--output=c", "--epochs=0"], ["epochs", "0"]),
         ("convert_checkpoint", ["--checkpoint=absent", "--output=out", "--image_size=0"], ["image_size", "0"]),
     ],
 )
@@ -107,7 +109,7 @@ def test_a_config_without_an_experiment(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("name", ["benchmark", "evaluate", "export", "report"])
+@pytest.mark.parametrize("name", ["benchmark", "compress", "evaluate", "export", "report"])
 def test_an_unknown_preset(name, tmp_path):
     result = tool(name, "--preset=ds_mobilenet_digit", *SAME_FLAGS.get(name, []), cwd=tmp_path)
     refused(result, "unknown preset 'ds_mobilenet_digit'", "did you mean ds_mobilenet_digits")
@@ -175,6 +177,24 @@ def test_export_of_what_does_not_go_together(arguments, message, tmp_path):
 
 def test_evaluate_on_images_of_other_channels():
     refused(tool("evaluate", "--preset=ds_resnet", "--data=digits"), "--data has images of 1 channels", "reads 3")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--level=4"], "level must be"),
+        (["--methods=prune,shrink"], "methods must be a list of one or more of ('prune', 'cluster', 'quantize')"),
+        (["--sparsity=1"], "sparsity must be a number in (0, 1), received 1.0"),
+        (["--batch_size=5000"], "--batch_size must be at most half of"),
+        (["--output=file"], "--output must be a directory, received the file 'file'"),
+    ],
+    ids=str,
+)
+def test_compress_of_what_it_refuses(arguments, message, tmp_path):
+    (tmp_path / "file").touch()
+    given = ["--preset=ds_mobilenet_digits", *SAME_FLAGS["compress"], *arguments]
+    refused(tool("compress", *given, cwd=tmp_path), message)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_evaluate(tmp_path):
