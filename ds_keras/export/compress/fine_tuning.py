@@ -87,6 +87,7 @@ def compress(
             network = wrappers.cluster(network, clusters, preserve_sparsity="prune" in chosen)
         else:
             network = wrappers.quantize(network, chosen[:i], train)
+        _set_momentum(network, steps)
         _compile(network, tf_keras.optimizers.schedules.CosineDecay(learning_rate, steps))
         options = {"validation_data": validation_data, "verbose": verbose, "callbacks": [*extra, *callbacks]}
         network.fit(train, epochs=epochs, steps_per_epoch=steps_per_epoch, **options)
@@ -94,6 +95,14 @@ def compress(
     wrappers.check_kernels(network, sparsity if "prune" in chosen else None, clusters if "cluster" in chosen else None)
     _compile(network, learning_rate)
     return network
+
+
+def _set_momentum(network: "tf_keras.Model", steps: int) -> None:
+    """BatchNorm's moving averages end up in the file: over 100 batches, or the last tenth of a shorter run."""
+    tf_keras, _ = libraries()
+    for part in network.submodules:
+        if isinstance(part, tf_keras.layers.BatchNormalization):
+            part.momentum = float(np.clip(1 - 10 / steps, 0.5, 0.99))
 
 
 def _compile(network: "tf_keras.Model", learning_rate: Any) -> None:

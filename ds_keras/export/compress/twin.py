@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
 TOLERANCE = 1e-5  # x max(1, largest |logit|)
-MOMENTUM = 0.99  # of the moving averages, which end up in the file: the supernet's own, 0.9, keep ten batches
 # What of a layer's configuration has to be copied. All other arguments of these layers are defaults in our networks.
 ARGUMENTS = {
     "Activation": ("activation",),
@@ -101,8 +100,6 @@ def _copy(operation: Any, args: tuple, kwargs: dict[str, Any], twin: Callable[[A
     arguments = {name: config[name] for name in ARGUMENTS[kind]}
     if kind == "Activation":
         arguments["activation"] = ACTIVATIONS.get(arguments["activation"], arguments["activation"])
-    if kind == "BatchNormalization":
-        arguments["momentum"] = MOMENTUM
     layer = getattr(tf_keras.layers, kind)(**arguments, name=operation.name)
     y = layer(*tree.map_structure(twin, args))
     layer.set_weights(operation.get_weights())
