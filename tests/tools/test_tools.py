@@ -8,6 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image
+
+from ds_keras import data
 
 ROOT = Path(__file__).parents[2]
 TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py") if path.stem != "cli")
@@ -137,10 +140,16 @@ def test_export_and_benchmark_of_a_bundle(tmp_path):
     assert result.returncode == 0, result.stderr
     size = (tmp_path / "digits.dsbundle").stat().st_size
     assert f"digits.dsbundle  {size} bytes  4 levels" in result.stdout
-    arguments = ["--bundle=digits.dsbundle", "--data=digits", "--count=3", "--rounds=3"]
+    (tmp_path / "photos").mkdir()
+    refused(tool("benchmark", "--bundle=digits.dsbundle", "--images=photos", cwd=tmp_path), "found none in 'photos'")
+    for i, image in enumerate(data.digits()["test"].images()[:3]):
+        Image.fromarray(image[..., 0].astype("uint8")).save(tmp_path / f"photos/{i}.png")
+    arguments = ["--bundle=digits.dsbundle", "--images=photos", "--rounds=3", "--plot=levels.png"]
     result = tool("benchmark", *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    assert [line.split()[0] for line in result.stdout.splitlines()] == ["open"] * 10 + ["level"] * 4 + ["routed"]
+    rows = ["open"] * 10 + ["memory"] * 5 + ["level"] * 4 + ["routed", "XNNPACK"]
+    assert [line.split()[0] for line in result.stdout.splitlines()] == rows
+    assert (tmp_path / "levels.png").stat().st_size > 1000
     (tmp_path / "digits.dsbundle").write_bytes(b"x")
     refused(tool("benchmark", "--bundle=digits.dsbundle", cwd=tmp_path), "is not a bundle, or a damaged one")
 
