@@ -77,6 +77,7 @@ def test_resizable(exported, network, batch):
 def test_chosen_levels(network, tmp_path, monkeypatch):
     """In the given order; a level may be a ``SliceLevel``; files of other levels stay."""
     monkeypatch.setattr(tflite, "convert", lambda network, *_: network.name.encode())
+    monkeypatch.setattr(tflite, "described", lambda data, about: data)
     monkeypatch.setattr(tflite, "check", lambda *_: None)
     (tmp_path / "level_1.tflite").write_bytes(b"old")
     paths = to_tflite(network, str(tmp_path), levels=(2, network.levels[0]))

@@ -42,7 +42,7 @@ def test_imagenet_costs_what_the_paper_says():
 def test_config_round_trip(make):
     model = make(
         labels=["a", "b", "c"],
-        budget_table={"gate": [[0.5, 1e6, 0.9], [-0.5, 2e6, 0.95]], "levels": [[0, 1e6, 0.9]]},
+        budget_table={"gate": [[[0.5], 1e6, 0.9], [[-0.5], 2e6, 0.95]], "levels": [[[0], 1e6, 0.9]]},
         default_policy="cascade",
         cascade=(1, 2),
         residual=True,
@@ -91,7 +91,7 @@ def test_saving_round_trip(tmp_path, model, x, suffix):
 
 
 def test_clone_has_its_own_weights(x):
-    model = tiny(budget_table={"gate": [[0.5, 1e6, 0.9]]}, labels=list("abcdefghij"))
+    model = tiny(budget_table={"gate": [[[0.5], 1e6, 0.9]]}, labels=list("abcdefghij"))
     twin = model.clone()
     assert twin.get_config() == model.get_config()
     same(twin(x, level=1), model(x, level=1))

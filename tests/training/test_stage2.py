@@ -35,7 +35,7 @@ def test_a_step_by_hand(balanced):
     relative = [(start + gate + part.body) / cost.madds(twin, 2) for part in twin.costs]
     weights = weights_for(targets, 0.5 + 0.05 * (easy.mean() - 0.5)) if balanced else np.ones(24)
     with tf.GradientTape() as tape:
-        shift = [float(twin.gate_shift) * part.body / twin.costs[2].body for part in twin.costs]
+        shift = [float(twin.gate_shift[0]) * part.body / twin.costs[2].body for part in twin.costs]
         logits = twin.route(X) + tf.constant(shift)
         sample = losses.gumbel_one_hot(logits, tf.constant([1, 0]))
         spent = tf.reduce_mean(tf.linalg.matvec(sample, tf.constant(relative, tf.float32)))
