@@ -1,18 +1,20 @@
 """Stage I: trains the supernet, every level of it, with the sandwich rule and a moving-average teacher."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from ds_keras import zoo
 from ds_keras.layers.base import Compute, Shapes, SliceableLayer
 from ds_keras.models.supernet import Supernet
 from ds_keras.slicing import Level, LevelTensor
 from ds_keras.training import losses
 from ds_keras.training.base import Trainer, accuracy
 
-OBJECTIVES = ("ib", "mvco", "inplace", "ce")
+OBJECTIVES = ("ib", "mvco", "distill", "inplace", "ce")
 TEACHERS = ("largest", "next")
 
 
@@ -24,6 +26,7 @@ class SupernetTrainer(Trainer):
 
     - "ib" (in-place bootstrapping): y for i = 0, else w y + (1 - w) T(x);
     - "mvco" (multi-view consistency): w y + (1 - w) mean over v of T(x_v), for all i; pass i sees view i mod V;
+    - "distill": w y + (1 - w) T(x), for all i; T is the largest level of another network, which does not move;
     - "inplace": y for i = 0, else w y + (1 - w) softmax of this step's largest output;
     - "ce": y.
 
@@ -33,12 +36,13 @@ class SupernetTrainer(Trainer):
     Args:
         model: supernet, trained in place.
         num_random: random levels in each step, drawn in the graph.
-        objective: "ib", "mvco", "inplace" or "ce".
+        objective: "ib", "mvco", "distill", "inplace" or "ce".
         label_smoothing: in [0, 1).
         hard_label_weight: w; default 0 (the paper's), and 0.5 for "mvco" (ViTs need the labels; ours).
         distill_start: steps before which all learn the labels: a teacher that knows nothing yet hurts (ours).
         views: V of "mvco" (default 2): images are (batch, views, height, width, channels), see ``data.batches``.
-        teacher: level of T: "largest", or "next": that of the next larger pass (Scala, NeurIPS 2024).
+        teacher: level of T: "largest", or "next": that of the next larger pass (Scala, NeurIPS 2024). Of "distill": a
+            trained supernet of the same classes, or the name or the directory of its preset.
         ensemble: the smallest matches the mean of the teacher's largest and random outputs (the paper's variant).
         ema_decay: of the teacher; warmed up as min(ema_decay, (1 + step) / (10 + step)).
         weight_decay: L2 on the kernels that this step's largest sub-network uses; nothing outside it shrinks.
@@ -51,7 +55,7 @@ class SupernetTrainer(Trainer):
         ValueError: bad arguments.
 
     Source: DS-Net, arXiv 2103.13258, section 3.3; sandwich rule: arXiv 1903.05134; multi-view consistency: DS-Net++,
-    arXiv 2109.10060, which gives no formula that we know: this one is our reading.
+    arXiv 2109.10060, which gives no formula that we know: this one is our reading. "distill": DeiT, arXiv 2012.12877.
 
     Example:
         >>> trainer = SupernetTrainer(model)
@@ -69,7 +73,7 @@ class SupernetTrainer(Trainer):
         hard_label_weight: float | None = None,
         distill_start: int = 0,
         views: int | None = None,
-        teacher: str = "largest",
+        teacher: str | os.PathLike | Supernet = "largest",
         ensemble: bool = False,
         ema_decay: float = 0.997,
         weight_decay: float = 1e-4,
@@ -80,6 +84,9 @@ class SupernetTrainer(Trainer):
         super().__init__(model, seed, **kwargs)
         if objective not in OBJECTIVES:
             raise ValueError(f"objective must be one of {OBJECTIVES}, received {objective!r}")
+        self.teacher = None
+        if objective == "distill":
+            self.teacher, teacher = _trained(teacher, model), "largest"
         if teacher not in TEACHERS:
             raise ValueError(f"teacher must be one of {TEACHERS}, received {teacher!r}")
         if objective not in ("ib", "mvco") and (teacher != "largest" or ensemble):
@@ -108,13 +115,14 @@ class SupernetTrainer(Trainer):
             raise ValueError(f"levels must name at least one level, received {levels!r}")
         self.largest = model.teacher_level.index if levels is None else max(self.candidates)
         self.smallest = min(self.candidates)
-        self.teacher, self.teacher_at = None, teacher
+        self.teacher_at = teacher
         alone = self.smallest == self.largest
         if objective in ("ib", "mvco") and not alone:
             self.teacher = model.clone()
-            self.teacher.trainable = False
         if objective == "mvco" and not 2 <= views <= num_random + 2:
             raise ValueError(f"views must be in [2, num_random + 2 = {num_random + 2}], received {views!r}")
+        if self.teacher is not None:
+            self.teacher.trainable = False
         self.views = views if objective == "mvco" and not alone else 1
         self.progress = [
             keras.metrics.Mean(name=name) for name in ("largest_loss", "smallest_loss", "largest_accuracy")
@@ -154,7 +162,7 @@ class SupernetTrainer(Trainer):
         gradients = start_tape.gradient(shared, variables, output_gradients=tf.concat(starts, axis=0))
         total = [_add(a, b) for a, b in zip(total, gradients, strict=True)]
         self.optimizer.apply(total, variables)
-        if self.teacher is not None:
+        if self.objective in ("ib", "mvco") and self.teacher is not None:
             self.update_teacher()
         for metric, value in zip(
             self.progress, (outputs[0][1], outputs[-1][1], accuracy(y, outputs[0][0])), strict=True
@@ -200,6 +208,8 @@ class SupernetTrainer(Trainer):
         def of(among: list[Level]) -> tf.Tensor:
             return self.blend(truth, lambda: self.teacher_probabilities(views, among))
 
+        if self.objective == "distill":
+            return [of([self.teacher.levels[-1].index])] * len(levels)
         largest = of(levels[:1])
         rest = [largest] * (len(levels) - 1)
         if self.teacher_at == "next":
@@ -217,7 +227,7 @@ class SupernetTrainer(Trainer):
         return tf.cond(started, lambda: weight * truth + (1 - weight) * soft(), lambda: truth)
 
     def teacher_probabilities(self, views: list[tf.Tensor], levels: list[Level]) -> tf.Tensor:
-        """Mean prediction of the moving-average teacher at ``levels``, in inference mode with its own statistics."""
+        """Mean prediction of the teacher at ``levels``, in inference mode with its own statistics."""
         # This may run inside a branch, whose tensors must not be remembered outside it: a LevelTensor of its own.
         levels = [LevelTensor(k.tensor, k.count) if isinstance(k, LevelTensor) else k for k in levels]
         x = tf.concat(views, axis=0)
@@ -253,6 +263,21 @@ class _ActiveKernels(Shapes):
             names = [name for name, _ in layer.weight_slices(shape, self.level)]
             slices = layer.active_weights(shape, self.level)
             self.kernels += [w for name, w in zip(names, slices, strict=True) if name.endswith("kernel")]
+
+
+def _trained(teacher: Any, model: Supernet) -> Supernet:
+    """The teacher of "distill": a supernet that takes the model's images and knows its classes."""
+    if isinstance(teacher, str | os.PathLike) and teacher not in TEACHERS:
+        teacher = zoo.load(teacher)
+    if not isinstance(teacher, Supernet):
+        raise ValueError(f"teacher must be a trained supernet or a preset for objective='distill', received {teacher!r}")
+    for name in ("num_classes", "image_shape"):
+        ours, theirs = getattr(model, name), getattr(teacher, name)
+        if ours != theirs:
+            raise ValueError(f"teacher must have the model's {name}, {ours}, received one with {theirs}")
+    if None not in (model.labels, teacher.labels) and model.labels != teacher.labels:
+        raise ValueError(f"teacher must have the model's labels, {model.labels}, received one with {teacher.labels}")
+    return teacher
 
 
 def _add(a: Any, b: Any) -> Any:
