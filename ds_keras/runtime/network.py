@@ -34,12 +34,13 @@ class Interpreted:
         self.interpreter = Interpreter(model_content=data, num_threads=num_threads, experimental_op_resolver_type=kind)
         self.interpreter.allocate_tensors()
         runner = self.interpreter.get_signature_runner(SIGNATURE)
-        (self.input,) = (detail["index"] for detail in runner.get_input_details().values())
+        (detail,) = runner.get_input_details().values()
+        self.input, self.dtype = detail["index"], detail["dtype"]
         self.outputs = {name: detail["index"] for name, detail in runner.get_output_details().items()}
 
     def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name for one float32 input."""
-        self.interpreter.set_tensor(self.input, x)
+        """Outputs by name for one input."""
+        self.interpreter.set_tensor(self.input, as_input(x, self.dtype))
         self.interpreter.invoke()
         return {name: self.interpreter.get_tensor(index) for name, index in self.outputs.items()}
 
@@ -68,13 +69,14 @@ class Compiled:
         (self.input,) = names["inputs"]
         details = self.model.get_output_tensor_details(SIGNATURE)
         self.outputs = {name: tuple(details[name]["shape"]) for name in names["outputs"]}
+        self.dtype = np.dtype(self.model.get_input_tensor_details(SIGNATURE)[self.input]["dtype"])
         self.x = self.model.create_input_buffer_by_name(SIGNATURE, self.input)
         self.buffers = {name: self._buffer(name) for name in self.outputs if name != "features"}
 
     def __call__(self, x: Any) -> dict[str, Any]:
-        """Outputs by name for one float32 input: an array, or another network's "features"."""
+        """Outputs by name for one input: an array, or another network's "features"."""
         if isinstance(x, np.ndarray):
-            self.x.write(x)
+            self.x.write(as_input(x, self.dtype))
             x = self.x
         buffers = {name: self.buffers.get(name) or self._buffer(name) for name in self.outputs}
         self.model.run_by_name(SIGNATURE, {self.input: x}, buffers)
@@ -91,8 +93,25 @@ def to_array(value: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """A network's output as an array, whatever its engine."""
     if isinstance(value, np.ndarray):
         return value
-    shape = tuple(value.get_tensor_details()["shape"]) if shape is None else shape
-    return value.read(int(np.prod(shape)), np.float32).reshape(shape)
+    if shape is not None:  # logits
+        return value.read(int(np.prod(shape)), np.float32).reshape(shape)
+    details = value.get_tensor_details()
+    return value.read(int(np.prod(details["shape"])), np.dtype(details["dtype"])).reshape(details["shape"])
+
+
+def as_input(x: np.ndarray, dtype: Any) -> np.ndarray:
+    """Images or features as a file takes them.
+
+    Args:
+        x: images in [0, 255], or what another file gave.
+        dtype: of the file's input: uint8 for images of an int8 file, which are rounded.
+
+    Returns:
+        The array; ``x`` itself where it has that dtype.
+    """
+    if dtype == np.uint8 and x.dtype != np.uint8:
+        x = np.clip(np.rint(x), 0, 255)
+    return x.astype(dtype, copy=False)
 
 
 def compiled_with_cache(data: bytes, num_threads: int, weight_cache: Path) -> Compiled:

@@ -165,7 +165,7 @@ class Session:
         return [self._cached(level) for level in range(self.num_levels)]
 
     def features(self, image: Any) -> np.ndarray:
-        """The shared start's output for one image: (1, ...) float32."""
+        """The shared start's output for one image: (1, ...) float32, or the int8 codes that the levels read."""
         with self._lock:
             return to_array(self._start(self._check_images(np.asarray(image)[None])[0])["features"])
 
@@ -204,7 +204,7 @@ class Session:
 
     def _start(self, image: np.ndarray) -> dict[str, Any]:
         """Features and gate logits of one checked image."""
-        return self._route(image[None].astype("float32", copy=False))
+        return self._route(image[None])
 
     def _cascade(self, images: np.ndarray, thresholds: np.ndarray) -> Routed:
         costs, chain = self.manifest["madds"], self.manifest["policy"]["cascade"]

@@ -10,6 +10,7 @@ import tensorflow as tf
 from ds_keras import zoo
 from ds_keras.layers.base import Compute, Shapes, SliceableLayer
 from ds_keras.models.supernet import Supernet
+from ds_keras.quantization import check_quantize
 from ds_keras.slicing import Level, LevelTensor
 from ds_keras.training import losses
 from ds_keras.training.base import Trainer, accuracy
@@ -46,6 +47,8 @@ class SupernetTrainer(Trainer):
         ensemble: the smallest matches the mean of the teacher's largest and random outputs (the paper's variant).
         ema_decay: of the teacher; warmed up as min(ema_decay, (1 + step) / (10 + step)).
         weight_decay: L2 on the kernels that this step's largest sub-network uses; nothing outside it shrinks.
+        quantize: "int8" trains for int8 files (quantisation-aware): kernels and activations are rounded as there, and
+            gradients pass straight through. The teacher, and what ``fit`` reports of held-out images, stay float.
         levels: train these levels only (ints); default all, with ``teacher_level`` as the largest. A single one has no
             teacher: it learns the labels, whatever the objective, from one view.
         seed: of the drawn levels.
@@ -77,6 +80,7 @@ class SupernetTrainer(Trainer):
         ensemble: bool = False,
         ema_decay: float = 0.997,
         weight_decay: float = 1e-4,
+        quantize: str | None = None,
         levels: Sequence[int] | None = None,
         seed: int = 0,
         **kwargs: Any,
@@ -107,6 +111,7 @@ class SupernetTrainer(Trainer):
             raise ValueError(
                 f"ema_decay must be in [0, 1) and weight_decay at least 0, received {ema_decay!r}, {weight_decay!r}"
             )
+        self.kind = check_quantize(model, quantize)
         self.num_random, self.objective, self.ensemble = num_random, objective, ensemble
         self.label_smoothing, self.hard_label_weight = label_smoothing, hard_label_weight
         self.distill_start, self.ema_decay, self.weight_decay = distill_start, ema_decay, weight_decay
@@ -139,7 +144,8 @@ class SupernetTrainer(Trainer):
         truth = losses.smooth_labels(y, self.supernet.num_classes, self.label_smoothing)
         variables, levels = self.trained_variables, self.draw_levels()
         with tf.GradientTape() as start_tape:  # every deployable level shares it: it runs once
-            shared, _ = self.supernet.start(Compute(self.smallest, training=True), tf.concat(views, axis=0))
+            start_walk = self.kind(self.smallest, training=True)
+            shared = start_walk.rounded(self.supernet.start(start_walk, tf.concat(views, axis=0))[0])
         features = tf.split(shared, self.views)
         targets = self.targets(views, truth, levels)
         total, starts = [None] * len(variables), [tf.zeros_like(part) for part in features]
@@ -195,10 +201,10 @@ class SupernetTrainer(Trainer):
 
     def forward(self, x: tf.Tensor, features: tf.Tensor, level: Level, largest: bool) -> tf.Tensor:
         """A training pass at one level; dropout acts in the largest only. A wider teacher has its own start."""
-        walk = Compute(level, training=True, dropout=self.step_seed(2) if largest else None)
+        walk = self.kind(level, training=True, dropout=self.step_seed(2) if largest else None)
         if largest and self.largest >= len(self.supernet.levels):
-            return self.supernet.logits(walk, x)
-        return self.supernet.body(walk, features)
+            return walk.rounded(self.supernet.logits(walk, x))
+        return walk.rounded(self.supernet.body(walk, features))
 
     def targets(self, views: list[tf.Tensor], truth: tf.Tensor, levels: list[Level]) -> list[tf.Tensor]:
         """Target distribution of every pass, as far as it does not depend on this step's outputs."""
@@ -270,7 +276,9 @@ def _trained(teacher: Any, model: Supernet) -> Supernet:
     if isinstance(teacher, str | os.PathLike) and teacher not in TEACHERS:
         teacher = zoo.load(teacher)
     if not isinstance(teacher, Supernet):
-        raise ValueError(f"teacher must be a trained supernet or a preset for objective='distill', received {teacher!r}")
+        raise ValueError(
+            f"teacher must be a trained supernet or a preset for objective='distill', received {teacher!r}"
+        )
     for name in ("num_classes", "image_shape"):
         ours, theirs = getattr(model, name), getattr(teacher, name)
         if ours != theirs:
