@@ -14,7 +14,6 @@ Example:
 """
 
 import os
-from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -115,14 +114,7 @@ def _images(shape: tuple[int, int, int]) -> Any:
         source = source.subset(np.random.default_rng(0).permutation(len(source))[: FLAGS.count])
         return source.images(shape[:2])
     if FLAGS.images:
-        from ds_keras.data import decode_image, resize_and_crop
-        from ds_keras.data.decode import EXTENSIONS
-
-        files = sorted(file for file in Path(FLAGS.images).rglob("*") if file.suffix.lower() in EXTENSIONS)
-        if not files:
-            raise ValueError(f"--images must be a folder of image files, found none in {FLAGS.images!r}")
-        chosen = np.random.default_rng(0).permutation(len(files))[: FLAGS.count]
-        return np.stack([resize_and_crop(decode_image(files[i], shape[2]), shape[:2]) for i in chosen])
+        return cli.read_images(FLAGS.images, shape, FLAGS.count, "--images")
     return np.random.default_rng(0).uniform(0, 255, (FLAGS.count, *shape)).astype("float32")
 
 
