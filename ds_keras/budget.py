@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ds_keras.cascades import LONGEST, search
-from ds_keras.policies import NO_TABLE, Policy, check_chain, knobs_at
+from ds_keras.curves import Scored, passes
+from ds_keras.policies import NO_TABLE, Policy, Times, check_chain, knobs_at
 from ds_keras.routing import gate_logits, predict_levels, relative_costs
 
 if TYPE_CHECKING:
@@ -29,8 +30,9 @@ def measure_budget(
         cascade: two or three levels; default the chain that is best on these images (see ``cascades.search``).
 
     Returns:
-        {"gate" | "cascade": [[knobs, average MAdds, accuracy in [0, 1]], ...] by rising cost, "levels": [...]}; the
-        last lists [[level], MAdds, accuracy] of the fixed levels.
+        {"gate" | "cascade": [[knobs, average MAdds, accuracy in [0, 1], passes], ...] by rising cost, "levels": [...]};
+        the last lists [[level], MAdds, accuracy, passes] of the fixed levels. Passes are how often each level's body
+        runs for an image, on average: (levels,).
 
     Raises:
         ValueError: bad argument.
@@ -39,10 +41,10 @@ def measure_budget(
     if cascade is not None and len(check_chain(cascade, len(model.levels))) > LONGEST:
         raise ValueError(f"cascade must have at most {LONGEST} levels to be measured, received {cascade!r}")
     every = predict_levels(model, x)
-    right = every.argmax(-1) == labels
+    scored = Scored(every, gate_logits(model, x), labels)
     start, gate, _ = model.costs[0]
     bodies = np.array([part.body for part in model.costs], "float64")
-    raw, relative = gate_logits(model, x), relative_costs(model)
+    raw, right, relative = scored.gate, scored.right, relative_costs(model)
 
     def gate_point(shift: float) -> list:
         levels = (raw - np.float32(shift) * relative).argmax(1)
@@ -63,6 +65,36 @@ def measure_budget(
         "levels": [[[k], float(start + bodies[k]), float(right[k].mean())] for k in range(len(bodies))],
     }
     model.budget_table = {name: sorted(rows, key=lambda row: row[1]) for name, rows in table.items()}
+    return _add_passes(model, scored)
+
+
+def measure_passes(model: "Supernet", x: Any) -> dict[str, list]:
+    """Adds to every row of a budget table that lacks them how often each level runs; nothing else changes.
+
+    Args:
+        model: supernet with a budget table.
+        x: (count, height, width, channels) held-out images in [0, 255]; they need no labels.
+
+    Returns:
+        The table, as ``measure_budget`` gives it.
+
+    Raises:
+        ValueError: no budget table.
+    """
+    if not model.budget_table:
+        raise ValueError(NO_TABLE)
+    return _add_passes(model, Scored(predict_levels(model, x), gate_logits(model, x), np.zeros(len(x), int)))
+
+
+def _add_passes(model: "Supernet", scored: Scored) -> dict[str, list]:
+    def of(name: str, knobs: list) -> list[float]:
+        policy = int(knobs[0]) if name == "levels" else name
+        return passes(model, scored, policy, np.array(knobs, "float32")).mean(0).round(6).tolist()
+
+    model.budget_table = {
+        name: [[*row[:3], row[3] if len(row) == 4 else of(name, row[0])] for row in rows]
+        for name, rows in model.budget_table.items()
+    }
     return model.budget_table
 
 
@@ -76,7 +108,12 @@ def _bisect(cost: Any, target: float, spread: float) -> float:
 
 
 def knobs_for(
-    model: "Supernet", policy: Policy, fraction: float | None = None, madds: float | None = None
+    model: "Supernet",
+    policy: Policy,
+    fraction: float | None = None,
+    madds: float | None = None,
+    milliseconds: float | None = None,
+    times: Times | None = None,
 ) -> np.ndarray:
     """The knobs that meet an average cost, from the model's budget table.
 
@@ -84,7 +121,9 @@ def knobs_for(
         model: supernet with a budget table.
         policy: "gate" or "cascade".
         fraction: average MAdds as a fraction of the largest level's; or
-        madds: average MAdds.
+        madds: average MAdds; or
+        milliseconds: average time of an image that is run alone, with
+        times: of the device's parts.
 
     Returns:
         (knobs,) float32: the gate's shift, or the cascade's thresholds.
@@ -92,18 +131,26 @@ def knobs_for(
     Raises:
         ValueError: see ``policies.knobs_at``.
     """
-    return knobs_at(model.budget_table, policy, model.costs[-1].start + model.costs[-1].body, fraction, madds)
+    largest = model.costs[-1].start + model.costs[-1].body
+    return knobs_at(model.budget_table, policy, largest, fraction, madds, milliseconds, times)
 
 
 def set_budget(
-    model: "Supernet", fraction: float | None = None, madds: float | None = None, policy: Policy | None = None
+    model: "Supernet",
+    fraction: float | None = None,
+    madds: float | None = None,
+    policy: Policy | None = None,
+    milliseconds: float | None = None,
+    times: Times | None = None,
 ) -> None:
     """Sets the knobs of a policy so that it spends a given average cost. Saved with the weights; nothing retraces.
 
     Args:
         model: supernet with a budget table.
         fraction: average MAdds as a fraction of the largest level's; or
-        madds: average MAdds.
+        madds: average MAdds; or
+        milliseconds: average time of an image that is run alone on a device; with it
+        times: of the parts of the model's bundle there: ``runtime.Session.benchmark()``.
         policy: "gate" or "cascade"; default the model's ``default_policy``.
 
     Raises:
@@ -111,9 +158,10 @@ def set_budget(
 
     Example:
         >>> model.set_budget(fraction=0.4)
+        >>> model.set_budget(milliseconds=0.5, times=session.benchmark())
     """
     policy = model.default_policy if policy is None else policy
-    _assign(model, policy, knobs_for(model, policy, fraction, madds))
+    _assign(model, policy, knobs_for(model, policy, fraction, madds, milliseconds, times))
 
 
 def choose_policy(model: "Supernet", tolerance: float = 0.003) -> tuple[Policy, float]:

@@ -9,6 +9,10 @@ Policy = str | int
 POLICIES = ("gate", "cascade", "random", "oracle")
 LEARNED = ("gate", "cascade")  # those that need nothing but the image, and have knobs for a budget
 NO_TABLE = "the model has no budget table: run ds_keras.budget.measure_budget(model, images, labels) first"
+NO_PASSES = (
+    "the budget table lacks the passes of each level, which milliseconds need: run "
+    "ds_keras.budget.measure_passes(model, images) or measure_budget, and export the bundle again"
+)
 ABOUT = {  # the policies that are compared
     "static": "fixed levels, interpolated between neighbours (which equals drawing one of the two at random)",
     "random": "the smallest or the largest level, drawn whatever the image",
@@ -34,6 +38,32 @@ class Routed(NamedTuple):
     logits: Any
     levels: Any
     madds: Any
+
+
+class Times(NamedTuple):
+    """What the parts of a bundle take on a device, in milliseconds for an image that is run alone.
+
+    Args:
+        route: what every image pays: the shared start, the gate, and the caller's own work.
+        bodies: (levels,) of each level's body.
+        judge: what a pass of a cascade takes besides its body: the confidence, and the choice that follows from it.
+    """
+
+    route: float
+    bodies: Sequence[float]
+    judge: float = 0.0
+
+    def of(self, passes: Any, judged: bool) -> Any:
+        """Milliseconds of an image.
+
+        Args:
+            passes: (..., levels) how often each body runs.
+            judged: whether a cascade's confidence follows each.
+
+        Returns:
+            (...) float64.
+        """
+        return self.route + np.asarray(passes, "float64") @ (np.asarray(self.bodies) + self.judge * judged)
 
 
 def check_policy(policy: Any, num_levels: int, allowed: tuple[str, ...] = LEARNED) -> Policy:
@@ -113,7 +143,13 @@ def margin(logits: np.ndarray) -> np.ndarray:
 
 
 def knobs_at(
-    table: dict[str, list], policy: Policy, largest: float, fraction: float | None = None, madds: float | None = None
+    table: dict[str, list],
+    policy: Policy,
+    largest: float,
+    fraction: float | None = None,
+    madds: float | None = None,
+    milliseconds: float | None = None,
+    times: Times | None = None,
 ) -> np.ndarray:
     """The knobs that meet an average cost, from a budget table.
 
@@ -122,7 +158,9 @@ def knobs_at(
         policy: "gate" or "cascade".
         largest: MAdds of the largest level.
         fraction: average MAdds as a fraction of the largest level's; or
-        madds: average MAdds.
+        madds: average MAdds; or
+        milliseconds: average time of an image that is run alone, with
+        times: of the device's parts.
 
     Returns:
         (knobs,) float32: the gate's shift, or the cascade's thresholds.
@@ -132,20 +170,48 @@ def knobs_at(
     """
     if policy not in LEARNED:
         raise ValueError(f"a budget needs a policy of {LEARNED}, received {policy!r}")
-    if (fraction is None) == (madds is None):
-        raise ValueError(f"give exactly one of fraction and madds, received fraction={fraction!r} and madds={madds!r}")
+    given = {"fraction": fraction, "madds": madds, "milliseconds": milliseconds}
+    if sum(value is not None for value in given.values()) != 1:
+        raise ValueError(f"give exactly one of {', '.join(given)}, received {given}")
     rows: Sequence = table.get(policy, ())
     if not rows:
         raise ValueError(NO_TABLE)
-    wanted = float(madds) if fraction is None else float(fraction) * largest
-    costs = np.array([row[1] for row in rows])
-    slack = 1e-6 * largest
-    if not costs[0] - slack <= wanted <= costs[-1] + slack:
-        low, high = costs[0], costs[-1]
-        raise ValueError(
-            f"a budget of {wanted / 1e6:.3f} MMAdds ({wanted / largest:.3f} of the largest level) is out of reach of "
-            f"policy {policy!r}: it must lie in [{low / 1e6:.3f}, {high / 1e6:.3f}] MMAdds, "
-            f"a fraction in [{low / largest:.3f}, {high / largest:.3f}]"
-        )
+    if milliseconds is not None:
+        wanted, costs = float(milliseconds), row_times(rows, policy, times)
+    else:
+        wanted = float(madds) if fraction is None else float(fraction) * largest
+        costs = np.array([row[1] for row in rows])
+    low, high = costs[0], costs[-1]
+    slack = 1e-6 * (largest if milliseconds is None else high)
+    if not low - slack <= wanted <= high + slack:
+        asked, interval = f"{wanted:.3f} ms", f"[{low:.3f}, {high:.3f}] ms"
+        if milliseconds is None:
+            asked = f"{wanted / 1e6:.3f} MMAdds ({wanted / largest:.3f} of the largest level)"
+            interval = f"[{low / 1e6:.3f}, {high / 1e6:.3f}] MMAdds, "
+            interval += f"a fraction in [{low / largest:.3f}, {high / largest:.3f}]"
+        raise ValueError(f"a budget of {asked} is out of reach of policy {policy!r}: it must lie in {interval}")
     settings = np.array([row[0] for row in rows])
     return np.array([np.interp(wanted, costs, column) for column in settings.T], "float32")
+
+
+def row_times(rows: Sequence, policy: Policy, times: Times | None) -> np.ndarray:
+    """What every row of a policy's budget table takes on a device.
+
+    Args:
+        rows: of the policy.
+        policy: "gate" or "cascade".
+        times: of the device's parts.
+
+    Returns:
+        (rows,) milliseconds, never falling: a row that the device runs faster than a cheaper one counts as slow.
+
+    Raises:
+        ValueError: no times, those of another number of levels, or rows without passes.
+    """
+    if times is None:
+        raise ValueError("milliseconds needs times, those of ds_keras.runtime.Session.benchmark, received None")
+    if any(len(row) < 4 for row in rows):
+        raise ValueError(NO_PASSES)
+    if len(times.bodies) != len(rows[0][3]):
+        raise ValueError(f"times must have {len(rows[0][3])} bodies, one for each level, received {times!r}")
+    return np.maximum.accumulate(times.of([row[3] for row in rows], policy == "cascade"))

@@ -16,7 +16,7 @@ from damaged import as_directory, as_file, every_value, parts_of, rehashed, samp
 from helpers import images, nano
 
 from ds_keras import export, zoo
-from ds_keras.policies import knobs_at, margin
+from ds_keras.policies import Times, knobs_at, margin
 from ds_keras.runtime import Bundle
 from ds_keras.runtime.materialize import Copy, Template, materialize
 
@@ -170,8 +170,12 @@ def with_chain(directory, path, chain):
     manifest, rng = json.loads((directory / "bundle.json").read_text()), np.random.default_rng(0)
     costs = (manifest["madds"]["start"] + manifest["madds"]["body"][-1]) * np.array([2, 2, 3, 5, 5, 5, 8, 10, 10]) / 10
     knobs = {"gate": [0.1], "cascade": rng.uniform(0, 1, len(chain) - 1).tolist()}
+    passes = rng.uniform(0, 1, (len(costs), len(manifest["levels"]))).tolist()
     tables = {
-        policy: [[rng.normal(size=len(own)).tolist(), cost, 0.5] for cost in costs.tolist()]
+        policy: [
+            [rng.normal(size=len(own)).tolist(), cost, 0.5, row]
+            for cost, row in zip(costs.tolist(), passes, strict=True)
+        ]
         for policy, own in knobs.items()
     }
     manifest["policy"] |= {"cascade": chain, "knobs": knobs, "budget_table": tables}
@@ -208,14 +212,23 @@ def test_equal_routing(bundles, java, tmp_path, chain):
                 expected.append(knobs_at(table, policy, largest, fraction=float(fraction)))
             except ValueError as error:
                 expected.append(str(error))
+        times = Times(0.5, rng.uniform(0, 2, len(body)).tolist(), 0.125)  # bodies in no order
+        spent = np.maximum.accumulate(times.of([row[3] for row in table[policy]], policy == "cascade"))
+        for milliseconds in [*np.linspace(spent[0], spent[-1], 11)[1:-1], 0.0, 100.0]:
+            given = (milliseconds, times.route, times.judge, *times.bodies)
+            arguments += ["times", policy, ",".join(str(float(value)) for value in given)]
+            try:
+                expected.append(knobs_at(table, policy, largest, milliseconds=milliseconds, times=times))
+            except ValueError as error:
+                expected.append(str(error))
     status, found, error = java("route", path, *arguments, main="Probe")
     assert (status, error) == (0, [])
-    assert sum("out of reach" in value for value in expected if isinstance(value, str)) == 4
+    assert sum("out of reach" in value for value in expected if isinstance(value, str)) >= 8
     for got, wanted in zip(found, expected, strict=True):
         if isinstance(wanted, str):
             assert got == wanted
-        else:
-            np.testing.assert_array_equal(np.array(json.loads(got), "float32"), wanted)
+        else:  # sums of milliseconds are rounded in another order
+            np.testing.assert_allclose(np.array(json.loads(got), "float32"), wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_a_budget_needs_a_table(bundles, java):

@@ -3,8 +3,9 @@ import pytest
 import tensorflow as tf
 from helpers import close, images, in_graph, same, tiny
 
-from ds_keras import budget, cost, policies, routing
+from ds_keras import budget, cost, curves, policies, routing
 from ds_keras.models import DSMobileNet
+from ds_keras.policies import Times
 
 COUNT = 40
 
@@ -207,7 +208,7 @@ def test_table_is_by_rising_cost_and_true(measured):
     assert set(model.budget_table) == {"gate", "cascade", "levels"}
     for policy, rows in model.budget_table.items():
         assert np.all(np.diff([row[1] for row in rows]) >= 0)
-        for knobs, madds, accuracy in rows[:: max(1, len(rows) // 5)]:
+        for knobs, madds, accuracy, _ in rows[:: max(1, len(rows) // 5)]:
             if policy == "levels":
                 routed = model.predict_routed(x, policy=knobs[0])
             else:
@@ -235,6 +236,41 @@ def test_budget_asked_is_budget_spent(measured, policy):
         same(model.predict_routed(x, policy=policy).levels, routed.levels)
         model.set_budget(madds=fraction * largest, policy=policy)
         same(model.predict_routed(x, policy=policy).levels, routed.levels)
+
+
+def test_passes_are_what_a_row_costs(measured):
+    model, x, _ = measured
+    start, gate, body = parts(model)
+    table = model.budget_table
+    for policy, rows in table.items():
+        for row in rows:
+            assert start + gate * (policy == "gate") + np.dot(row[3], body) == pytest.approx(row[1], rel=1e-4)
+    model.budget_table = {policy: [row[:3] for row in rows] for policy, rows in table.items()}
+    with pytest.raises(ValueError, match="the budget table lacks the passes of each level"):
+        model.set_budget(milliseconds=1.0, times=Times(0.0, [1.0] * 4))
+    assert budget.measure_passes(model, x) == table == model.budget_table
+
+
+@pytest.mark.parametrize("policy", ["gate", "cascade"])
+@pytest.mark.parametrize("bodies", [[1.0, 2.0, 3.0, 9.0], [1.0, 5.0, 2.0, 9.0], [1.0, 1.0, 1.0, 1.0]])
+def test_milliseconds_asked_are_spent_or_saved(measured, policy, bodies):
+    """Also where a device runs a larger level faster than a smaller one."""
+    model, x, labels = measured
+    times, scored = Times(0.5, bodies, 0.125), curves.score(model, x, labels)
+    spent = times.of([row[3] for row in model.budget_table[policy]], policy == "cascade")
+    for milliseconds in np.linspace(spent[0], spent.max(), 7):
+        knobs = budget.knobs_for(model, policy, milliseconds=milliseconds, times=times)
+        found = times.of(curves.passes(model, scored, policy, knobs).mean(0), policy == "cascade")
+        assert found <= milliseconds * 1.05
+        if bodies == sorted(bodies) and bodies[0] != bodies[-1]:
+            assert found == pytest.approx(milliseconds, rel=0.05)
+
+
+def test_milliseconds_need_times_of_every_level(measured):
+    model, *_ = measured
+    for times, message in ((None, "milliseconds needs times"), (Times(1.0, [1.0]), "times must have 4 bodies")):
+        with pytest.raises(ValueError, match=message):
+            model.set_budget(milliseconds=1.0, times=times, policy="gate")
 
 
 def test_set_budget_does_not_retrace(measured, x):
@@ -287,8 +323,8 @@ def test_what_was_traced_follows_the_policy(x, every):
 
 def test_budget_errors(measured):
     model, *_ = measured
-    for arguments in ({}, {"fraction": 0.5, "madds": 1e6}):
-        with pytest.raises(ValueError, match="exactly one of fraction and madds"):
+    for arguments in ({}, {"fraction": 0.5, "madds": 1e6}, {"fraction": 0.5, "milliseconds": 1.0}):
+        with pytest.raises(ValueError, match="exactly one of fraction, madds, milliseconds"):
             model.set_budget(**arguments)
     for policy in ("random", "oracle", 1):
         with pytest.raises(ValueError, match="a budget needs a policy of"):
@@ -318,4 +354,4 @@ def test_the_table_survives_equal_levels():
     stages += tuple(type(stages[0])((8, 8, 16), 1, gate=i == 0) for i in range(2))
     model = DSMobileNet(4, stages, 3, (8, 8, 1))
     table = budget.measure_budget(model, images(20), np.zeros(20, int), points=5)
-    assert np.isfinite([madds for _, madds, _ in table["gate"]]).all()
+    assert np.isfinite([row[1] for row in table["gate"]]).all()

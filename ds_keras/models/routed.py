@@ -9,7 +9,7 @@ import tensorflow as tf
 from ds_keras import cost, routing
 from ds_keras.budget import knobs_for, set_budget
 from ds_keras.layers.base import Compute
-from ds_keras.policies import check_chain
+from ds_keras.policies import Times, check_chain
 
 
 class RoutedInference:
@@ -22,8 +22,12 @@ class RoutedInference:
 
     @budget_table.setter
     def budget_table(self, table: dict[str, list]) -> None:
-        if not isinstance(table, dict) or not all(_is_table(rows) for rows in table.values()):
-            raise ValueError(f"budget_table must map names to rows [knobs, MAdds, accuracy], received {table!r}")
+        count = len(self.levels)
+        if not isinstance(table, dict) or not all(_is_table(rows, count) for rows in table.values()):
+            raise ValueError(
+                "budget_table must map names to rows [knobs, MAdds, accuracy], with or without a last column of the "
+                f"passes of {count} levels, received {table!r}"
+            )
         # A plain copy, kept from Keras, which would wrap it in containers that tie it to this model.
         self.__dict__["_plain_budget_table"] = json.loads(json.dumps(table))
 
@@ -111,17 +115,23 @@ class RoutedInference:
         return routing.predict_routed(self, x, policy, knobs, labels, mix, seed, batch_size)
 
     def set_budget(
-        self, fraction: float | None = None, madds: float | None = None, policy: routing.Policy | None = None
+        self,
+        fraction: float | None = None,
+        madds: float | None = None,
+        policy: routing.Policy | None = None,
+        milliseconds: float | None = None,
+        times: Times | None = None,
     ) -> None:
         """Sets the average cost to aim at: see ``ds_keras.budget.set_budget``."""
-        set_budget(self, fraction=fraction, madds=madds, policy=policy)
+        set_budget(self, fraction, madds, policy, milliseconds, times)
 
 
-def _is_table(rows: Any) -> bool:
+def _is_table(rows: Any, levels: int) -> bool:
     return isinstance(rows, list) and all(
         isinstance(row, list)
-        and len(row) == 3
+        and len(row) in (3, 4)
         and isinstance(row[0], list)
-        and all(isinstance(v, int | float) for v in (*row[0], *row[1:]))
+        and all(isinstance(v, int | float) for v in (*row[0], *row[1:3]))
+        and all(isinstance(p, list) and len(p) == levels and all(type(v) in (int, float) for v in p) for p in row[3:])
         for row in rows
     )

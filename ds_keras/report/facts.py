@@ -50,7 +50,7 @@ def time_bundle(facts: Facts, path: Any, rounds: int, count: int = 200) -> dict[
         count: images, at most.
 
     Returns:
-        {"route", "bodies", "routed", "composed", "largest": milliseconds of one image, "images": how many}.
+        {"times": ``policies.Times``, "routed", "composed", "largest": milliseconds of one image, "images": how many}.
 
     Raises:
         ValueError: not a bundle, or one of another model or budget table.
@@ -65,13 +65,12 @@ def time_bundle(facts: Facts, path: Any, rounds: int, count: int = 200) -> dict[
         raise ValueError(f"bundle must be of {model.name!r} as it is now, received one that routes by another table")
     chosen = np.random.default_rng(0).permutation(len(facts.images))[:count]
     images = facts.images[chosen]
-    route, bodies = benchmark.parts(session, images, rounds)
+    times = session.benchmark(images, rounds)
     (row,) = benchmark.routed(session, images, rounds)
     passes = curves.passes(model, facts.scored)[chosen].mean(0)
     return {
-        "route": route,
-        "bodies": bodies,
-        "composed": route + float(passes @ bodies),
+        "times": times,
+        "composed": float(times.of(passes, model.default_policy == "cascade")),
         "routed": row["a_ms"],
         "largest": row["b_ms"],
         "images": len(images),

@@ -80,10 +80,11 @@ def accuracy_over_milliseconds(facts: Facts, timing: dict[str, Any] | None) -> s
     title = "Accuracy against milliseconds"
     if timing is None:
         return page.section(title, page.paragraph("Not measured: this page was made without a bundle."))
-    route, bodies = timing["route"], np.array(timing["bodies"])
-    series = {name: figures.Series(route + c.passes @ bodies, c.top1) for name, c in facts.curves.items()}
+    times = timing["times"]
+    judged = {name: name == "cascade" or name.startswith("pair") for name in facts.curves}
+    series = {name: figures.Series(times.of(c.passes, judged[name]), c.top1) for name, c in facts.curves.items()}
     passes = curves.passes(facts.model, facts.scored).mean(0)
-    chosen = route + float(passes @ bodies), 100 * float(facts.right.mean())
+    chosen = float(times.of(passes, facts.model.default_policy == "cascade")), 100 * float(facts.right.mean())
     figure = figures.accuracy_over_cost(series, "ms (LiteRT, one thread)", chosen)
     return page.section(
         title,
@@ -96,15 +97,15 @@ def accuracy_over_milliseconds(facts: Facts, timing: dict[str, Any] | None) -> s
             "Milliseconds of one image",
             ["part", "ms", "with the route, ms"],
             [
-                ["route (shared start and gate)", f"{route:.4f}", None],
-                *([f"level {k}", f"{ms:.4f}", f"{route + ms:.4f}"] for k, ms in enumerate(bodies)),
+                ["route (shared start, gate, the session's own work)", f"{times.route:.4f}", None],
+                ["confidence, for each pass of a cascade", f"{times.judge:.4f}", None],
+                *([f"level {k}", f"{ms:.4f}", f"{times.route + ms:.4f}"] for k, ms in enumerate(times.bodies)),
             ],
         ),
         page.paragraph(
             f"Check on {timing['images']} of the images, one at a time: the default policy takes "
             f"{timing['routed']:.4f} ms as it runs, {timing['composed']:.4f} ms as the sum of its parts; the largest "
-            f"level takes {timing['largest']:.4f} ms as it runs, in pairs with the former. What is more than "
-            f"the sum is the call from Python. Measured on "
+            f"level takes {timing['largest']:.4f} ms as it runs, in pairs with the former. Measured on "
             f"{platform.machine()}, {platform.system()}."
         ),
     )

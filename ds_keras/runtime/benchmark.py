@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ds_keras.files import replacing
+from ds_keras.policies import row_times
 from ds_keras.runtime.network import Interpreted
 from ds_keras.runtime.session import Session
 from ds_keras.timing import paired
@@ -42,29 +43,38 @@ def routed(session: Session, images: np.ndarray, rounds: int = 30) -> list[dict[
     return [{**row, "kind": str(session.default_policy)}]
 
 
-def parts(session: Session, images: np.ndarray, rounds: int = 30) -> tuple[float, list[float]]:
-    """Milliseconds of what every policy is made of: the route (shared start and gate), and each level's body.
+def budgets(session: Session, images: np.ndarray, points: int = 5, rounds: int = 30) -> list[dict[str, Any]]:
+    """Milliseconds asked of the default policy and spent on images, after ``Session.benchmark``.
 
     Args:
-        session: of the bundle.
-        images: (count, height, width, channels) in [0, 255], run one by one.
-        rounds: times that each part is timed, in turn; the median counts.
+        session: of a bundle whose budget table has passes; its knobs are put back afterwards.
+        images: as in ``levels``.
+        points: budgets, evenly spaced within what the table reaches.
+        rounds: times that each budget is run, in turn; the median counts.
 
     Returns:
-        The route's, and (levels,) the bodies'; of one image.
+        Rows: what, level (the policy), kind (what was asked) and "ms" (what was spent); none where the default policy
+        has no such table.
     """
-    features = [session.features(image) for image in images]
-    bodies = [Interpreted(session.bundle.level(level), session.num_threads) for level in range(session.num_levels)]
-    runs = [(session.features, images), *((body, features) for body in bodies)]
-    times = np.zeros((rounds, len(runs)))
+    policy = session.default_policy
+    table = session.manifest["policy"]["budget_table"].get(policy, [])
+    if not table or len(table[0]) < 4:
+        return []
+    before, spent = session.knobs[policy], row_times(table, policy, session.benchmark(images, rounds))
+    asked = np.linspace(spent[0], spent[-1], points + 2)[1:-1]
+    times = np.zeros((rounds, points))
     for i in range(-1, rounds):  # one round warms up
-        for j, (run, inputs) in enumerate(runs):
+        for j, milliseconds in enumerate(asked):
+            session.set_budget(milliseconds=milliseconds)
             began = time.perf_counter()
-            for x in inputs:
-                run(x)
+            for image in images:
+                session.run(image[None])
             times[max(i, 0), j] = _since(began) / len(images)
-    route, *levels = np.median(times, axis=0).tolist()
-    return route, levels
+    session.knobs[policy] = before
+    return [
+        {"what": "budget", "level": policy, "kind": f"asked {ms:.4f}", "ms": float(found)}
+        for ms, found in zip(asked, np.median(times, axis=0), strict=True)
+    ]
 
 
 def materialized(

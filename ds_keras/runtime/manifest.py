@@ -83,9 +83,12 @@ def _check_policy(policy: Any, levels: int) -> None:
     for name, rows in policy["budget_table"].items():
         _need(name in (*LEARNED, "levels") and isinstance(rows, list), "a budget_table by policy", name)
         for row in rows:
-            _need(isinstance(row, list) and len(row) == 3, "rows [knobs, MAdds, accuracy]", row)
+            _need(isinstance(row, list) and len(row) in (3, 4), "rows [knobs, MAdds, accuracy, passes or none]", row)
             _numbers(row[0], counts[name])
-            _numbers(row[1:], 2)
+            _numbers(row[1:3], 2)
+            for passes in row[3:]:
+                _numbers(passes, levels)
+                _need(all(0 <= share <= 1 for share in passes), "passes in [0, 1]", passes)
         costs = [row[1] for row in rows]
         _need(costs == sorted(costs), "rows of a budget_table by rising cost", costs)
 

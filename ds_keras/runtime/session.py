@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ds_keras.files import sweep, write_bytes
-from ds_keras.policies import LEARNED, Policy, Routed, check_policy, draw_levels, knobs_at, margin
+from ds_keras.policies import LEARNED, Policy, Routed, Times, check_policy, draw_levels, knobs_at, margin
 from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.manifest import ROUTE
 from ds_keras.runtime.network import ENGINES, Compiled, Interpreted, compiled_with_cache, to_array
+from ds_keras.runtime.times import measure
 
 POLICIES = (*LEARNED, "random")  # those that need no labels
 
@@ -69,6 +70,7 @@ class Session:
         policy = self.manifest["policy"]
         self.default_policy: Policy = policy["default"]
         self.knobs = {name: np.array(knobs, "float32") for name, knobs in policy["knobs"].items()}
+        self.times: Times | None = None  # of ``benchmark``
         self.labels: list[str] | None = self.manifest["labels"]
         self.image_shape = tuple(self.manifest["image_shape"])
         body = np.array(self.manifest["madds"]["body"], "float64")
@@ -92,6 +94,7 @@ class Session:
         budget: float | None = None,
         mix: Any = None,
         seed: int | None = None,
+        milliseconds: float | None = None,
     ) -> Routed:
         """Routes and runs images; images of one level run one after another.
 
@@ -102,6 +105,7 @@ class Session:
             budget: average MAdds as a fraction of the largest level's, for this call only ("gate" and "cascade").
             mix: (levels,) probabilities, for "random"; default equal.
             seed: of "random".
+            milliseconds: instead of ``budget``: average time of an image, see ``set_budget``.
 
         Returns:
             ``Routed(logits, levels, madds)`` of numpy arrays.
@@ -114,7 +118,9 @@ class Session:
         policy = next((p for p in (level, policy) if p is not None), self.default_policy)
         policy = check_policy(policy, self.num_levels, POLICIES)
         images = self._check_images(images)
-        knobs = self.knobs.get(policy) if budget is None else self._knobs(policy, fraction=budget)
+        knobs = self.knobs.get(policy)
+        if budget is not None or milliseconds is not None:
+            knobs = self._knobs(policy, fraction=budget, milliseconds=milliseconds)
         with self._lock:
             if policy == "cascade":
                 return self._cascade(images, knobs)
@@ -134,20 +140,51 @@ class Session:
             return self._collect(self._bodies(features, levels), levels, [paid + costs["body"][k] for k in levels])
 
     def set_budget(
-        self, fraction: float | None = None, madds: float | None = None, policy: Policy | None = None
+        self,
+        fraction: float | None = None,
+        madds: float | None = None,
+        policy: Policy | None = None,
+        milliseconds: float | None = None,
     ) -> None:
         """Sets the knobs of a policy so that it spends a given average cost, from the bundle's table.
 
         Args:
             fraction: average MAdds as a fraction of the largest level's; or
-            madds: average MAdds.
+            madds: average MAdds; or
+            milliseconds: average time of an image that is run alone, with this session, on this device. ``benchmark``
+                runs first where it has not run yet.
             policy: "gate" or "cascade"; default ``default_policy``.
 
         Raises:
             ValueError: no table, not exactly one budget, or one out of reach (the error names the interval).
+
+        Example:
+            >>> session.set_budget(milliseconds=0.5)
         """
         policy = self.default_policy if policy is None else policy
-        self.knobs[policy] = self._knobs(policy, fraction, madds)
+        self.knobs[policy] = self._knobs(policy, fraction, madds, milliseconds)
+
+    def benchmark(self, images: Any = None, rounds: int = 30) -> Times:
+        """Measures what the parts of the bundle take on this device, for budgets in milliseconds; kept as ``times``.
+
+        Args:
+            images: (count, height, width, channels) in [0, 255], run one by one; default eight of noise, which take as
+                long as any others.
+            rounds: times that each part is timed, in turn; the median counts.
+
+        Returns:
+            ``Times(route, bodies, judge)``, milliseconds of one image.
+
+        Raises:
+            ValueError: no image or bad ones, or rounds below 1.
+
+        Example:
+            >>> session.benchmark().bodies
+        """
+        if images is None:
+            images = np.random.default_rng(0).uniform(0, 255, (8, *self.image_shape)).astype("float32")
+        self.times = measure(self, self._check_images(images), rounds)
+        return self.times
 
     def materialize(self) -> list[Path]:
         """Writes every level's static TFLite file into the cache.
@@ -188,10 +225,18 @@ class Session:
         write_bytes(path, data)
         return data
 
-    def _knobs(self, policy: Policy, fraction: float | None = None, madds: float | None = None) -> np.ndarray:
-        costs = self.manifest["madds"]
-        table = self.manifest["policy"]["budget_table"]
-        return knobs_at(table, policy, costs["start"] + costs["body"][-1], fraction, madds)
+    def _knobs(
+        self,
+        policy: Policy,
+        fraction: float | None = None,
+        madds: float | None = None,
+        milliseconds: float | None = None,
+    ) -> np.ndarray:
+        costs, table = self.manifest["madds"], self.manifest["policy"]["budget_table"]
+        times = self.times
+        if milliseconds is not None and times is None:
+            times = self.benchmark()
+        return knobs_at(table, policy, costs["start"] + costs["body"][-1], fraction, madds, milliseconds, times)
 
     def _check_images(self, images: Any) -> np.ndarray:
         images = np.asarray(images)

@@ -20,7 +20,7 @@ import tensorflow as tf
 from ds_keras import budget, data, export, zoo
 from ds_keras.backend import dtype_policy
 from ds_keras.evaluation import evaluate, evaluate_levels
-from ds_keras.files import write_bytes, write_json
+from ds_keras.files import write_json
 from ds_keras.models.supernet import Supernet
 from ds_keras.training.base import Trainer
 from ds_keras.training.calibration import calibrate_batch_norm
@@ -75,9 +75,9 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
         experiment: that trained it: its data, held-out images and tolerance are used.
         directory: of the preset. Its metrics, its card and, where it has one, its half-precision bundle are replaced;
             notes, comparisons, seconds and command stay.
-        choose: False chooses nothing: the comparison of the policies, its plot and the card are made anew, and
-            weights, bundle and all other figures stay. That is no further reading of the test set: nothing depends
-            on what it shows.
+        choose: False chooses nothing: the comparison of the policies, its plot and the card are made anew, an older
+            budget table (and the bundle) gets the passes of each level, and weights and all other figures stay. That
+            is no further reading of the test set: nothing depends on what it shows.
 
     Returns:
         The preset's metrics.
@@ -94,17 +94,24 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
         ]:
             raise ValueError(f"directory must hold a preset of {experiment.name!r}, received {str(directory)!r}")
         if not choose:
+            known = trained.budget_table
             metrics = {**old, **compare_policies(session, trained, directory)}
-            write_json(directory / zoo.METRICS, metrics)
-            write_bytes(directory / zoo.CARD, render(trained, metrics).encode())
+            if budget.measure_passes(trained, session.x_held) != known:
+                _bundle(trained, directory, metrics)
+            zoo.save(trained, directory, metrics, render(trained, metrics))
             return metrics
         kept = {key: old[key] for key in ("seconds", "command", "machine", "notes", "comparisons") if key in old}
         session.model.set_weights(trained.get_weights())
         reads = old["test_reads"] + 1
         metrics = session.write_preset(directory, kept.pop("seconds"), kept.pop("command"), reads, kept)
-    if (directory / zoo.BUNDLE).is_file():
-        export.to_bundle(zoo.load(directory), directory / zoo.BUNDLE, "float16", metrics["licence"])
+    _bundle(zoo.load(directory), directory, metrics)
     return metrics
+
+
+def _bundle(model: Supernet, directory: Path, metrics: dict[str, Any]) -> None:
+    """Replaces the half-precision bundle of a preset that has one."""
+    if (directory / zoo.BUNDLE).is_file():
+        export.to_bundle(model, directory / zoo.BUNDLE, "float16", metrics["licence"])
 
 
 @contextlib.contextmanager
@@ -197,10 +204,14 @@ class Session:
 
     def score_levels(self, split: str = "held_out") -> list[dict[str, Any]]:
         """Figures of every level on the held-out images, or on a part of the data."""
+        return evaluate_levels(self.deployed(), *self.labelled(split))
+
+    def labelled(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """The held-out images, or a part of the data, and their labels."""
         if split == "held_out":
-            return evaluate_levels(self.deployed(), self.x_held, self.held_out.labels)
+            return self.x_held, self.held_out.labels
         source = self.trial(self.sources[split])
-        return evaluate_levels(self.deployed(), source.images(self.experiment.image_size), source.labels)
+        return source.images(self.experiment.image_size), source.labels
 
     def supernet_trainer(self) -> SupernetTrainer:
         """Stage I."""

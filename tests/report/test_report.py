@@ -10,6 +10,7 @@ import pytest
 from helpers import nano_vit
 
 from ds_keras import curves, evaluation, zoo
+from ds_keras.policies import Times
 from ds_keras.report import facts, figures, page, policies_png, sections, write_report
 
 from .conftest import CARD, EVIL, LABELS
@@ -130,7 +131,7 @@ def test_the_same_page_twice(network, source, report, log, tmp_path):
 def test_milliseconds(network, source):
     """Every policy is the sum of what it runs; ``tests/tools`` measures a real bundle."""
     found = facts.Facts(network, {}, source)
-    timing = {"route": 1.0, "bodies": [2.0, 4.0, 8.0], "composed": 5.5, "routed": 6.25, "largest": 9.5, "images": 7}
+    timing = {"times": Times(1.0, [2.0, 4.0, 8.0], 0.25), "composed": 5.5, "routed": 6.25, "largest": 9.5, "images": 7}
     shown = Page(sections.accuracy_over_milliseconds(found, timing)).shown
     assert "level 02.00003.0000" in shown and "level 28.00009.0000" in shown
     assert "Check on 7 of the images" in shown and "takes 6.2500 ms as it runs, 5.5000 ms as the sum" in shown

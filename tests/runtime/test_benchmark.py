@@ -5,10 +5,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import images, nano
+from helpers import budgeted_nano, images, nano
 
 from ds_keras import export
 from ds_keras.export.litert import convert
+from ds_keras.policies import row_times
 from ds_keras.runtime import Session, benchmark
 
 X = images(3)
@@ -31,6 +32,22 @@ def test_levels_and_routed(path):
     assert rows[-1]["kind"] == str(session.default_policy)
     for row in rows:
         assert all(np.isfinite(row[name]) and row[name] > 0 for name in ("a_ms", "b_ms", "ratio", "ratio_p90"))
+
+
+def test_budgets(tmp_path):
+    x = images(24)
+    model = budgeted_nano(x, points=9)
+    model.default_policy = "cascade"
+    session = Session(export.to_bundle(model, tmp_path / "budgeted.dsbundle"))
+    before = session.knobs["cascade"]
+    rows = benchmark.budgets(session, x, points=3, rounds=2)
+    spent = row_times(model.budget_table["cascade"], "cascade", session.times)
+    assert [row["kind"] for row in rows] == [f"asked {ms:.4f}" for ms in np.linspace(spent[0], spent[-1], 5)[1:-1]]
+    assert all(row["ms"] > 0 and row["level"] == "cascade" for row in rows) and session.knobs["cascade"] is before
+
+
+def test_a_bundle_without_a_table_has_no_budgets(path):
+    assert benchmark.budgets(Session(path), X) == []
 
 
 def test_the_times_are_of_one_image(path, monkeypatch):

@@ -1,3 +1,4 @@
+import itertools
 import subprocess
 import sys
 import threading
@@ -6,7 +7,8 @@ import numpy as np
 import pytest
 from helpers import budgeted_nano, close, images, same
 
-from ds_keras import export
+from ds_keras import budget, export, routing
+from ds_keras.policies import Times
 from ds_keras.runtime import Bundle, Session
 
 X = images(24)
@@ -56,6 +58,37 @@ def test_a_budget_means_what_it_means_to_the_model(network, session, policy):
     with pytest.raises(ValueError, match=r"out of reach of policy .*it must lie in \["):
         session.set_budget(fraction=7.0, policy=policy)
     same(session.run(X, policy=policy).levels, expected.levels)
+
+
+@pytest.mark.parametrize("policy", ["gate", "cascade"])
+def test_a_budget_in_milliseconds(network, session, policy):
+    """It lies between two rows of the table, for the session and for the model alike."""
+    session.times = times = Times(1.0, [0.5, 1.0, 4.0], 0.25)
+    spent = times.of([row[3] for row in network.budget_table[policy]], policy == "cascade")
+    for below, above in itertools.pairwise(spent):
+        milliseconds = (below + above) / 2
+        session.set_budget(milliseconds=milliseconds, policy=policy)
+        knobs = budget.knobs_for(network, policy, milliseconds=milliseconds, times=times)
+        routed = routing.predict_routed(network, X, policy, knobs)
+        same(session.run(X, policy=policy).levels, routed.levels)
+        same(session.run(X, policy=policy, milliseconds=milliseconds).levels, routed.levels)
+        assert session.times is times
+    interval = rf"99.000 ms is out of reach of policy '{policy}': it must lie in \[{spent[0]:.3f}, {spent[-1]:.3f}\] ms"
+    with pytest.raises(ValueError, match=interval):
+        session.run(X, policy=policy, milliseconds=99.0)
+
+
+def test_benchmark(path, network):
+    session = Session(path, keep=1)
+    assert session.times is None
+    with pytest.raises(ValueError, match="a budget of 100000.000 ms is out of reach"):
+        session.set_budget(milliseconds=1e5, policy="gate")
+    times = session.times
+    assert len(times.bodies) == 3 and min(*times.bodies, times.route) > 0 and times.judge >= 0
+    for arguments in ({"images": X[:0]}, {"rounds": 0}, {"rounds": 1.5}):
+        with pytest.raises(ValueError, match="a benchmark needs an image and a round at least, received"):
+            session.benchmark(**arguments)
+    assert session.times is times
 
 
 def test_uint8_and_empty_batches(session):

@@ -29,11 +29,19 @@ def test_without_choosing(tmp_path):
     (folder / zoo.METRICS).write_text(json.dumps(old))
     (folder / zoo.PLOT).unlink()
     (folder / zoo.CARD).write_text("lost")
+    config = json.loads((folder / zoo.CONFIG).read_text())
+    table = config["config"]["budget_table"]
+    config["config"]["budget_table"] = {name: [row[:3] for row in rows] for name, rows in table.items()}  # an older one
+    (folder / zoo.CONFIG).write_text(json.dumps(config))
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     experiment = read_experiment(ROOT / "zoo/ds_mobilenet_digits/experiment.py")
     metrics = remeasure(experiment, folder, choose=False)
     changed = {path.name for path in folder.iterdir() if before.get(path.name) != path.read_bytes()}
-    assert changed == {zoo.METRICS, zoo.CARD, zoo.PLOT}
+    assert changed - {zoo.BUNDLE} == {zoo.METRICS, zoo.CARD, zoo.PLOT, zoo.CONFIG}
+    again = json.loads((folder / zoo.CONFIG).read_text())["config"]["budget_table"]
+    for name, rows in table.items():
+        assert [row[:3] for row in again[name]] == [row[:3] for row in rows]
+        np.testing.assert_allclose([row[3] for row in again[name]], [row[3] for row in rows], atol=0.02)
     expected = zoo.metrics(shipped)
     assert metrics == zoo.metrics(folder) and {k: v for k, v in metrics.items() if k not in ADDED} == old
     assert metrics["temperatures"] == pytest.approx(expected["temperatures"], rel=1e-2)

@@ -243,14 +243,18 @@ public final class Manifest {
             Check.need(known, "a budget_table by policy", policy);
             List<Row> rows = new ArrayList<>();
             for (Object value : Check.list(entry.getValue(), "a budget_table by policy")) {
-                List<Object> row = Check.list(value, "rows [knobs, MAdds, accuracy]");
-                Check.need(row.size() == 3, "rows [knobs, MAdds, accuracy]", row);
+                List<Object> row = Check.list(value, "rows [knobs, MAdds, accuracy, passes or none]");
+                Check.need(row.size() == 3 || row.size() == 4, "rows [knobs, MAdds, accuracy, passes or none]", row);
                 List<Double> set = Check.numbers(row.get(0), numKnobs(policy));
                 List<Double> measured = Check.numbers(row.subList(1, 3), 2);
                 double cost = measured.get(0);
                 boolean rising = rows.isEmpty() || rows.get(rows.size() - 1).madds <= cost;
                 Check.need(rising, "rows of a budget_table by rising cost", cost);
-                rows.add(new Row(set, cost, measured.get(1)));
+                List<Double> passes = row.size() == 4 ? Check.numbers(row.get(3), levels.size()) : null;
+                for (double share : passes == null ? Collections.<Double>emptyList() : passes) {
+                    Check.need(share >= 0 && share <= 1, "passes in [0, 1]", passes);
+                }
+                rows.add(new Row(set, cost, measured.get(1), passes));
             }
             found.put(policy, Collections.unmodifiableList(rows));
         }

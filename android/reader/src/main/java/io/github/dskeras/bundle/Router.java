@@ -79,23 +79,77 @@ public final class Router {
                             low / largest,
                             high / largest));
         }
-        return interpolate(rows, wanted);
+        double[] costs = new double[rows.size()];
+        for (int i = 0; i < costs.length; i++) {
+            costs[i] = rows.get(i).madds;
+        }
+        return interpolate(rows, costs, wanted);
+    }
+
+    /**
+     * Looks up the knobs that meet an average time, from the passes of each level in the bundle's budget table. A row
+     * that the device runs faster than a cheaper one counts as slow as that one.
+     *
+     * @param policy {@link #GATE} or {@link #CASCADE}
+     * @param milliseconds average time of an image
+     * @param route milliseconds of what every image pays: the shared start and the gate
+     * @param bodies milliseconds of each level's body
+     * @param judge milliseconds that a pass of the cascade takes besides its body
+     * @return the gate's shift, or the cascade's thresholds
+     * @throws IllegalArgumentException no table, one without passes, or a time out of reach (the message names the
+     *     interval)
+     */
+    public float[] knobsAtMilliseconds(
+            String policy, double milliseconds, double route, double[] bodies, double judge) {
+        checkLearned(policy);
+        List<Row> rows = manifest.budgetTable.get(policy);
+        if (rows == null || rows.isEmpty()) {
+            throw new IllegalArgumentException("the bundle has no budget table for policy '" + policy + "'");
+        }
+        if (bodies.length != manifest.numLevels()) {
+            throw new IllegalArgumentException(manifest.numLevels() + " bodies, received " + bodies.length);
+        }
+        double[] costs = new double[rows.size()];
+        for (int i = 0; i < costs.length; i++) {
+            List<Double> passes = rows.get(i).passes;
+            if (passes == null) {
+                throw new IllegalArgumentException("the bundle's budget table lacks the passes of each level");
+            }
+            double cost = 0;
+            for (int level = 0; level < bodies.length; level++) {
+                cost += passes.get(level) * (bodies[level] + (policy.equals(CASCADE) ? judge : 0));
+            }
+            costs[i] = Math.max(route + cost, i == 0 ? 0 : costs[i - 1]);
+        }
+        double low = costs[0];
+        double high = costs[costs.length - 1];
+        if (!(low - 1e-6 * high <= milliseconds && milliseconds <= high + 1e-6 * high)) {
+            throw new IllegalArgumentException(
+                    String.format(
+                            Locale.ROOT,
+                            "a budget of %.3f ms is out of reach of policy '%s': it must lie in [%.3f, %.3f] ms",
+                            milliseconds,
+                            policy,
+                            low,
+                            high));
+        }
+        return interpolate(rows, costs, milliseconds);
     }
 
     /** Each knob as {@code numpy.interp} finds it: of rows of equal cost, the last one counts. */
-    private static float[] interpolate(List<Row> rows, double wanted) {
+    private static float[] interpolate(List<Row> rows, double[] costs, double wanted) {
         int next = 0; // the first row that costs more
-        while (next < rows.size() && rows.get(next).madds <= wanted) {
+        while (next < costs.length && costs[next] <= wanted) {
             next++;
         }
-        Row below = rows.get(Math.max(next - 1, 0));
-        Row above = rows.get(Math.min(next, rows.size() - 1));
-        float[] found = new float[below.knobs.size()];
+        int below = Math.max(next - 1, 0);
+        int above = Math.min(next, costs.length - 1);
+        float[] found = new float[rows.get(below).knobs.size()];
         for (int i = 0; i < found.length; i++) {
-            double knob = below.knobs.get(i);
-            if (below != above && below.madds < wanted) {
-                double slope = (above.knobs.get(i) - knob) / (above.madds - below.madds);
-                knob = slope * (wanted - below.madds) + knob;
+            double knob = rows.get(below).knobs.get(i);
+            if (below != above && costs[below] < wanted) {
+                double slope = (rows.get(above).knobs.get(i) - knob) / (costs[above] - costs[below]);
+                knob = slope * (wanted - costs[below]) + knob;
             }
             found[i] = (float) knob;
         }

@@ -10,10 +10,13 @@ public final class Row {
     public final double madds;
     /** Share of the images that were classified right. */
     public final double accuracy;
+    /** How often each level's body runs for an image, on average; null in older bundles. Cannot be changed. */
+    public final List<Double> passes;
 
-    Row(List<Double> knobs, double madds, double accuracy) {
+    Row(List<Double> knobs, double madds, double accuracy, List<Double> passes) {
         this.knobs = knobs;
         this.madds = madds;
         this.accuracy = accuracy;
+        this.passes = passes;
     }
 }

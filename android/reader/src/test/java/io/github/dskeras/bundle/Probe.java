@@ -76,8 +76,8 @@ final class Probe {
     }
 
     /**
-     * route BUNDLE, then "gate SHIFT LOGITS", "cascade THRESHOLD LOGITS", "knobs POLICY -" or "budget POLICY FRACTION":
-     * one line for each.
+     * route BUNDLE, then "gate SHIFT LOGITS", "cascade THRESHOLD LOGITS", "knobs POLICY -", "budget POLICY FRACTION" or
+     * "times POLICY MILLISECONDS,ROUTE,JUDGE,BODIES": one line for each.
      */
     private static void route(String[] args) throws IOException {
         Router router = new Router(new Bundle(new File(args[1])).manifest());
@@ -86,6 +86,10 @@ final class Probe {
             try {
                 if (args[i].equals("budget")) {
                     found = Arrays.toString(router.knobsAt(args[i + 1], Double.parseDouble(args[i + 2])));
+                } else if (args[i].equals("times")) {
+                    double[] ms = Arrays.stream(args[i + 2].split(",")).mapToDouble(Double::parseDouble).toArray();
+                    double[] bodies = Arrays.copyOfRange(ms, 3, ms.length);
+                    found = Arrays.toString(router.knobsAtMilliseconds(args[i + 1], ms[0], ms[1], bodies, ms[2]));
                 } else if (args[i].equals("knobs")) {
                     found = Arrays.toString(router.knobs(args[i + 1]));
                 } else {

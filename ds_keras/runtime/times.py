@@ -1,0 +1,53 @@
+"""What the parts of a bundle take on this device, as a session runs them. No TensorFlow."""
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ds_keras.policies import Times
+
+if TYPE_CHECKING:
+    from ds_keras.runtime.session import Session
+
+
+def measure(session: "Session", images: np.ndarray, rounds: int = 30) -> Times:
+    """Times the parts of a bundle, in turn, so that a noisy moment touches all of them.
+
+    Bodies are timed alone. The route is the time of the cascade's first level through the session, less its body: so
+    the session's own work for an image is part of it. The judge is what the same level takes more under the cascade,
+    where the confidence follows it, but no other level.
+
+    Args:
+        session: of the bundle.
+        images: (count, height, width, channels), checked.
+        rounds: times that each part is timed; the median counts.
+
+    Returns:
+        ``Times``, milliseconds of one image.
+
+    Raises:
+        ValueError: no image, or rounds below 1.
+    """
+    if not len(images) or type(rounds) is not int or rounds < 1:
+        raise ValueError(f"a benchmark needs an image and a round at least, received {len(images)} and {rounds!r}")
+    count = session.num_levels
+    first, stays = session.manifest["policy"]["cascade"][0], np.zeros(count, "float32")  # no margin is below 0
+    with session._lock:
+        features = [session._start(image)["features"] for image in images]
+        networks = [session._level(level) for level in range(count)]  # held here, whatever the session keeps open
+        whole: list[Callable[[Any], Any]] = [
+            lambda image: session.run(image[None], level=first),
+            lambda image: session._cascade(image[None], stays),
+        ]
+        runs = [*((run, images) for run in whole), *((network, features) for network in networks)]
+        times = np.zeros((rounds, len(runs)))
+        for i in range(-1, rounds):  # one round warms up
+            for j, (run, inputs) in enumerate(runs):
+                began = time.perf_counter()
+                for x in inputs:
+                    run(x)
+                times[max(i, 0), j] = 1e3 * (time.perf_counter() - began) / len(images)
+    alone, judged, *bodies = np.median(times, axis=0).tolist()
+    return Times(alone - bodies[first], bodies, max(judged - alone, 0.0))
