@@ -17,7 +17,9 @@ _environment_lock = threading.Lock()
 
 
 class Interpreted:
-    """LiteRT's Interpreter: outputs are arrays.
+    """LiteRT's Interpreter: outputs are arrays, or lent as functions that give a view of LiteRT's own memory.
+
+    A view must be gone before its network runs again (LiteRT refuses to run else), a function may be kept.
 
     Args:
         data: the file's bytes.
@@ -36,13 +38,14 @@ class Interpreted:
         runner = self.interpreter.get_signature_runner(SIGNATURE)
         (detail,) = runner.get_input_details().values()
         self.input, self.dtype = detail["index"], detail["dtype"]
-        self.outputs = {name: detail["index"] for name, detail in runner.get_output_details().items()}
+        indices = {name: detail["index"] for name, detail in runner.get_output_details().items()}
+        self.outputs = {name: self.interpreter.tensor(index) for name, index in indices.items()}
 
-    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name for one input."""
-        self.interpreter.set_tensor(self.input, as_input(x, self.dtype))
+    def __call__(self, x: Any, lend: bool = False) -> dict[str, Any]:
+        """Outputs by name for one input: an array, or what another network lends."""
+        self.interpreter.set_tensor(self.input, x() if callable(x) else as_input(x, self.dtype))
         self.interpreter.invoke()
-        return {name: self.interpreter.get_tensor(index) for name, index in self.outputs.items()}
+        return self.outputs if lend else {name: view().copy() for name, view in self.outputs.items()}
 
 
 class Compiled:
@@ -73,8 +76,8 @@ class Compiled:
         self.x = self.model.create_input_buffer_by_name(SIGNATURE, self.input)
         self.buffers = {name: self._buffer(name) for name in self.outputs if name != "features"}
 
-    def __call__(self, x: Any) -> dict[str, Any]:
-        """Outputs by name for one input: an array, or another network's "features"."""
+    def __call__(self, x: Any, lend: bool = False) -> dict[str, Any]:
+        """Outputs by name for one input: an array, or another network's "features", which are always lent."""
         if isinstance(x, np.ndarray):
             self.x.write(as_input(x, self.dtype))
             x = self.x
@@ -93,6 +96,8 @@ def to_array(value: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """A network's output as an array, whatever its engine."""
     if isinstance(value, np.ndarray):
         return value
+    if callable(value):
+        return value().copy()
     if shape is not None:  # logits
         return value.read(int(np.prod(shape)), np.float32).reshape(shape)
     details = value.get_tensor_details()
