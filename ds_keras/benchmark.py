@@ -147,13 +147,16 @@ def pipeline(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[
     return [{"what": "pipeline", "level": "a batch", "kind": "", **result._asdict()}]
 
 
-def bundle(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[str, Any]]:
-    """A float32 bundle against static files of the whole networks: size, and latency of an image at every level.
+def bundle(
+    model: "Supernet", batch_size: int, rounds: int = 30, quantization: str | None = None
+) -> list[dict[str, Any]]:
+    """A bundle against static files of the whole networks: size, and latency of an image at every level.
 
     Args:
         model: supernet.
         batch_size: images that a call runs, one by one.
         rounds: pairs.
+        quantization: of the bundle and of the files; the ranges of "int8" are those of noise.
 
     Returns:
         Two rows of "mb", the bundle and one file of the largest level, with their ratio as the kind; a row for each
@@ -161,8 +164,9 @@ def bundle(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[st
     """
     images = _images(model, batch_size).numpy()
     with tempfile.TemporaryDirectory() as folder:
-        path = export.to_bundle(model, Path(folder) / "x.dsbundle")
-        whole = [file.read_bytes() for file in export.to_tflite(model, folder)]
+        options = {"quantization": quantization, "calibration_data": images if quantization == "int8" else None}
+        path = export.to_bundle(model, Path(folder) / "x.dsbundle", **options)
+        whole = [file.read_bytes() for file in export.to_tflite(model, folder, **options)]
         sizes = {"bundle": path.stat().st_size, "largest level": len(whole[-1])}
         ratio = f"ratio {sizes['bundle'] / sizes['largest level']:.4f}"
         rows = [{"what": "size", "level": name, "kind": ratio, "mb": size / 1e6} for name, size in sizes.items()]
