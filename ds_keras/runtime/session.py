@@ -2,17 +2,15 @@
 
 import os
 import threading
-from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ds_keras.files import sweep, write_bytes
 from ds_keras.policies import LEARNED, Policy, Routed, Times, check_policy, draw_levels, knobs_at, margin
 from ds_keras.runtime.bundle import Bundle
-from ds_keras.runtime.manifest import ROUTE
-from ds_keras.runtime.network import ENGINES, Compiled, Interpreted, compiled_with_cache, to_array
+from ds_keras.runtime.levels import Levels
+from ds_keras.runtime.network import to_array
 from ds_keras.runtime.times import measure
 
 POLICIES = (*LEARNED, "random")  # those that need no labels
@@ -51,22 +49,10 @@ class Session:
         engine: str = "interpreter",
         weight_cache: bool = False,
     ):
-        for name, value in {"num_threads": num_threads, "keep": keep}.items():
-            if type(value) is not int or value < 1:
-                raise ValueError(f"{name} must be a positive integer, received {value!r}")
-        if engine not in ENGINES:
-            raise ValueError(f"engine must be one of {ENGINES}, received {engine!r}")
-        if weight_cache and (engine != "compiled" or cache_dir is None):
-            raise ValueError(
-                f"weight_cache needs engine='compiled' and a cache_dir, received {engine!r} and {cache_dir!r}"
-            )
-        self.engine, self.weight_cache = engine, weight_cache
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
         self.manifest = self.bundle.manifest
-        self.num_threads, self.keep = num_threads, keep
-        self.cache_dir = None if cache_dir is None else Path(cache_dir) / self.bundle.id[:16]
-        if self.cache_dir is not None:
-            sweep(self.cache_dir)
+        self.num_threads = num_threads
+        self._levels = Levels(self.bundle, num_threads, cache_dir, keep, engine, weight_cache)
         policy = self.manifest["policy"]
         self.default_policy: Policy = policy["default"]
         self.knobs = {name: np.array(knobs, "float32") for name, knobs in policy["knobs"].items()}
@@ -76,10 +62,6 @@ class Session:
         body = np.array(self.manifest["madds"]["body"], "float64")
         self._relative = body / body[-1]
         self._lock = threading.RLock()
-        self._open: OrderedDict[int, Any] = OrderedDict()
-        self._route = self._network(self.bundle.part(ROUTE), ROUTE, "route")
-        if set(self._route.outputs) != {"features", "gate"}:
-            raise ValueError(f"{self.bundle.path}: {ROUTE} must give features and gate")
 
     @property
     def num_levels(self) -> int:
@@ -198,11 +180,11 @@ class Session:
         Raises:
             ValueError: the session has no ``cache_dir``, or a part is damaged.
         """
-        if self.cache_dir is None:
+        if self._levels.cache_dir is None:
             raise ValueError("cache_dir must be given to the session, received None")
         for level in range(self.num_levels):
-            self._level_data(level)
-        return [self._cached(level) for level in range(self.num_levels)]
+            self._levels.data(level)
+        return [self._levels.path(level) for level in range(self.num_levels)]
 
     def features(self, image: Any) -> np.ndarray:
         """The shared start's output for one image: (1, ...) float32, or the int8 codes that the levels read."""
@@ -212,21 +194,7 @@ class Session:
     def open(self, level: int) -> None:
         """Makes a level ready to run, which its first use does too."""
         with self._lock:
-            self._level(check_policy(level, self.num_levels, ()))
-
-    def _cached(self, level: int) -> Path:
-        return self.cache_dir / f"body_{level}.tflite"
-
-    def _level_data(self, level: int) -> bytes:
-        """A level's file: the cached one where it is whole, else made anew (and cached)."""
-        if self.cache_dir is None:
-            return self.bundle.level(level)
-        path = self._cached(level)
-        if path.is_file() and self.bundle.is_level(level, data := path.read_bytes()):
-            return data
-        data = self.bundle.level(level)
-        write_bytes(path, data)
-        return data
+            self._levels[check_policy(level, self.num_levels, ())]
 
     def _knobs(
         self,
@@ -252,7 +220,7 @@ class Session:
 
     def _start(self, image: np.ndarray, lend: bool = False) -> dict[str, Any]:
         """Features and gate logits of one checked image; lent, they are good until the next image starts."""
-        return self._route(image[None], lend)
+        return self._levels.route(image[None], lend)
 
     def _chosen(self, gate: np.ndarray, shift: np.ndarray) -> int:
         """The level that the gate's logits (1, levels) choose."""
@@ -263,7 +231,7 @@ class Session:
         found, costs = self._start(image, lend=True), self.manifest["madds"]
         gated = policy == "gate"
         level = self._chosen(to_array(found["gate"]), knobs) if gated else policy
-        logits = self._level(level)(found["features"])["logits"]
+        logits = self._levels[level](found["features"])["logits"]
         paid = costs["start"] + costs["gate"] * gated + costs["body"][level]
         return Routed(logits, np.array([level], np.int32), np.array([paid], np.float32))
 
@@ -284,29 +252,11 @@ class Session:
         """Logits in the order of the images; a level's images run together, so that it is opened once."""
         logits: list[Any] = [None] * len(levels)
         for level in sorted(set(levels)):
-            network = self._level(level)
+            network = self._levels[level]
             for i, chosen in enumerate(levels):
                 if chosen == level:
                     logits[i] = network(features[i])["logits"][0]
         return logits
-
-    def _level(self, level: int) -> Any:
-        if level not in self._open:
-            self._open[level] = self._network(self._level_data(level), f"level {level}", f"body_{level}")
-            if len(self._open) > self.keep:
-                self._open.popitem(last=False)
-        self._open.move_to_end(level)
-        return self._open[level]
-
-    def _network(self, data: bytes, what: str, name: str) -> Any:
-        try:
-            if self.engine == "interpreter":
-                return Interpreted(data, self.num_threads)
-            if not self.weight_cache:
-                return Compiled(data, self.num_threads)
-            return compiled_with_cache(data, self.num_threads, self.cache_dir / f"{name}.xnnpack")
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise ValueError(f"{self.bundle.path}: {what} is damaged, LiteRT refuses it: {error}") from None
 
     def _collect(self, logits: list[np.ndarray], levels: list[int], madds: list[float]) -> Routed:
         shape = len(logits), self.manifest["num_classes"]  # np.stack is slow for one row

@@ -36,7 +36,7 @@ def measure(session: "Session", images: np.ndarray, rounds: int = 30) -> Times:
     first, stays = session.manifest["policy"]["cascade"][0], np.zeros(count, "float32")  # no margin is below 0
     with session._lock:
         features = [session._start(image)["features"] for image in images]
-        networks = [session._level(level) for level in range(count)]  # held here, whatever the session keeps open
+        networks = [session._levels[level] for level in range(count)]  # held here, whatever the session keeps open
         whole: list[Callable[[Any], Any]] = [
             lambda image: session.run(image[None], level=first),
             lambda image: session._cascade(image[None], stays),

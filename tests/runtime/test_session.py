@@ -116,12 +116,12 @@ def test_a_level_that_fails_leaves_the_session_usable(session, monkeypatch):
     """While its error is handled too, when the features that it was lent are not yet forgotten."""
     expected = session.run(X[:1], level=0).logits
 
-    def refuse(level, make=session._level_data):
+    def refuse(level, make=session._levels.data):
         if level == 2:
             raise ValueError("level 2 is damaged")
         return make(level)
 
-    monkeypatch.setattr(session, "_level_data", refuse)
+    monkeypatch.setattr(session._levels, "data", refuse)
     try:
         session.run(X[:1], level=2)
     except ValueError:
@@ -143,9 +143,9 @@ def test_few_levels_stay_open(path):
     session = Session(path, keep=1)
     for level in (0, 2, 1, 0):
         session.run(X[:2], level=level)
-        assert list(session._open) == [level]
+        assert list(session._levels.opened) == [level]
     session.run(X, policy="cascade")
-    assert len(session._open) == 1 and set(session._open) < set(session.manifest["policy"]["cascade"])
+    assert len(session._levels.opened) == 1 and set(session._levels.opened) < set(session.manifest["policy"]["cascade"])
 
 
 def test_the_cache_is_used_and_mended(network, path, tmp_path, monkeypatch):
