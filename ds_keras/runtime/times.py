@@ -16,7 +16,7 @@ def measure(session: "Session", images: np.ndarray, rounds: int = 30) -> Times:
     """Times the parts of a bundle, each image's in random order.
 
     So a noisy moment touches all of them, and a part finds the processor's caches as others left them, which is how it
-    runs in a mix: one part again and again takes a third less.
+    runs in a mix: again and again, each would look too fast.
 
     Bodies are timed alone. The route is the time of the cascade's first level through the session, less its body: so
     the session's own work for an image is part of it. The judge is what the same level takes more under the cascade,
