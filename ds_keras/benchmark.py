@@ -16,7 +16,7 @@ from ds_keras.runtime import Session
 from ds_keras.runtime.benchmark import against
 from ds_keras.runtime.network import ENGINES, Interpreted
 from ds_keras.timing import paired
-from ds_keras.torch_twin import torch_twin
+from ds_keras.torch_twin import masked_twin, torch_twin
 from ds_keras.training.stage1 import SupernetTrainer
 
 if TYPE_CHECKING:
@@ -147,13 +147,16 @@ def pipeline(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[
     return [{"what": "pipeline", "level": "a batch", "kind": "", **result._asdict()}]
 
 
-def bundle(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[str, Any]]:
-    """A float32 bundle against static files of the whole networks: size, and latency of an image at every level.
+def bundle(
+    model: "Supernet", batch_size: int, rounds: int = 30, quantization: str | None = None
+) -> list[dict[str, Any]]:
+    """A bundle against static files of the whole networks: size, and latency of an image at every level.
 
     Args:
         model: supernet.
         batch_size: images that a call runs, one by one.
         rounds: pairs.
+        quantization: of the bundle and of the files; the ranges of "int8" are those of noise.
 
     Returns:
         Two rows of "mb", the bundle and one file of the largest level, with their ratio as the kind; a row for each
@@ -161,8 +164,9 @@ def bundle(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[st
     """
     images = _images(model, batch_size).numpy()
     with tempfile.TemporaryDirectory() as folder:
-        path = export.to_bundle(model, Path(folder) / "x.dsbundle")
-        whole = [file.read_bytes() for file in export.to_tflite(model, folder)]
+        options = {"quantization": quantization, "calibration_data": images if quantization == "int8" else None}
+        path = export.to_bundle(model, Path(folder) / "x.dsbundle", **options)
+        whole = [file.read_bytes() for file in export.to_tflite(model, folder, **options)]
         sizes = {"bundle": path.stat().st_size, "largest level": len(whole[-1])}
         ratio = f"ratio {sizes['bundle'] / sizes['largest level']:.4f}"
         rows = [{"what": "size", "level": name, "kind": ratio, "mb": size / 1e6} for name, size in sizes.items()]
@@ -174,7 +178,10 @@ def bundle(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[st
 
 
 def pytorch(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[str, Any]]:
-    """A float32 bundle in LiteRT against each level's network in PyTorch, alone and with BatchNorm folded; one thread.
+    """A float32 bundle in LiteRT against PyTorch, one thread.
+
+    PyTorch runs each level's network alone, BatchNorm "folded" or as a layer of its own ("BatchNorm"), and in the
+    dynamic mode of the published code: all at full width, the level's channels kept by "masks" (see ``masked_twin``).
 
     Args:
         model: DSMobileNet.
@@ -182,7 +189,7 @@ def pytorch(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[s
         rounds: pairs.
 
     Returns:
-        A row for each level (A is the bundle: shared start, gate, hand-over and body).
+        Three rows for each level (A is the bundle: shared start, gate, hand-over and body).
     """
     import torch
 
@@ -190,8 +197,15 @@ def pytorch(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[s
     images, rows = _images(model, batch_size).numpy(), []
     with tempfile.TemporaryDirectory() as folder:
         session = Session(export.to_bundle(model, Path(folder) / "x.dsbundle"), keep=len(model.levels))
+        masked = masked_twin(model)
         for level in range(len(model.levels)):
-            rows += against("PyTorch", session, level, torch_twin(subnet(model, level, True)), images, rounds)
+            ways = {
+                "folded": torch_twin(subnet(model, level, fold_batch_norm=True)),
+                "BatchNorm": torch_twin(subnet(model, level)),
+                "masks": lambda x, level=level: masked(x, level),
+            }
+            for kind, run in ways.items():
+                rows += [{**row, "kind": kind} for row in against("PyTorch", session, level, run, images, rounds)]
     return rows
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from damaged import as_directory, as_file, every_value, parts_of, rehashed, samples
-from helpers import nano
+from helpers import images, nano
 
 from ds_keras import export, zoo
 from ds_keras.policies import Times, knobs_at, margin
@@ -58,7 +58,8 @@ def bundles(tmp_path_factory):
     paths = {
         "float32": export.to_bundle(nano(labels=["a", "b", "c"]), folder / "nano", licence="none"),
         "float16 file": export.to_bundle(nano(), folder / "half.dsbundle", "float16"),
-        "digits": export.to_bundle(zoo.load("ds_mobilenet_digits"), folder / "digits"),
+        "int8": export.to_bundle(nano(), folder / "int8", "int8", np.rint(images(8))),
+        "digits": zoo.bundle("ds_mobilenet_digits", int8=True),
         "float32 file": folder / "nano.dsbundle",
         "float16": folder / "half",
     }
@@ -68,7 +69,7 @@ def bundles(tmp_path_factory):
     return paths
 
 
-@pytest.mark.parametrize("name", ["float32", "float32 file", "float16", "float16 file", "digits"])
+@pytest.mark.parametrize("name", ["float32", "float32 file", "float16", "float16 file", "int8", "digits"])
 def test_equal_files(bundles, java, tmp_path, name):
     assert java("materialize", bundles[name], tmp_path / "out") == (0, [], [])
     bundle = Bundle(bundles[name])

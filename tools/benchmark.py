@@ -15,7 +15,7 @@ Example:
 """
 
 import os
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -32,6 +32,8 @@ flags.DEFINE_enum(
     "layout", None, ["imagenet", "medium", "small", "tiny", "cifar"], "An untrained layout of --architecture instead."
 )
 flags.DEFINE_string("bundle", None, "Bundle to measure in LiteRT.")
+flags.DEFINE_string("against", None, "Another bundle of the same preset, to compare --bundle with.")
+flags.DEFINE_enum("quantization", "none", ["none", "float16", "dynamic_int8", "int8"], "Of --what=bundle.")
 flags.DEFINE_string("onnx", None, "ONNX file of --preset, with the level as an input, to measure in ONNX Runtime.")
 flags.DEFINE_string("data", None, "Images for --bundle (see ds_keras.data.load: its test part); default noise.")
 flags.DEFINE_string("images", None, "Images for --bundle instead: a folder of image files.")
@@ -79,25 +81,32 @@ def _bundle_rows() -> list[dict]:
     rows += benchmark.budgets(session, images, rounds=FLAGS.rounds) + benchmark.xnnpack(session, images, FLAGS.rounds)
     if FLAGS.plot:
         benchmark.plot(rows, FLAGS.plot)
+    if FLAGS.against:
+        other = Session(FLAGS.against, threads, keep=1000)
+        for level in (*range(session.num_levels), None):  # None: the default policy
+            run, name = partial(other.run, level=level), f"{other.manifest['quantization']} bundle"
+            rows += benchmark.against(name, session, level, run, images, FLAGS.rounds)
     if FLAGS.preset:
+        from ds_keras import zoo
+        from ds_keras.export.networks import Networks
+
+        quantization = session.manifest["quantization"]
+        networks = Networks(zoo.load(FLAGS.preset), quantization, images if quantization == "int8" else None)
         for level in range(session.num_levels):
-            rows += _rows_of_a_level(session, level, images)
+            rows += _rows_of_a_level(session, networks, level, images)
     return rows
 
 
-def _rows_of_a_level(session: Any, level: int, images: Any) -> list[dict]:
+def _rows_of_a_level(session: Any, networks: Any, level: int, images: Any) -> list[dict]:
     """A level of a bundle against the other ways to run it."""
     import tensorflow as tf
 
-    from ds_keras import export, zoo
-    from ds_keras.export.litert import convert
     from ds_keras.runtime import benchmark
     from ds_keras.runtime.network import Interpreted
 
-    model, quantization = zoo.load(FLAGS.preset), session.manifest["quantization"]
-    direct = convert(export.body_network(model, level), quantization)
-    whole = Interpreted(convert(export.subnet(model, level, fold_batch_norm=True), quantization), session.num_threads)
-    in_keras = tf.function(lambda x: model(x, level=level))
+    direct = networks.converted("body", level)
+    whole = Interpreted(networks.converted("whole", level), session.num_threads)
+    in_keras = tf.function(lambda x: networks.model(x, level=level))
     rows = benchmark.materialized(session, level, direct, images, FLAGS.rounds)
     rows += benchmark.against("whole file", session, level, whole, images, FLAGS.rounds)
     return rows + benchmark.against("Keras", session, level, in_keras, images, FLAGS.rounds)
@@ -116,14 +125,7 @@ def _images(shape: tuple[int, int, int]) -> Any:
         source = source.subset(np.random.default_rng(0).permutation(len(source))[: FLAGS.count])
         return source.images(shape[:2])
     if FLAGS.images:
-        from ds_keras.data import decode_image, resize_and_crop
-        from ds_keras.data.decode import EXTENSIONS
-
-        files = sorted(file for file in Path(FLAGS.images).rglob("*") if file.suffix.lower() in EXTENSIONS)
-        if not files:
-            raise ValueError(f"--images must be a folder of image files, found none in {FLAGS.images!r}")
-        chosen = np.random.default_rng(0).permutation(len(files))[: FLAGS.count]
-        return np.stack([resize_and_crop(decode_image(files[i], shape[2]), shape[:2]) for i in chosen])
+        return cli.read_images(FLAGS.images, shape, FLAGS.count, "--images")
     return np.random.default_rng(0).uniform(0, 255, (FLAGS.count, *shape)).astype("float32")
 
 
@@ -161,13 +163,14 @@ def _model_rows() -> list[dict]:
         make = getattr(getattr(models, FLAGS.architecture), FLAGS.layout, None)
         if make is None:
             raise ValueError(f"{FLAGS.architecture} has no layout {FLAGS.layout!r}")
-        options = {"levels": [int(level) for level in FLAGS.levels]} if FLAGS.levels else {}
-        model = make(1000 if FLAGS.layout == "imagenet" else 10, **options)
+        levels = {"levels": [int(level) for level in FLAGS.levels]} if FLAGS.levels else {}
+        model = make(1000 if FLAGS.layout == "imagenet" else 10, **levels)
         model.build()
+    options = {"bundle": {"quantization": None if FLAGS.quantization == "none" else FLAGS.quantization}}
     return [
         row
         for what in track(FLAGS.what, description="measuring")
-        for row in getattr(benchmark, what)(model, FLAGS.batch_size, FLAGS.rounds)
+        for row in getattr(benchmark, what)(model, FLAGS.batch_size, FLAGS.rounds, **options.get(what, {}))
     ]
 
 

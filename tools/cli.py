@@ -2,11 +2,14 @@
 
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import app, flags, logging
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from ds_keras.data import Source
     from ds_keras.models.supernet import Supernet
 
@@ -61,6 +64,33 @@ def open_data(model: "Supernet", preset: str, data: str, split: str) -> "Source"
         names = list(model.labels), list(source.class_names)
         logging.warning("classes are compared by position: the preset's are %s, those of --data %s", *names)
     return source
+
+
+def read_images(folder: str, shape: tuple[int, int, int], count: int, flag: str) -> "np.ndarray":
+    """Images of a folder, those of its sub-folders too, for what needs no labels.
+
+    Args:
+        folder: to look in.
+        shape: (height, width, channels) to resize and crop them to.
+        count: images at the most; drawn at random, always the same.
+        flag: that named the folder, for messages.
+
+    Returns:
+        (count, height, width, channels) uint8.
+
+    Raises:
+        ValueError: no image file there.
+    """
+    import numpy as np
+
+    from ds_keras.data import decode_image, resize_and_crop
+    from ds_keras.data.decode import EXTENSIONS
+
+    files = sorted(file for file in Path(folder).rglob("*") if file.suffix.lower() in EXTENSIONS)
+    if not files:
+        raise ValueError(f"{flag} must be a folder of image files, found none in {folder!r}")
+    chosen = np.random.default_rng(0).permutation(len(files))[:count]
+    return np.stack([resize_and_crop(decode_image(files[i], shape[2]), shape[:2]) for i in chosen])
 
 
 def _parse(argv: list[str]) -> list[str]:

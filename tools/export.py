@@ -3,12 +3,13 @@
 Example:
     python tools/export.py --preset=ds_mobilenet_digits --output=digits.dsbundle --format=bundle
     python tools/export.py --preset=ds_mobilenet_digits --output=tflite --quantization=float16
+    python tools/export.py --preset=ds_resnet --output=int8 --quantization=int8 --calibration=photos
     python tools/export.py --preset=ds_mobilenet_digits --output=onnx --format=onnx --levels=0,3
     python tools/export.py --preset=ds_mobilenet_digits --output=digits.onnx --format=onnx --chosen_by=input
 """
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -18,6 +19,7 @@ from absl import flags
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
+CALIBRATION_IMAGES = 512
 FLAGS = flags.FLAGS
 flags.DEFINE_string("preset", None, "Preset, alias or directory.", required=True)
 flags.DEFINE_string("output", None, "Directory; FILE.dsbundle for a bundle in one file; FILE.onnx.", required=True)
@@ -25,7 +27,13 @@ flags.DEFINE_enum(
     "format", "tflite", ["tflite", "bundle", "onnx"], "A TFLite or ONNX file for each level, or a bundle of all."
 )
 flags.DEFINE_list("levels", ["all"], "Levels, or 'all', of files for each level.")
-flags.DEFINE_enum("quantization", "none", ["none", "float16"], "How weights are stored in TFLite files and bundles.")
+flags.DEFINE_enum(
+    "quantization",
+    "none",
+    ["none", "float16", "dynamic_int8", "int8"],
+    "Of TFLite files and bundles: weights in half precision; weights in int8; all in int8, with --calibration.",
+)
+flags.DEFINE_string("calibration", None, "Folder of images of the kind that the network will see, for int8.")
 flags.DEFINE_enum(
     "chosen_by",
     "file",
@@ -52,10 +60,23 @@ def main(_: list[str]) -> None:
         raise ValueError(f"--chosen_by must be 'file' for --format={FLAGS.format}, received {FLAGS.chosen_by!r}")
     if FLAGS.format == "onnx" and FLAGS.quantization != "none":
         raise ValueError(f"--quantization must be 'none' for --format=onnx, received {FLAGS.quantization!r}")
+    if (FLAGS.quantization == "int8") != bool(FLAGS.calibration):
+        raise ValueError(
+            "--calibration goes with --quantization=int8, which needs it; received "
+            f"{FLAGS.calibration!r} and {FLAGS.quantization!r}"
+        )
     if FLAGS.format == "bundle" or FLAGS.chosen_by != "file":
         _write_every_level(model)
     else:
         _write_levels(model, levels)
+
+
+def _quantized(model: "Supernet") -> dict[str, Any]:
+    """The arguments of the export that the flags ask for."""
+    if not FLAGS.calibration:
+        return {"quantization": None if FLAGS.quantization == "none" else FLAGS.quantization}
+    images = cli.read_images(FLAGS.calibration, model.image_shape, CALIBRATION_IMAGES, "--calibration")
+    return {"quantization": FLAGS.quantization, "calibration_data": images}
 
 
 def _write_every_level(model: "Supernet") -> None:
@@ -67,8 +88,7 @@ def _write_every_level(model: "Supernet") -> None:
     licence = zoo.card(FLAGS.preset).get("licence")
     with Console().status(f"exporting {len(model.levels)} levels"):
         if FLAGS.format == "bundle":
-            quantization = None if FLAGS.quantization == "none" else FLAGS.quantization
-            path = export.to_bundle(model, FLAGS.output, quantization, licence)
+            path = export.to_bundle(model, FLAGS.output, licence=licence, **_quantized(model))
         else:
             path = export.to_onnx(model, FLAGS.output, "gate" if FLAGS.chosen_by == "gate" else None, licence)
     files = [path] if path.is_file() else sorted(path.iterdir())
@@ -81,14 +101,14 @@ def _write_levels(model: "Supernet", levels: list[int]) -> None:
 
     from ds_keras import cost, export, zoo
 
-    quantization = None if FLAGS.quantization == "none" else FLAGS.quantization
+    options = _quantized(model)
     written, licence = [], zoo.card(FLAGS.preset).get("licence")
     for level in track(levels, description="exporting"):
         if FLAGS.format == "onnx":
             path = os.path.join(FLAGS.output, f"level_{level}.onnx")
             written.append(export.to_onnx(model, path, level, licence))
         else:
-            written += export.to_tflite(model, FLAGS.output, [level], quantization, licence=licence)
+            written += export.to_tflite(model, FLAGS.output, [level], licence=licence, **options)
     for level, path in zip(levels, written, strict=True):
         print(f"{path}  {path.stat().st_size} bytes  {cost.madds(model, level)} MAdds")
 

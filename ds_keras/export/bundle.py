@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ds_keras.export.litert import QUANTIZATIONS, TOLERANCE, check, convert
+from ds_keras.export.kernel import DTYPES
 from ds_keras.export.metadata import about, described
-from ds_keras.export.pack import halved, pack, payload, stored_shapes
-from ds_keras.export.subnet import body_network, folded_body, route_network
+from ds_keras.export.networks import Networks
+from ds_keras.export.pack import pack, payload, stored_shapes
 from ds_keras.files import WRITING, write_bytes
 from ds_keras.runtime.bundle import FACTORS, GRAPH, PLAN, TAIL
 from ds_keras.runtime.manifest import FORMAT, FORMAT_VERSION, INDEX, KERNELS, ROUTE, check_manifest
@@ -28,7 +28,11 @@ SUFFIX = ".dsbundle"
 
 
 def to_bundle(
-    model: "Supernet", path: str | os.PathLike, quantization: str | None = None, licence: str | None = None
+    model: "Supernet",
+    path: str | os.PathLike,
+    quantization: str | None = None,
+    calibration_data: Any = None,
+    licence: str | None = None,
 ) -> Path:
     """Writes a bundle: one download that holds every weight once and becomes a static file for each level.
 
@@ -40,7 +44,11 @@ def to_bundle(
     Args:
         model: supernet.
         path: a directory, or a file that ends in ".dsbundle": the single-file form. An older bundle there is replaced.
-        quantization: None (float32) or "float16" (kernels stored, and computed from, in half precision).
+        quantization: None (float32); "float16" (kernels stored, and computed from, in half precision); "int8" (kernels,
+            activations, uint8 images; networks of convolutions); "dynamic_int8" (kernels of convolutions and dense
+            layers; activations stay float outside them).
+        calibration_data: (count, height, width, channels) images in [0, 255], some hundreds, that the ranges of "int8"
+            are taken from.
         licence: of the weights, for the files' metadata.
 
     Returns:
@@ -57,14 +65,12 @@ def to_bundle(
         >>> to_bundle(model, "ds_mobilenet.dsbundle")
         >>> ds_keras.runtime.Session("ds_mobilenet.dsbundle").run(images)
     """
-    if quantization not in QUANTIZATIONS:
-        raise ValueError(f"quantization must be one of {QUANTIZATIONS}, received {quantization!r}")
     path = Path(path)
     if path.is_dir() and any(path.iterdir()) and not (path / INDEX).is_file():
         raise ValueError(f"path must be a new directory or a bundle, received {str(path)!r}, which holds other files")
     if path.is_dir() == (path.suffix == SUFFIX) and path.exists():
         raise ValueError(f"path must be a directory, or a file that ends in {SUFFIX!r}, received {str(path)!r}")
-    parts = _parts(model, quantization, licence)
+    parts = _parts(Networks(model, quantization, calibration_data), licence)
     if path.suffix == SUFFIX:
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w") as archive:
@@ -76,24 +82,20 @@ def to_bundle(
     return path
 
 
-def _parts(model: "Supernet", quantization: str | None, licence: str | None) -> dict[str, bytes]:
+def _parts(networks: Networks, licence: str | None) -> dict[str, bytes]:
     """Every part by name, ``bundle.json`` last."""
-    model.build()
-    dtype = quantization or "float32"
-    source = halved(model) if quantization == "float16" else model
-    bodies = [folded_body(source, level) for level in range(len(model.levels))]
+    model, quantization = networks.model, networks.quantization
+    bodies = [networks.folded("body", level) for level in range(len(model.levels))]
     kernels = [kernel for _, own in bodies for kernel in own]
-    shapes, arrays = stored_shapes(kernels), payload(kernels, dtype)
-    sample = np.random.default_rng(0).uniform(0, 255, (2, *model.image_shape)).astype("float32")
-    route = route_network(source)
-    parts = {ROUTE: described(convert(route, quantization), about(model, "route", licence=licence))}
-    check(parts[ROUTE], route, sample, TOLERANCE[quantization])
-    features = np.asarray(route(sample, training=False)["features"])
+    shapes, arrays = stored_shapes(kernels), payload(kernels, quantization)
+    parts = {ROUTE: described(networks.converted("route", 0), about(model, "route", licence=licence))}
+    networks.check(parts[ROUTE], "route", 0)
     levels = []
     for level, (network, own) in enumerate(bodies):
-        template = pack(network, own, quantization, shapes, about(model, "body", level, licence))
+        file = networks.convert(network, own)
+        template = pack(file, own, quantization, shapes, about(model, "body", level, licence))
         data = materialize(template, arrays)
-        check(data, body_network(source, level), features, TOLERANCE[quantization])
+        networks.check(data, "body", level)
         name = f"level_{level}.zip"
         parts[name] = _level_part(template)
         levels.append({"part": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
@@ -121,7 +123,7 @@ def _parts(model: "Supernet", quantization: str | None, licence: str | None) -> 
             },
             "budget_table": model.budget_table,
         },
-        "kernels": {"part": KERNELS, "dtype": dtype, "index": index},
+        "kernels": {"part": KERNELS, "dtype": DTYPES[quantization], "index": index},
         "levels": levels,
         "parts": {
             name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in parts.items()

@@ -10,8 +10,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-QUANTIZATIONS = (None, "float16")
-TOLERANCE = {None: 1e-4, "float16": 2e-2}  # x max(1, largest |logit|)
+TOLERANCE = {None: 1e-4, "float16": 2e-2, "dynamic_int8": 0.1, "int8": 0.1}  # x max(1, largest |logit|)
 
 
 def convert(network: keras.Model, quantization: str | None = None) -> bytes:
@@ -19,7 +18,8 @@ def convert(network: keras.Model, quantization: str | None = None) -> bytes:
 
     Args:
         network: plain functional model of one input; one output, which becomes "logits", or a dict of them.
-        quantization: None or "float16".
+        quantization: None, "float16" or "int8", whose networks say by fake quantisation to what they round: images are
+            uint8, features int8, logits float32. Anything else is converted as float.
 
     Returns:
         The file's bytes.
@@ -35,12 +35,30 @@ def convert(network: keras.Model, quantization: str | None = None) -> bytes:
         if quantization == "float16":
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.target_spec.supported_types = [tf.float16]
-        return converter.convert()
+        if quantization == "int8":
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.inference_input_type = tf.uint8 if x.name == "images" else tf.int8
+        data = converter.convert()
+    return _with_features_as_codes(data) if quantization == "int8" else data
 
 
 def _outputs(network: keras.Model, x: Any) -> dict[str, tf.Tensor]:
     y = network(x, training=False)
     return y if isinstance(y, dict) else {"logits": y}
+
+
+def _with_features_as_codes(data: bytes) -> bytes:
+    """An int8 file whose features, which only another file reads, are not turned into float numbers."""
+    graph = unpacked(data)
+    (signature,), (subgraph,) = graph.signatureDefs, graph.subgraphs
+    for output in signature.outputs:
+        if output.name == b"features":
+            (last,) = (op for op in subgraph.operators if list(op.outputs) == [output.tensorIndex])
+            codes = last.inputs[0]
+            subgraph.outputs = [codes if index == output.tensorIndex else index for index in subgraph.outputs]
+            subgraph.operators.remove(last)
+            output.tensorIndex = codes
+    return repacked(graph)
 
 
 def unpacked(data: bytes) -> Any:
@@ -64,40 +82,67 @@ def operators(data: bytes) -> list[str]:
     Returns:
         Sorted distinct names.
     """
-    schema, codes = litert("schema_py_generated"), unpacked(data).operatorCodes
+    return sorted(set(_operator_names(unpacked(data))))
+
+
+def _operator_names(graph: Any) -> list[str]:
+    """The name of every operator code of a graph."""
+    schema, found = litert("schema_py_generated"), []
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-    found = set()
-    for code in codes:
-        builtin = max(code.builtinCode, code.deprecatedBuiltinCode)
-        found.add(f"CUSTOM:{(code.customCode or b'').decode()}" if names[builtin] == "CUSTOM" else names[builtin])
-    return sorted(found)
+    for code in graph.operatorCodes:
+        builtin = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
+        found.append(f"CUSTOM:{(code.customCode or b'').decode()}" if builtin == "CUSTOM" else builtin)
+    return found
 
 
-def check(data: bytes, network: keras.Model, sample: np.ndarray, tolerance: float) -> None:
+def check(data: bytes, network: keras.Model, sample: np.ndarray, quantization: str | None) -> None:
     """Runs a converted file and compares it with its network, at batch 1 and resized to the whole sample.
 
     Args:
         data: TFLite file.
         network: what it was converted from.
         sample: inputs of the network, at least two.
-        tolerance: allowed difference, x max(1, largest |output|).
+        quantization: of the file; ``TOLERANCE`` has the allowed difference, x max(1, largest |output|).
 
     Raises:
-        RuntimeError: other outputs, a variable, or an operator that is not builtin.
+        RuntimeError: other outputs, a variable, an operator that is not builtin, or float numbers in an "int8" file.
     """
     bad = [name for name in operators(data) if name.startswith(("CUSTOM", "VAR_HANDLE", "READ_VARIABLE"))]
     if bad:
         raise RuntimeError(f"{network.name}: the converted file holds operators that LiteRT does not run alone: {bad}")
+    if quantization == "int8" and (floats := float_operators(data)):
+        raise RuntimeError(f"{network.name}: operators of the int8 file compute on float numbers: {floats}")
     every = {name: np.asarray(value) for name, value in _outputs(network, sample).items()}
     for batch in (1, len(sample)):
         found = run_tflite(data, sample[:batch])
         for name, expected in every.items():
             worst = float(np.abs(found[name] - expected[:batch]).max())
-            limit = tolerance * max(1.0, float(np.abs(expected).max()))
+            limit = TOLERANCE[quantization] * max(1.0, float(np.abs(expected).max()))
             if not worst <= limit:
                 raise RuntimeError(
                     f"{network.name}: LiteRT differs from Keras by {worst:.3g}, allowed {limit:.3g} ({name})"
                 )
+
+
+def float_operators(data: bytes) -> list[str]:
+    """The operators of a TFLite file that read float numbers, or write them otherwise than by DEQUANTIZE.
+
+    Args:
+        data: the file's bytes.
+
+    Returns:
+        Sorted distinct names: none for a file that computes in integers alone.
+    """
+    schema, graph = litert("schema_py_generated"), unpacked(data)
+    kinds = {schema.TensorType.FLOAT32, schema.TensorType.FLOAT16, schema.TensorType.FLOAT64}
+    found, names = set(), _operator_names(graph)
+    for subgraph in graph.subgraphs:
+        for operator in subgraph.operators:
+            name = names[operator.opcodeIndex]
+            used = operator.inputs if name == "DEQUANTIZE" else [*operator.inputs, *operator.outputs]
+            if any(index >= 0 and subgraph.tensors[index].type in kinds for index in used):
+                found.add(name)
+    return sorted(found)
 
 
 def run_tflite(data: bytes, x: np.ndarray) -> dict[str, np.ndarray]:
@@ -105,15 +150,23 @@ def run_tflite(data: bytes, x: np.ndarray) -> dict[str, np.ndarray]:
 
     Args:
         data: the file's bytes.
-        x: (batch, ...) float32: images in [0, 255], or features.
+        x: (batch, ...) float32: images in [0, 255], or features; rounded to the codes that an int8 file takes.
 
     Returns:
-        The outputs by name.
+        The outputs by name, as float32 numbers.
     """
     interpreter = litert("interpreter").Interpreter(model_content=data)
     runner = interpreter.get_signature_runner("serve")
-    (name,) = runner.get_input_details()
-    return runner(**{name: x})
+    ((name, entry),) = runner.get_input_details().items()
+    if entry["dtype"] != np.float32:
+        (scale, zero), limits = entry["quantization"], np.iinfo(entry["dtype"])
+        x = np.clip(np.rint(x / np.float32(scale)) + zero, limits.min, limits.max)
+    found, details = runner(**{name: x.astype(entry["dtype"])}), runner.get_output_details()
+    for output, y in found.items():
+        if y.dtype != np.float32:
+            scale, zero = details[output]["quantization"]
+            found[output] = (y.astype("float32") - zero) * np.float32(scale)
+    return found
 
 
 def litert(module: str) -> Any:

@@ -5,47 +5,41 @@ levels and those of ``to_tflite(part="body")`` come from that one function.
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-import keras
 import numpy as np
 
-from ds_keras.export.litert import convert, repacked, unpacked
+from ds_keras.export.kernel import AXES, DTYPES, Kernel
+from ds_keras.export.litert import repacked, unpacked
 from ds_keras.export.metadata import About, about, describe, tail
-from ds_keras.export.subnet import Kernel, folded_body
-from ds_keras.runtime.materialize import ALIGNMENT, Copy, Template, materialize, scaled
-
-if TYPE_CHECKING:
-    from ds_keras.models.supernet import Supernet
+from ds_keras.export.networks import Networks
+from ds_keras.runtime.materialize import ALIGNMENT, Copy, Template, materialize
 
 SMALLEST = 128  # bytes of a constant that is worth an entry of the plan
-AXES = {4: (3, 0, 1, 2), 2: (1, 0)}  # of Keras' kernels in TFLite's order: outputs first (depthwise: 1, h, w, c)
 
 
 def pack(
-    network: keras.Model,
+    data: bytes,
     kernels: Sequence[Kernel],
     quantization: str | None,
     stored: dict[str, tuple[int, ...]],
     metadata: About,
 ) -> Template:
-    """Converts a level's body and takes its kernels out.
+    """Takes the kernels out of a level's body.
 
     Args:
-        network: the folded body (see ``folded_body``).
+        data: TFLite file of the folded body (see ``Networks``).
         kernels: what it is made of.
-        quantization: None, or "float16": kernels, which must be half-precision numbers already, are stored as such.
+        quantization: of the file.
         stored: shape of every kernel in the payload: see ``stored_shapes``.
         metadata: of the file.
 
     Returns:
         The level's ``Template``.
     """
-    data = convert(network, quantization)
-    dtype, known = quantization or "float32", {}
+    known = {}
     for kernel in kernels:
-        values = scaled(_packed(kernel, kernel.sizes), kernel.factor, kernel.axis)
-        known.setdefault(values.astype(dtype).tobytes(), []).append(kernel)
+        if kernel.shared(quantization):
+            known.setdefault(kernel.used(quantization).tobytes(), []).append(kernel)
     graph = unpacked(data)
     describe(graph, metadata)
     taken = []
@@ -62,20 +56,22 @@ def pack(
         buffer.offset = end = -(-end // ALIGNMENT) * ALIGNMENT
         shape = tuple(kernel.sizes[axis] for axis in AXES[len(kernel.sizes)])
         begin = _begin(kernel, stored[kernel.key])
-        factor = None if kernel.factor is None else len(factors)
-        copies.append(Copy(kernel.key, begin, shape, kernel.axis, factor, end))
-        if kernel.factor is not None:
+        folds = kernel.factor is not None and DTYPES[quantization] != "int8"  # the scales of int8 codes carry it
+        copies.append(Copy(kernel.key, begin, shape, kernel.axis, len(factors) if folds else None, end))
+        if folds:
             factors = np.concatenate([factors, kernel.factor])
         end += size
     files = tail(metadata, end)
     return Template(repacked(graph), tuple(copies), factors, files, end + len(files))
 
 
-def materialized(model: "Supernet", level: int, quantization: str | None, licence: str | None = None) -> bytes:
+def materialized(networks: Networks, level: int, licence: str | None = None) -> bytes:
     """A level's body as a static TFLite file: byte for byte what a bundle of the model makes of its parts."""
-    network, kernels = folded_body(model, level)
-    template = pack(network, kernels, quantization, stored_shapes(kernels), about(model, "body", level, licence))
-    return materialize(template, payload(kernels, quantization or "float32"))
+    network, kernels = networks.folded("body", level)
+    says = about(networks.model, "body", level, licence)
+    data, quantization = networks.convert(network, kernels), networks.quantization
+    template = pack(data, kernels, quantization, stored_shapes(kernels), says)
+    return materialize(template, payload(kernels, quantization))
 
 
 def stored_shapes(kernels: Sequence[Kernel]) -> dict[str, tuple[int, ...]]:
@@ -86,33 +82,18 @@ def stored_shapes(kernels: Sequence[Kernel]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def payload(kernels: Sequence[Kernel], dtype: str) -> dict[str, np.ndarray]:
+def payload(kernels: Sequence[Kernel], quantization: str | None) -> dict[str, np.ndarray]:
     """Every kernel once, unfolded, in TFLite's order of axes, as wide as any level uses it.
 
     Args:
-        kernels: of all levels.
-        dtype: "float32" or "float16".
+        kernels: of all levels, smallest level first.
+        quantization: of the bundle.
 
     Returns:
         Arrays by key.
     """
-    shapes, unique = stored_shapes(kernels), {kernel.key: kernel for kernel in kernels}
-    return {key: _packed(kernel, shapes[key]).astype(dtype) for key, kernel in unique.items()}
-
-
-def halved(model: "Supernet") -> "Supernet":
-    """A copy of a model whose kernels are half-precision numbers (held as float32)."""
-    twin = model.clone("float32")
-    for variable in twin.trainable_variables:
-        if len(variable.shape) > 1:
-            variable.assign(keras.ops.convert_to_numpy(variable).astype("float16").astype("float32"))
-    return twin
-
-
-def _packed(kernel: Kernel, sizes: Sequence[int]) -> np.ndarray:
-    """The part of these sizes of a kernel's weight, in TFLite's order of axes."""
-    values = keras.ops.convert_to_numpy(kernel.layer.active_slice(kernel.name, sizes))
-    return np.ascontiguousarray(values.transpose(AXES[values.ndim]))
+    shapes, unique = stored_shapes(kernels), {kernel.key: kernel for kernel in kernels if kernel.shared(quantization)}
+    return {key: kernel.stored(quantization, shapes[key]) for key, kernel in unique.items()}
 
 
 def _begin(kernel: Kernel, stored: tuple[int, ...]) -> tuple[int, ...]:

@@ -1,49 +1,16 @@
 """A level of a supernet as a plain Keras network."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from ds_keras.backend import dtype_policy
+from ds_keras.export.kernel import Kernel
 from ds_keras.layers.base import Shapes, SliceableLayer, Walk
-from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
-
-
-@dataclass
-class Kernel:
-    """A kernel slice that a level uses, and what folds into it.
-
-    Args:
-        layer: that holds it.
-        name: attribute of the layer.
-        sizes: active sizes, in Keras' order of axes.
-        factor: (output channels,) float32 of the BatchNorm behind, or None.
-    """
-
-    layer: SliceableLayer
-    name: str
-    sizes: tuple[int, ...]
-    factor: np.ndarray | None = None
-
-    @property
-    def key(self) -> str:
-        """Unique in the network."""
-        return f"{self.layer.name}/{self.name}"
-
-    @property
-    def axis(self) -> int:
-        """Of the output channels in TFLite's order: they come first, but for depthwise kernels (1, h, w, c)."""
-        return 3 if self.depthwise else 0
-
-    @property
-    def depthwise(self) -> bool:
-        """Whether the output channels are the third axis and not the last."""
-        return isinstance(self.layer, SliceableDepthwiseConv2D)
 
 
 def subnet(model: "Supernet", level: Any, fold_batch_norm: bool = False) -> keras.Model:
@@ -67,12 +34,7 @@ def subnet(model: "Supernet", level: Any, fold_batch_norm: bool = False) -> kera
         >>> small = subnet(model, 0)
         >>> small.save("small.keras")
     """
-    model.build()
-    index = model.static_level(level)
-    images = keras.Input(model.image_shape, name="images")
-    with dtype_policy("float32"):
-        logits = model.logits(_Plain(index, fold_batch_norm), images)
-    return keras.Model(images, logits, name=f"{model.name}_level{index}")
+    return assemble(model, Plain(model.static_level(level), fold_batch_norm), "whole")
 
 
 def route_network(model: "Supernet", fold_batch_norm: bool = False) -> keras.Model:
@@ -89,12 +51,7 @@ def route_network(model: "Supernet", fold_batch_norm: bool = False) -> keras.Mod
     Example:
         >>> route_network(model)(images)["gate"].argmax(-1)
     """
-    model.build()
-    images, walk = keras.Input(model.image_shape, name="images"), _Plain(0, fold_batch_norm)
-    with dtype_policy("float32"):
-        features, gate_features = model.start(walk, images)
-        gate = model.gate(walk, gate_features)
-    return keras.Model(images, {"features": features, "gate": gate}, name=f"{model.name}_route")
+    return assemble(model, Plain(0, fold_batch_norm), "route")
 
 
 def body_network(model: "Supernet", level: Any) -> keras.Model:
@@ -113,7 +70,7 @@ def body_network(model: "Supernet", level: Any) -> keras.Model:
     Example:
         >>> body_network(model, 0)(route_network(model)(images)["features"])
     """
-    return _body(model, level, fold=False)[0]
+    return assemble(model, Plain(model.static_level(level)), "body")
 
 
 def folded_body(model: "Supernet", level: Any) -> tuple[keras.Model, list[Kernel]]:
@@ -129,26 +86,46 @@ def folded_body(model: "Supernet", level: Any) -> tuple[keras.Model, list[Kernel
     Raises:
         ValueError: the model has no such level.
     """
-    return _body(model, level, fold=True)
+    walk = Plain(model.static_level(level), fold=True)
+    return assemble(model, walk, "body"), walk.kernels
 
 
-def _body(model: "Supernet", level: Any, fold: bool) -> tuple[keras.Model, list[Kernel]]:
+def assemble(model: "Supernet", walk: "Plain", part: str) -> keras.Model:
+    """A part of a level as a plain Keras network.
+
+    Args:
+        model: supernet.
+        walk: makes the layers; collects the kernels.
+        part: "whole" (images to logits), "route" (images to features and gate) or "body" (features to logits).
+
+    Returns:
+        The network.
+    """
     model.build()
-    index = model.static_level(level)
-    shape, _ = model.start(Shapes(index), model.input_shape)
-    features = keras.Input(shape[1:], name="features")
-    walk = _Plain(index, fold)
     with dtype_policy("float32"):
-        logits = model.body(walk, features)
-    return keras.Model(features, logits, name=f"{model.name}_body{index}"), walk.kernels
+        if part == "body":
+            shape, _ = model.start(Shapes(walk.level), model.input_shape)
+            source = keras.Input(shape[1:], name="features")
+            return keras.Model(source, _logits(model, walk, source), name=f"{model.name}_body{walk.level}")
+        images = keras.Input(model.image_shape, name="images")
+        features, gate_features = model.start(walk, images)
+        if part == "whole":
+            return keras.Model(images, _logits(model, walk, features), name=f"{model.name}_level{walk.level}")
+        outputs = {"features": walk.border(features), "gate": walk.output(model.gate(walk, gate_features))}
+        return keras.Model(images, outputs, name=f"{model.name}_route")
 
 
-class _Plain(Walk):
+def _logits(model: "Supernet", walk: "Plain", features: Any) -> Any:
+    return walk.output(model.body(walk, walk.border(features)))
+
+
+class Plain(Walk):
     """Makes the plain twin of every layer, with the slices as its weights."""
 
-    def __init__(self, level: int, fold: bool):
+    def __init__(self, level: int, fold: bool = False):
         super().__init__(level)
         self.fold = fold
+        self.twins: list[tuple[keras.layers.Layer, Kernel]] = []  # those that hold a kernel
         self.convolutions: dict[int, tuple[keras.layers.Layer, Kernel]] = {}  # by the id of what they return
         self.kernels: list[Kernel] = []
 
@@ -157,7 +134,7 @@ class _Plain(Walk):
         if isinstance(layer, keras.layers.Dropout):
             return x
         if not isinstance(layer, SliceableLayer):
-            return type(layer).from_config({**layer.get_config(), "dtype": "float32"})(x)
+            return self.plain(type(layer).from_config({**layer.get_config(), "dtype": "float32"}))(x)
         shape = [tuple(part.shape) for part in x] if isinstance(x, list) else tuple(x.shape)
         own = [Kernel(layer, name, sizes) for name, sizes in layer.weight_slices(shape, self.level) if len(sizes) > 1]
         self.kernels += own
@@ -170,20 +147,35 @@ class _Plain(Walk):
                 twin.use_bias = True
                 channels = weights[0].shape[2 if isinstance(twin, keras.layers.DepthwiseConv2D) else 3]
                 weights = [*weights, np.zeros(channels, "float32")]
+            twin = self.plain(twin)
             x = twin(x)
             if weights:
-                twin.set_weights(weights)
+                twin.set_weights([*weights, *twin.get_weights()[len(weights) :]])
             if convolution:
                 self.convolutions[id(x)] = twin, own[0]
+            if weights and len(own) == 1:
+                self.twins.append((twin, own[0]))
         return x
+
+    def border(self, features: Any) -> Any:
+        """The features at the border between the shared start and the body."""
+        return features
+
+    def output(self, y: Any) -> Any:
+        """What the network returns."""
+        return y
+
+    def plain(self, twin: keras.layers.Layer) -> Any:
+        """The layer that takes a plain twin's place: the twin itself."""
+        return twin
 
 
 def _fold(convolution: keras.layers.Layer, kernel: Kernel, epsilon: float, weights: list[np.ndarray]) -> None:
     """Multiplies a BatchNorm (gamma, beta, mean, variance) into the convolution before it."""
     gamma, beta, mean, variance = (np.asarray(w, "float64") for w in weights)
-    values, bias = convolution.get_weights()
+    values, bias, *rest = convolution.get_weights()
     factor = gamma / np.sqrt(variance + epsilon)
     # One float32 product for each weight, which a device repeats bit for bit: see ``runtime.materialize``.
     kernel.factor = factor.astype("float32")
     values = values * (kernel.factor[:, None] if kernel.depthwise else kernel.factor)
-    convolution.set_weights([values, ((bias - mean) * factor + beta).astype("float32")])
+    convolution.set_weights([values, ((bias - mean) * factor + beta).astype("float32"), *rest])

@@ -3,14 +3,11 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from ds_keras.export.litert import QUANTIZATIONS, TOLERANCE, check, convert
 from ds_keras.export.metadata import about, described
-from ds_keras.export.pack import halved, materialized
-from ds_keras.export.subnet import body_network, route_network, subnet
+from ds_keras.export.networks import Networks
+from ds_keras.export.pack import materialized
 from ds_keras.files import write_bytes
 
 if TYPE_CHECKING:
@@ -24,6 +21,7 @@ def to_tflite(
     directory: str | os.PathLike,
     levels: str | Sequence[int] = "all",
     quantization: str | None = None,
+    calibration_data: Any = None,
     part: str = "whole",
     licence: str | None = None,
 ) -> list[Path]:
@@ -40,7 +38,11 @@ def to_tflite(
         model: supernet.
         directory: created if needed.
         levels: "all", or a list of levels; "route" takes "all" only.
-        quantization: None (float32) or "float16" (weights stored in half precision).
+        quantization: None (float32); "float16" (weights stored in half precision); "int8" (integers alone,
+            from uint8 images on; the logits are turned into float32 at the end; networks of convolutions);
+            "dynamic_int8" (weights of convolutions and dense layers in int8, float inputs and outputs).
+        calibration_data: (count, height, width, channels) images in [0, 255], some hundreds, that the ranges of "int8"
+            are taken from.
         part: "whole", "route" or "body".
         licence: of the weights, for the metadata.
 
@@ -55,8 +57,6 @@ def to_tflite(
     Example:
         >>> to_tflite(model, "tflite", levels=[0, 3])
     """
-    if quantization not in QUANTIZATIONS:
-        raise ValueError(f"quantization must be one of {QUANTIZATIONS}, received {quantization!r}")
     if part not in PARTS:
         raise ValueError(f"part must be one of {PARTS}, received {part!r}")
     if levels != "all" and not isinstance(levels, list | tuple | range):
@@ -65,30 +65,17 @@ def to_tflite(
     directory = Path(directory)
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"directory must be a directory, received the file {str(directory)!r}")
-    source = halved(model) if quantization == "float16" and part != "whole" else model  # as a bundle's parts
-    sample = np.random.default_rng(0).uniform(0, 255, (2, *model.image_shape)).astype("float32")
-    if part == "whole":
-        networks = [(f"level_{k}", k, lambda k=k: subnet(source, k), None) for k in wanted]
-    elif part == "body":
-        sample = np.asarray(route_network(source)(sample, training=False)["features"])
-        networks = [
-            (
-                f"body_{k}",
-                k,
-                lambda k=k: body_network(source, k),
-                lambda k=k: materialized(source, k, quantization, licence),
-            )
-            for k in wanted
-        ]
-    elif levels == "all":
-        networks = [("route", None, lambda: route_network(source), None)]
-    else:
+    if part == "route" and levels != "all":
         raise ValueError(f"levels must be 'all' for part='route', which no level changes, received {levels!r}")
-    paths = []
-    for name, level, make, pack in networks:
-        network = make()
-        data = pack() if pack else described(convert(network, quantization), about(model, part, level, licence))
-        check(data, network, sample, TOLERANCE[quantization])
-        paths.append(directory / f"{name}.tflite")
+    networks, paths = Networks(model, quantization, calibration_data), []
+    names = {"whole": "level_{}", "body": "body_{}", "route": "route"}
+    for level in [0] if part == "route" else wanted:
+        if part == "body":
+            data = materialized(networks, level, licence)
+        else:
+            says = about(model, part, None if part == "route" else level, licence)
+            data = described(networks.converted(part, level), says)
+        networks.check(data, part, level)
+        paths.append(directory / f"{names[part].format(level)}.tflite")
         write_bytes(paths[-1], data)
     return paths

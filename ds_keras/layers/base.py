@@ -12,6 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ds_keras.layers.fake_quant import fake_quant_kernel
 from ds_keras.slicing import Level, Size, check_level, slice_kernel, slice_size
 
 Shape = tuple[int | None, ...]
@@ -60,12 +61,20 @@ class Compute(Walk):
     def apply(self, layer: keras.layers.Layer, x: Any) -> Any:
         """Runs ``layer``."""
         if isinstance(layer, SliceableLayer):
-            return layer(x, level=self.level, training=self.training)
+            return self.run(layer, x)
         if isinstance(layer, keras.layers.Dropout):
             if self.dropout is None or not layer.rate:
                 return x
             return tf.nn.experimental.stateless_dropout(x, layer.rate, self.dropout)
         return layer(x)
+
+    def run(self, layer: "SliceableLayer", x: Any) -> Any:
+        """Runs a sliceable layer."""
+        return layer(x, level=self.level, training=self.training)
+
+    def rounded(self, x: Any) -> Any:
+        """``x`` as the next operator reads it: as it is, but where int8 is simulated (``quantization.Rounding``)."""
+        return x
 
     def endpoint(self, stride: int, x: Any) -> None:
         """Keeps the last features of each stride."""
@@ -83,6 +92,8 @@ class SliceableLayer(keras.layers.Layer):
         divisor: sizes made from ratios are multiples of it.
         **kwargs: of ``keras.layers.Layer``.
     """
+
+    kernel_axis: int | None = None  # of the output channels in the kernel, each of which has a scale in int8
 
     def __init__(self, sizes: Sequence[int] | None = None, divisor: int = 1, **kwargs: Any):
         # autocast=False: weights are cast after the cut, and a ratio tensor keeps its float32.
@@ -153,6 +164,11 @@ class SliceableLayer(keras.layers.Layer):
     def cut(self, kernel: Any, sizes: Sequence[Size], centre: Sequence[int] = ()) -> tf.Tensor:
         """The active slice of a weight, in the layer's compute dtype."""
         return tf.cast(slice_kernel(kernel, sizes, centre), self.compute_dtype)
+
+    def cut_kernel(self, sizes: Sequence[Size], quantize: bool, centre: Sequence[int] = ()) -> tf.Tensor:
+        """The active slice of ``self.kernel``; with ``quantize`` as its int8 codes give it."""
+        kernel = fake_quant_kernel(self.kernel, self.kernel_axis) if quantize else self.kernel
+        return self.cut(kernel, sizes, centre)
 
     def add_kernel(self, name: str, shape: Sequence[int], initializer: Any, trainable: bool = True) -> keras.Variable:
         """A full float32 weight that is cut before it is cast."""

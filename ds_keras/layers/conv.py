@@ -166,6 +166,7 @@ class SliceableConv2D(Convolution):
         slice_ratio: Python float or scalar tensor in (0, 1].
         level: int or scalar integer tensor, instead of the ratio.
         kernel_size: with ``slice_ratio``: size of the centre crop, int or scalar int32 tensor.
+        quantize: rounds the kernel to its int8 codes (see ``layers.fake_quant``).
         Returns (batch, new height, new width, ratio x filters).
 
     Raises:
@@ -178,6 +179,8 @@ class SliceableConv2D(Convolution):
         >>> conv(tf.ones([1, 8, 8, 16]), slice_ratio=0.5).shape
         TensorShape([1, 8, 8, 32])
     """
+
+    kernel_axis = 3
 
     def __init__(
         self,
@@ -212,6 +215,7 @@ class SliceableConv2D(Convolution):
         level: Any = None,
         kernel_size: Any = None,
         training: bool = False,
+        quantize: bool = False,
     ) -> tf.Tensor:
         """Convolves with the active slice."""
         filters = self.output_size(self.filters, slice_ratio, level)
@@ -219,7 +223,7 @@ class SliceableConv2D(Convolution):
         x = tf.cast(x, self.compute_dtype)
         x, padding = self._padded(x, area)
         channels = input_channels(self, x, self.kernel.shape[2])
-        kernel = self.cut(self.kernel, [*area, channels, filters], centre=(0, 1))
+        kernel = self.cut_kernel([*area, channels, filters], quantize, centre=(0, 1))
         y = tf.nn.conv2d(x, kernel, self.strides, padding)
         return tf.nn.bias_add(y, self.cut(self.bias, [filters])) if self.use_bias else y
 

@@ -27,6 +27,7 @@ class SliceableDense(SliceableLayer):
         x: (..., features) float, features up to the built ones.
         slice_ratio: Python float or scalar tensor in (0, 1].
         level: int or scalar integer tensor, instead of the ratio.
+        quantize: rounds the kernel to its int8 codes (see ``layers.fake_quant``).
         Returns (..., ratio x units).
 
     Raises:
@@ -62,11 +63,18 @@ class SliceableDense(SliceableLayer):
             self.bias = self.add_kernel("bias", (self.units,), "zeros")
         self.built = True
 
-    def call(self, x: tf.Tensor, slice_ratio: Any = None, level: Any = None, training: bool = False) -> tf.Tensor:
+    def call(
+        self,
+        x: tf.Tensor,
+        slice_ratio: Any = None,
+        level: Any = None,
+        training: bool = False,
+        quantize: bool = False,
+    ) -> tf.Tensor:
         """Multiplies by the active slice."""
         units = self.output_size(self.units, slice_ratio, level)
         x = tf.cast(x, self.compute_dtype)
-        kernel = self.cut(self.kernel, [input_channels(self, x, self.kernel.shape[0]), units])
+        kernel = self.cut_kernel([input_channels(self, x, self.kernel.shape[0]), units], quantize)
         y = tf.matmul(x, kernel) if x.shape.rank == 2 else tf.tensordot(x, kernel, 1)
         return y + self.cut(self.bias, [units]) if self.use_bias else y
 

@@ -40,6 +40,8 @@ class SliceableDepthwiseConv2D(Convolution):
         TensorShape([1, 8, 8, 8])
     """
 
+    kernel_axis = 2
+
     def __init__(
         self,
         kernel_size: Any,
@@ -71,6 +73,7 @@ class SliceableDepthwiseConv2D(Convolution):
         level: Any = None,
         kernel_size: Any = None,
         training: bool = False,
+        quantize: bool = False,
     ) -> tf.Tensor:
         """Convolves every channel of ``x`` with its filter."""
         x = tf.cast(x, self.compute_dtype)
@@ -78,7 +81,8 @@ class SliceableDepthwiseConv2D(Convolution):
         area = self.kernel_area(level, kernel_size)
         sizes = [*area, channels, 1]
         x, padding = self._padded(x, area)
-        return tf.nn.depthwise_conv2d(x, self.cut(self.kernel, sizes, centre=(0, 1)), (1, *self.strides, 1), padding)
+        kernel = self.cut_kernel(sizes, quantize, centre=(0, 1))
+        return tf.nn.depthwise_conv2d(x, kernel, (1, *self.strides, 1), padding)
 
     def output_shape_at(self, input_shape: Shape, level: int) -> Shape:
         """See the base class."""

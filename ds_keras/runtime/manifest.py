@@ -9,7 +9,7 @@ from ds_keras.runtime.materialize import ALIGNMENT, Copy
 
 FORMAT, FORMAT_VERSION = "ds_keras.bundle", 1
 INDEX, ROUTE, KERNELS = "bundle.json", "route.tflite", "kernels.bin"
-DTYPES = {"float32": 4, "float16": 2}
+DTYPES = {"float32": 4, "float16": 2, "int8": 1}  # of kernels, bytes
 MAX_SIDE, MAX_COUNT = 1 << 16, 1 << 31
 
 
@@ -121,6 +121,7 @@ def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, e
             _need(_whole(begin, 0, whole) + length <= whole, "copies within their kernel", row)
         _whole(copy.axis, 0, len(shape) - 1)
         if copy.factor is not None:
+            _need(kernels["dtype"] != "int8", "no factors for int8 codes, whose scales hold them", row)
             _need(_whole(copy.factor, 0, factors) + shape[copy.axis] <= factors, "factors in the fold vector", row)
         _need(_whole(copy.offset, at, end) == -(-at // ALIGNMENT) * ALIGNMENT, "copies one behind another", row)
         at = copy.offset + math.prod(shape) * DTYPES[kernels["dtype"]]

@@ -17,7 +17,9 @@ _environment_lock = threading.Lock()
 
 
 class Interpreted:
-    """LiteRT's Interpreter: outputs are arrays.
+    """LiteRT's Interpreter: outputs are arrays, or lent as functions that give a view of LiteRT's own memory.
+
+    A view must be gone before its network runs again (LiteRT refuses to run else), a function may be kept.
 
     Args:
         data: the file's bytes.
@@ -34,14 +36,16 @@ class Interpreted:
         self.interpreter = Interpreter(model_content=data, num_threads=num_threads, experimental_op_resolver_type=kind)
         self.interpreter.allocate_tensors()
         runner = self.interpreter.get_signature_runner(SIGNATURE)
-        (self.input,) = (detail["index"] for detail in runner.get_input_details().values())
-        self.outputs = {name: detail["index"] for name, detail in runner.get_output_details().items()}
+        (detail,) = runner.get_input_details().values()
+        self.input, self.dtype = detail["index"], detail["dtype"]
+        indices = {name: detail["index"] for name, detail in runner.get_output_details().items()}
+        self.outputs = {name: self.interpreter.tensor(index) for name, index in indices.items()}
 
-    def __call__(self, x: np.ndarray) -> dict[str, np.ndarray]:
-        """Outputs by name for one float32 input."""
-        self.interpreter.set_tensor(self.input, x)
+    def __call__(self, x: Any, lend: bool = False) -> dict[str, Any]:
+        """Outputs by name for one input: an array, or what another network lends."""
+        self.interpreter.set_tensor(self.input, x() if callable(x) else as_input(x, self.dtype))
         self.interpreter.invoke()
-        return {name: self.interpreter.get_tensor(index) for name, index in self.outputs.items()}
+        return self.outputs if lend else {name: view().copy() for name, view in self.outputs.items()}
 
 
 class Compiled:
@@ -68,13 +72,14 @@ class Compiled:
         (self.input,) = names["inputs"]
         details = self.model.get_output_tensor_details(SIGNATURE)
         self.outputs = {name: tuple(details[name]["shape"]) for name in names["outputs"]}
+        self.dtype = np.dtype(self.model.get_input_tensor_details(SIGNATURE)[self.input]["dtype"])
         self.x = self.model.create_input_buffer_by_name(SIGNATURE, self.input)
         self.buffers = {name: self._buffer(name) for name in self.outputs if name != "features"}
 
-    def __call__(self, x: Any) -> dict[str, Any]:
-        """Outputs by name for one float32 input: an array, or another network's "features"."""
+    def __call__(self, x: Any, lend: bool = False) -> dict[str, Any]:
+        """Outputs by name for one input: an array, or another network's "features", which are always lent."""
         if isinstance(x, np.ndarray):
-            self.x.write(x)
+            self.x.write(as_input(x, self.dtype))
             x = self.x
         buffers = {name: self.buffers.get(name) or self._buffer(name) for name in self.outputs}
         self.model.run_by_name(SIGNATURE, {self.input: x}, buffers)
@@ -91,8 +96,27 @@ def to_array(value: Any, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """A network's output as an array, whatever its engine."""
     if isinstance(value, np.ndarray):
         return value
-    shape = tuple(value.get_tensor_details()["shape"]) if shape is None else shape
-    return value.read(int(np.prod(shape)), np.float32).reshape(shape)
+    if callable(value):
+        return value().copy()
+    if shape is not None:  # logits
+        return value.read(int(np.prod(shape)), np.float32).reshape(shape)
+    details = value.get_tensor_details()
+    return value.read(int(np.prod(details["shape"])), np.dtype(details["dtype"])).reshape(details["shape"])
+
+
+def as_input(x: np.ndarray, dtype: Any) -> np.ndarray:
+    """Images or features as a file takes them.
+
+    Args:
+        x: images in [0, 255], or what another file gave.
+        dtype: of the file's input: uint8 for images of an int8 file, which are rounded.
+
+    Returns:
+        The array; ``x`` itself where it has that dtype.
+    """
+    if dtype == np.uint8 and x.dtype != np.uint8:
+        x = np.clip(np.rint(x), 0, 255)
+    return x.astype(dtype, copy=False)
 
 
 def compiled_with_cache(data: bytes, num_threads: int, weight_cache: Path) -> Compiled:

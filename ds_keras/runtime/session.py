@@ -115,7 +115,8 @@ class Session:
         """
         if level is not None and policy is not None:
             raise ValueError(f"give level or policy, received level={level!r} and policy={policy!r}")
-        policy = next((p for p in (level, policy) if p is not None), self.default_policy)
+        if policy is None:
+            policy = self.default_policy if level is None else level
         policy = check_policy(policy, self.num_levels, POLICIES)
         images = self._check_images(images)
         knobs = self.knobs.get(policy)
@@ -124,14 +125,16 @@ class Session:
         with self._lock:
             if policy == "cascade":
                 return self._cascade(images, knobs)
+            if len(images) == 1 and policy != "random":
+                return self._one(images[0], policy, knobs)
             costs = self.manifest["madds"]
             features, gates = [], []
             for image in images:
                 found = self._start(image)
                 features.append(found["features"])
-                gates.append(found["gate"][0] if policy == "gate" else None)
+                gates.append(found["gate"])
             if policy == "gate":
-                levels = [int(np.argmax(gate - knobs * self._relative)) for gate in gates]
+                levels = [self._chosen(gate, knobs) for gate in gates]
             elif policy == "random":
                 levels = draw_levels(mix, self.num_levels, len(images), seed).tolist()
             else:
@@ -202,7 +205,7 @@ class Session:
         return [self._cached(level) for level in range(self.num_levels)]
 
     def features(self, image: Any) -> np.ndarray:
-        """The shared start's output for one image: (1, ...) float32."""
+        """The shared start's output for one image: (1, ...) float32, or the int8 codes that the levels read."""
         with self._lock:
             return to_array(self._start(self._check_images(np.asarray(image)[None])[0])["features"])
 
@@ -247,13 +250,26 @@ class Session:
             )
         return images
 
-    def _start(self, image: np.ndarray) -> dict[str, Any]:
-        """Features and gate logits of one checked image."""
-        return self._route(image[None].astype("float32", copy=False))
+    def _start(self, image: np.ndarray, lend: bool = False) -> dict[str, Any]:
+        """Features and gate logits of one checked image; lent, they are good until the next image starts."""
+        return self._route(image[None], lend)
+
+    def _chosen(self, gate: np.ndarray, shift: np.ndarray) -> int:
+        """The level that the gate's logits (1, levels) choose."""
+        return int((gate[0] - shift * self._relative).argmax())
+
+    def _one(self, image: np.ndarray, policy: Policy, knobs: np.ndarray) -> Routed:
+        """One image at a level or by the gate: as a batch gives, without its lists and a copy of the features."""
+        found, costs = self._start(image, lend=True), self.manifest["madds"]
+        gated = policy == "gate"
+        level = self._chosen(to_array(found["gate"]), knobs) if gated else policy
+        logits = self._level(level)(found["features"])["logits"]
+        paid = costs["start"] + costs["gate"] * gated + costs["body"][level]
+        return Routed(logits, np.array([level], np.int32), np.array([paid], np.float32))
 
     def _cascade(self, images: np.ndarray, thresholds: np.ndarray) -> Routed:
         costs, chain = self.manifest["madds"], self.manifest["policy"]["cascade"]
-        features = [self._start(image)["features"] for image in images]
+        features = [self._start(image, lend=len(images) == 1)["features"] for image in images]
         logits: list[Any] = [None] * len(images)
         levels, madds, going = [0] * len(images), [costs["start"]] * len(images), list(range(len(images)))
         for step, level in enumerate(chain):  # each level runs what the one before was not sure of
@@ -293,5 +309,6 @@ class Session:
             raise ValueError(f"{self.bundle.path}: {what} is damaged, LiteRT refuses it: {error}") from None
 
     def _collect(self, logits: list[np.ndarray], levels: list[int], madds: list[float]) -> Routed:
-        empty = np.zeros((0, self.manifest["num_classes"]), "float32")
-        return Routed(np.stack(logits) if logits else empty, np.array(levels, "int32"), np.array(madds, "float32"))
+        shape = len(logits), self.manifest["num_classes"]  # np.stack is slow for one row
+        rows = np.array(logits, np.float32).reshape(shape)
+        return Routed(rows, np.array(levels, np.int32), np.array(madds, np.float32))

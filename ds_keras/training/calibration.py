@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from ds_keras.layers.base import Compute
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
+from ds_keras.quantization import FakeQuantized, check_quantize
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -31,7 +32,13 @@ class _Moments(Compute):
         return y
 
 
-def calibrate_batch_norm(model: "Supernet", dataset: Iterable, levels: Sequence[Any] | None = None) -> int:
+class _RoundedMoments(FakeQuantized, _Moments):
+    """The statistics of a network whose kernels and activations are rounded to int8."""
+
+
+def calibrate_batch_norm(
+    model: "Supernet", dataset: Iterable, levels: Sequence[Any] | None = None, quantize: str | None = None
+) -> int:
     """Replaces every level's moving mean and variance by the statistics of ``dataset``.
 
     Each batch is normalised by its own statistics on the way, as in training; mean and variance are pooled over the
@@ -41,6 +48,7 @@ def calibrate_batch_norm(model: "Supernet", dataset: Iterable, levels: Sequence[
         model: supernet.
         dataset: batches of images, or of (images, labels); iterated once for each level.
         levels: levels to calibrate; default all, the teacher's included.
+        quantize: "int8": statistics of the network that rounds as an int8 file does, after training for it.
 
     Returns:
         Number of batches used for each level.
@@ -57,11 +65,12 @@ def calibrate_batch_norm(model: "Supernet", dataset: Iterable, levels: Sequence[
     if iter(dataset) is dataset:
         raise ValueError("dataset must be iterable again for each level, received an iterator that runs once only")
     model.build()
+    kind = _RoundedMoments if check_quantize(model, quantize) is FakeQuantized else _Moments
     if levels is None:
         levels = [*model.levels, *([model.teacher_level] if model.teacher_level not in model.levels else [])]
     used = 0
     for level in levels:
-        walk = _Moments(model.static_level(level))
+        walk = kind(model.static_level(level))
         step = tf.function(lambda x, walk=walk: _moments(model, walk, x), reduce_retracing=True)
         sums, used = None, 0
         for batch in dataset:

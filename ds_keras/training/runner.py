@@ -194,7 +194,7 @@ class Session:
         plain = Stage(1, 0.0, batch_size=min(size, len(self.train)), augment=stage.augment)
         count = min(count, max(len(self.train) // plain.batch_size, 1))
         deployed = self.deployed()
-        calibrate_batch_norm(deployed, self.batches(plain, 0, count))
+        calibrate_batch_norm(deployed, self.batches(plain, 0, count), quantize=stage.trainer.get("quantize"))
         self.model.set_weights(deployed.get_weights())
         return seconds
 

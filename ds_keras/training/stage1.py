@@ -10,6 +10,7 @@ import tensorflow as tf
 from ds_keras import zoo
 from ds_keras.layers.base import Compute, Shapes, SliceableLayer
 from ds_keras.models.supernet import Supernet
+from ds_keras.quantization import check_quantize
 from ds_keras.slicing import Level, LevelTensor
 from ds_keras.training import losses
 from ds_keras.training.base import Trainer, accuracy
@@ -50,6 +51,8 @@ class SupernetTrainer(Trainer):
         gate_weight: of the gate's loss, trained along with the supernet, the shared start included; 0 leaves the gate
             to Stage II. The gate learns how sure the smallest pass is (its margin; ours).
         weight_decay: L2 on the kernels that this step's largest sub-network uses; nothing outside it shrinks.
+        quantize: "int8" trains for int8 files (quantisation-aware): kernels and activations are rounded as there, and
+            gradients pass straight through. The teacher, and what ``fit`` reports of held-out images, stay float.
         levels: train these levels only (ints); default all, with ``teacher_level`` as the largest. A single one has no
             teacher: it learns the labels, whatever the objective, from one view.
         seed: of the drawn levels.
@@ -83,6 +86,7 @@ class SupernetTrainer(Trainer):
         keep_weight: float = 0.0,
         gate_weight: float = 0.0,
         weight_decay: float = 1e-4,
+        quantize: str | None = None,
         levels: Sequence[int] | None = None,
         seed: int = 0,
         **kwargs: Any,
@@ -121,6 +125,7 @@ class SupernetTrainer(Trainer):
             raise ValueError(
                 f"ema_decay must be in [0, 1) and weight_decay at least 0, received {ema_decay!r}, {weight_decay!r}"
             )
+        self.kind = check_quantize(model, quantize)
         self.num_random, self.objective, self.ensemble = num_random, objective, ensemble
         self.keep_weight, self.gate_weight = keep_weight, gate_weight
         self.label_smoothing, self.hard_label_weight = label_smoothing, hard_label_weight
@@ -155,8 +160,9 @@ class SupernetTrainer(Trainer):
         truth = losses.smooth_labels(y, self.supernet.num_classes, self.label_smoothing)
         variables, levels = self.trained_variables, self.draw_levels()
         with tf.GradientTape() as start_tape:  # every deployable level shares it: it runs once
-            walk = Compute(self.smallest, training=True)
+            walk = self.kind(self.smallest, training=True)
             shared, gate_features = self.supernet.start(walk, tf.concat(views, axis=0))
+            shared = walk.rounded(shared)
             gate = self.supernet.gate(walk, gate_features) if self.gate_weight else None
         features = tf.split(shared, self.views)
         targets = self.targets(views, truth, levels)
@@ -226,10 +232,10 @@ class SupernetTrainer(Trainer):
 
     def forward(self, x: tf.Tensor, features: tf.Tensor, level: Level, largest: bool) -> tf.Tensor:
         """A training pass at one level; dropout acts in the largest only. A wider teacher has its own start."""
-        walk = Compute(level, training=True, dropout=self.step_seed(2) if largest else None)
+        walk = self.kind(level, training=True, dropout=self.step_seed(2) if largest else None)
         if largest and self.largest >= len(self.supernet.levels):
-            return self.supernet.logits(walk, x)
-        return self.supernet.body(walk, features)
+            return walk.rounded(self.supernet.logits(walk, x))
+        return walk.rounded(self.supernet.body(walk, features))
 
     def targets(self, views: list[tf.Tensor], truth: tf.Tensor, levels: list[Level]) -> list[tf.Tensor]:
         """Target distribution of every pass, as far as it does not depend on this step's outputs."""
@@ -302,7 +308,7 @@ def _trained(teacher: Any, model: Supernet) -> Supernet:
         teacher = zoo.load(teacher)
     if not isinstance(teacher, Supernet):
         raise ValueError(
-            f"teacher must be a trained supernet or a preset with objective 'distill', received {teacher!r}"
+            f"teacher must be a trained supernet or a preset for objective='distill', received {teacher!r}"
         )
     for name in ("num_classes", "image_shape"):
         ours, theirs = getattr(model, name), getattr(teacher, name)

@@ -21,7 +21,7 @@ ALIASES = {
     "ds_vit": "ds_vit_cifar10",
 }
 CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.json", "README.md"
-BUNDLE, PLOT = "model.dsbundle", "policies.png"
+BUNDLE, INT8_BUNDLE, PLOT = "model.dsbundle", "model_int8.dsbundle", "policies.png"
 
 
 def load(name: str | os.PathLike, num_classes: int | None = None) -> "Supernet":
@@ -130,11 +130,13 @@ def metrics(directory: str | os.PathLike) -> dict[str, Any]:
     return _read(Path(directory) / METRICS)
 
 
-def bundle(name: str | os.PathLike) -> Path:
-    """The bundle of a preset, for ``ds_keras.runtime.Session`` and for a phone.
+def bundle(name: str | os.PathLike, int8: bool = False) -> Path:
+    """A bundle of a preset, for ``ds_keras.runtime.Session`` and for a phone.
 
     Args:
         name: preset, alias, or a directory that holds one.
+        int8: the smaller one, of int8 kernels; transformers compute on float activations (``card(name)["int8"]`` has
+            its figures). Default: half precision, which gives the model's own figures.
 
     Returns:
         Path of the file.
@@ -145,7 +147,7 @@ def bundle(name: str | os.PathLike) -> Path:
     Example:
         >>> session = ds_keras.runtime.Session(ds_keras.zoo.bundle("ds_mobilenet"))
     """
-    path = _folder(name) / BUNDLE
+    path = _folder(name) / (INT8_BUNDLE if int8 else BUNDLE)
     if not path.is_file():
         raise ValueError(f"{path} is missing: make it with ds_keras.export.to_bundle(model, {str(path)!r})")
     return path

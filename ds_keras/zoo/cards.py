@@ -44,6 +44,7 @@ def render(model: "Supernet", metrics: dict[str, Any]) -> str:
             for part, figures in metrics.get("also", {}).items()
             for text in _figures(f"{part}, {figures['images']} images that no training saw", figures)
         ],
+        *(_int8(metrics["int8"]) if "int8" in metrics else []),
         *[f"## {row['title']}\n\n{row['text']}" for row in metrics.get("notes", [])],
         *[text for row in metrics.get("comparisons", []) for text in _comparison(row)],
         "## Data and training",
@@ -151,6 +152,19 @@ def _budgets(found: dict[str, Any]) -> list[str]:
             ["asked %", "spent %", "top-1 %", "images at each level, %"],
             [[r["asked"], r["spent"], r["top1"], _mix(r["mix"])] for r in found["rows"]],
         ),
+    ]
+
+
+def _int8(found: dict[str, Any]) -> list[str]:
+    """What ``ds_keras.training.quantized.quantize_preset`` gave."""
+    rows = [[r["level"], r["keras"], r["top1"], f"{r['top1'] - r['keras']:+.2f}", r["same"]] for r in found["rows"]]
+    return [
+        "## int8 bundle (test set)",
+        f"`model_int8.dsbundle`, {found['quantization']}, {found['bytes'] / 1e6:.2f} MB (half precision: "
+        f"{found['float16_bytes'] / 1e6:.2f} MB), run in LiteRT on all {found['images']} test images, with the knobs "
+        f"of the float model. {found['calibrated_on']}",
+        _table(["level", "float top-1 %", "int8 top-1 %", "difference", "same class (policy: and level) %"], rows),
+        f"```\n{found['command']}\n```",
     ]
 
 

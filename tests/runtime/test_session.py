@@ -98,6 +98,47 @@ def test_uint8_and_empty_batches(session):
     assert empty.logits.shape == (0, 3) and empty.levels.shape == empty.madds.shape == (0,)
 
 
+@pytest.mark.parametrize("engine", ["interpreter", "compiled"])
+@pytest.mark.parametrize("policy", ["gate", "cascade", 1, "random"])
+def test_one_image_is_as_in_a_batch(path, policy, engine):
+    if engine == "compiled":
+        pytest.importorskip("ai_edge_litert.options", reason="this ai-edge-litert has no CompiledModel with options")
+    session = Session(path, engine=engine)
+    mix = [0.0, 1.0, 0.0]  # a draw of one level
+    whole = session.run(X, policy=policy, mix=mix)
+    rows = [session.run(X[i : i + 1], policy=policy, mix=mix) for i in range(len(X))]
+    for field, parts in zip(whole, zip(*rows, strict=True), strict=True):
+        assert all(part.dtype == field.dtype for part in parts)
+        same(np.concatenate(parts), field)
+
+
+def test_a_level_that_fails_leaves_the_session_usable(session, monkeypatch):
+    """While its error is handled too, when the features that it was lent are not yet forgotten."""
+    expected = session.run(X[:1], level=0).logits
+
+    def refuse(level, make=session._level_data):
+        if level == 2:
+            raise ValueError("level 2 is damaged")
+        return make(level)
+
+    monkeypatch.setattr(session, "_level_data", refuse)
+    try:
+        session.run(X[:1], level=2)
+    except ValueError:
+        same(session.run(X[:1], level=0).logits, expected)
+    else:
+        pytest.fail("level 2 ran")
+
+
+def test_results_are_the_callers(session):
+    first = session.run(X[:1], level=1)
+    kept = first.logits.copy()
+    first.levels[:], first.madds[:] = 9, 9
+    second = session.run(X[1:2], level=1)
+    same(first.logits, kept)
+    assert second.levels == [1] and second.madds > 9 and first.logits.flags.owndata
+
+
 def test_few_levels_stay_open(path):
     session = Session(path, keep=1)
     for level in (0, 2, 1, 0):

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from ds_keras.export.compress.libraries import libraries
-from ds_keras.export.litert import TOLERANCE, check, litert, unpacked
+from ds_keras.export.litert import check, litert, unpacked
 from ds_keras.files import write_bytes
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ def to_tflite(network: "tf_keras.Model", path: str | os.PathLike) -> Path:
     if quantized:
         _check_int8(data, network, sample)
     else:
-        check(data, network, sample, TOLERANCE[None])
+        check(data, network, sample, None)
     write_bytes(path, data)
     return path
 

@@ -18,6 +18,7 @@ import java.util.HashMap;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.Map;
+import org.tensorflow.lite.DataType;
 import org.tensorflow.lite.Interpreter;
 
 /**
@@ -191,8 +192,15 @@ public final class DsSession implements Closeable {
         if (image.length != size) {
             throw new IllegalArgumentException("an image of " + size + " values, received " + image.length);
         }
-        ByteBuffer buffer = ByteBuffer.allocateDirect(4 * size).order(ByteOrder.nativeOrder());
-        buffer.asFloatBuffer().put(image);
+        boolean bytes = route.inputType() == DataType.UINT8; // an int8 file: it takes whole numbers
+        ByteBuffer buffer = ByteBuffer.allocateDirect(bytes ? size : 4 * size).order(ByteOrder.nativeOrder());
+        if (bytes) {
+            for (float value : image) {
+                buffer.put((byte) Math.rint(Math.min(Math.max(value, 0), 255)));
+            }
+        } else {
+            buffer.asFloatBuffer().put(image);
+        }
         return buffer;
     }
 
@@ -222,6 +230,10 @@ public final class DsSession implements Closeable {
                 int bytes = interpreter.getOutputTensorFromSignature(name, SIGNATURE).numBytes();
                 outputs.put(name, ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder()));
             }
+        }
+
+        DataType inputType() {
+            return interpreter.getInputTensorFromSignature(input, SIGNATURE).dataType();
         }
 
         Map<String, ByteBuffer> run(ByteBuffer x) {

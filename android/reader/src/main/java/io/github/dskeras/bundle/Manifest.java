@@ -12,6 +12,7 @@ public final class Manifest {
     static final String ROUTE = "route.tflite";
     static final String FORMAT = "ds_keras.bundle";
     static final int ALIGNMENT = 64; // bytes, of a kernel in a file
+    private static final Map<Object, Integer> DTYPES = dtypes();
 
     /** A part: its size and hash. */
     static final class Part {
@@ -102,8 +103,8 @@ public final class Manifest {
         Map<String, Object> stored = Check.object(Check.field(json, "kernels"), "kernels");
         kernelsPart = listed(Check.field(stored, "part"));
         Object dtype = Check.field(stored, "dtype");
-        Check.need("float32".equals(dtype) || "float16".equals(dtype), "dtype float16 or float32", dtype);
-        elementSize = "float32".equals(dtype) ? 4 : 2;
+        Check.need(DTYPES.containsKey(dtype), "dtype of " + DTYPES.keySet(), dtype);
+        elementSize = DTYPES.get(dtype);
         kernels = kernels(Check.object(Check.field(stored, "index"), "an index of the kernels"));
         levels = levels(Check.list(Check.field(json, "levels"), "levels"));
         Map<String, Object> policy = Check.object(Check.field(json, "policy"), "policy");
@@ -130,6 +131,14 @@ public final class Manifest {
      */
     public int numLevels() {
         return levels.size();
+    }
+
+    private static Map<Object, Integer> dtypes() {
+        Map<Object, Integer> bytes = new LinkedHashMap<>(); // of a kernel's number
+        bytes.put("float32", 4);
+        bytes.put("float16", 2);
+        bytes.put("int8", 1);
+        return Collections.unmodifiableMap(bytes);
     }
 
     private static List<String> labels(Object value, int classes) throws BundleException {

@@ -75,6 +75,7 @@ final class Plan {
             int axis = (int) Check.whole(row.get("axis"), 0, shape.length - 1);
             long factor = row.get("factor") == null ? -1 : Check.whole(row.get("factor"), 0, factors.length);
             Check.need(factor < 0 || factor + shape[axis] <= factors.length, "factors in the fold vector", row);
+            Check.need(factor < 0 || manifest.elementSize > 1, "no factors for int8 codes, whose scales hold them", row);
             long offset = Check.whole(row.get("offset"), end, last);
             boolean placed = offset % Manifest.ALIGNMENT == 0 && offset - end < Manifest.ALIGNMENT;
             Check.need(placed, "copies one behind another, aligned", row);

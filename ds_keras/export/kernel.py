@@ -1,0 +1,100 @@
+"""A kernel slice that a level uses: its numbers and its int8 codes, in the order of axes that TFLite has."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+
+from ds_keras.layers.base import SliceableLayer
+from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
+from ds_keras.layers.fake_quant import along, kernel_scale
+from ds_keras.runtime.materialize import scaled
+
+AXES = {4: (3, 0, 1, 2), 2: (1, 0)}  # of Keras' kernels in TFLite's order: outputs first (depthwise: 1, h, w, c)
+DTYPES = {None: "float32", "float16": "float16", "dynamic_int8": "int8", "int8": "int8"}  # of kernels, by quantization
+SMALLEST_SCALE = 2.0**-12  # of a channel, relative to the largest: with a smaller one its bias would leave int32
+
+
+@dataclass
+class Kernel:
+    """A kernel slice that a level uses, and what folds into it.
+
+    Args:
+        layer: that holds it.
+        name: attribute of the layer.
+        sizes: active sizes, in Keras' order of axes.
+        factor: (output channels,) float32 of the BatchNorm behind, or None.
+    """
+
+    layer: SliceableLayer
+    name: str
+    sizes: tuple[int, ...]
+    factor: np.ndarray | None = None
+
+    @property
+    def key(self) -> str:
+        """Unique in the network."""
+        return f"{self.layer.name}/{self.name}"
+
+    @property
+    def depthwise(self) -> bool:
+        """Whether the output channels are the third axis and not the last."""
+        return isinstance(self.layer, SliceableDepthwiseConv2D)
+
+    @property
+    def axis(self) -> int:
+        """Of the output channels in TFLite's order: they come first, but for depthwise kernels (1, h, w, c)."""
+        return 3 if self.depthwise else 0
+
+    def shared(self, quantization: str | None) -> bool:
+        """Whether a bundle stores it once for all levels: not where it stays float among int8 kernels."""
+        return not (quantization == "dynamic_int8" and self.depthwise)
+
+    def stored(self, quantization: str | None, sizes: Sequence[int] | None = None) -> np.ndarray:
+        """The part of these sizes as a bundle stores it: unfolded numbers, or int8 codes.
+
+        A negative BatchNorm factor, whose sign no level changes, is taken into the codes; a factor of 0 makes them 0.
+
+        Args:
+            quantization: None, "float16", "dynamic_int8" or "int8".
+            sizes: in Keras' order; default the level's.
+
+        Returns:
+            The array, in TFLite's order of axes.
+        """
+        values = keras.ops.convert_to_numpy(self.layer.active_slice(self.name, sizes or self.sizes))
+        if DTYPES[quantization] == "int8":
+            axis = self._code_axis(quantization)
+            values = np.rint(values / along(self._scale(axis, values.shape), axis, values.ndim))
+            if self.factor is not None:
+                values *= along(np.sign(self.factor[: values.shape[axis]]), axis, values.ndim)
+        values = values.astype(DTYPES[quantization])
+        return np.ascontiguousarray(values.transpose(AXES[values.ndim]))
+
+    def used(self, quantization: str | None) -> np.ndarray:
+        """The slice as the level's file has it: folded numbers, or the stored codes."""
+        if DTYPES[quantization] == "int8":
+            return self.stored(quantization)
+        return scaled(self.stored(None), self.factor, self.axis).astype(DTYPES[quantization])
+
+    def code_scale(self, quantization: str) -> np.ndarray:
+        """What a code is worth at the level, BatchNorm included.
+
+        Args:
+            quantization: "dynamic_int8" or "int8".
+
+        Returns:
+            (output channels,) float32; () where the whole kernel has one scale. Above 0.
+        """
+        scale = self._scale(self._code_axis(quantization), self.sizes)
+        scale = scale if self.factor is None else scale * np.abs(self.factor)
+        return np.maximum(scale, max(SMALLEST_SCALE * scale.max(), 1e-20)).astype("float32")
+
+    def _code_axis(self, quantization: str | None) -> int | None:
+        """In Keras' order. The converter takes a scale for each unit of a dense layer from the float file only."""
+        return self.layer.kernel_axis if quantization == "int8" else len(self.sizes) - 1
+
+    def _scale(self, axis: int | None, sizes: Sequence[int]) -> np.ndarray:
+        scale = keras.ops.convert_to_numpy(kernel_scale(getattr(self.layer, self.name), axis))
+        return scale if axis is None else scale[: sizes[axis]]
