@@ -17,16 +17,14 @@ import cli
 from absl import flags
 
 COLUMNS = ("mean", "sd", "difference", "difference_sd")
+VARIANT = (
+    'Arguments of SupernetTrainer as a JSON object; repeat it. Besides: "stage2", arguments of GateTrainer or null, '
+    '"model", entries of the network\'s config, and "name".'
+)
 FLAGS = flags.FLAGS
 flags.DEFINE_string("config", None, "Python file that defines EXPERIMENT.", required=True)
 flags.DEFINE_string("workdir", None, "Directory of the runs and of ablation.json.", required=True)
-flags.DEFINE_multi_string(
-    "variant",
-    None,
-    "Arguments of SupernetTrainer as a JSON object; repeat it. Besides: "
-    '"stage2", arguments of GateTrainer or null, "model", entries of the network\'s config, and "name".',
-    required=True,
-)
+flags.DEFINE_multi_string("variant", None, VARIANT, required=True)
 flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
 flags.DEFINE_bool("policies", False, "Run Stage II, and compare gate and cascade.")
 flags.DEFINE_string("data", None, "Where the data lies, instead of the config's own (see ds_keras.data.load).")
