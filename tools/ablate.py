@@ -1,4 +1,7 @@
-"""Compares variants of Stage I from the same seeds; goes on where it was stopped.
+"""Compares variants of training from the same seeds; goes on where it was stopped.
+
+With --policies Stage II runs too, and gate and cascade are compared over their whole curves, cross-fitted: on each half
+of the images with what was chosen on the other half.
 
 Example:
     python tools/ablate.py --config=zoo/ds_mobilenet_digits/experiment.py --workdir=runs/ablation \
@@ -13,13 +16,20 @@ import sys
 import cli
 from absl import flags
 
+COLUMNS = ("mean", "sd", "difference", "difference_sd")
+VARIANT = (
+    'Arguments of SupernetTrainer as a JSON object; repeat it. Besides: "stage2", arguments of GateTrainer or null, '
+    '"model", entries of the network\'s config, and "name".'
+)
 FLAGS = flags.FLAGS
 flags.DEFINE_string("config", None, "Python file that defines EXPERIMENT.", required=True)
 flags.DEFINE_string("workdir", None, "Directory of the runs and of ablation.json.", required=True)
-flags.DEFINE_multi_string("variant", None, "Arguments of SupernetTrainer as a JSON object; repeat it.", required=True)
+flags.DEFINE_multi_string("variant", None, VARIANT, required=True)
 flags.DEFINE_list("seeds", ["0", "1", "2"], "Seeds.")
+flags.DEFINE_bool("policies", False, "Run Stage II, and compare gate and cascade.")
 flags.DEFINE_string("data", None, "Where the data lies, instead of the config's own (see ds_keras.data.load).")
 flags.DEFINE_integer("epochs", None, "Epochs of Stage I, in one cycle, instead of the config's own.", lower_bound=1)
+flags.DEFINE_integer("held_out", None, "Hold out so many images, instead of the config's own.", lower_bound=2)
 flags.DEFINE_integer("train_images", None, "Train on so many images only.", lower_bound=1)
 flags.DEFINE_string("split", "held_out", "Images to score on: held_out, or a part of the data, such as test.")
 flags.DEFINE_integer("max_steps", None, "Stop each run after so many steps.", lower_bound=1)
@@ -32,9 +42,12 @@ def main(_: list[str]) -> None:
 
     from ds_keras.training import read_experiment
     from ds_keras.training.ablation import ablate
+    from ds_keras.zoo.cards import HEADER, policy_cells
 
     experiment = read_experiment(FLAGS.config)
-    changes = {name: FLAGS[name].value for name in ("data", "train_images") if FLAGS[name].value is not None}
+    changes = {
+        name: FLAGS[name].value for name in ("data", "held_out", "train_images") if FLAGS[name].value is not None
+    }
     if FLAGS.epochs is not None:
         changes["stage1"] = dataclasses.replace(experiment.stage1, epochs=FLAGS.epochs, cycles=1)
     variants = dict(_variant(text) for text in FLAGS.variant)
@@ -43,12 +56,19 @@ def main(_: list[str]) -> None:
     command = f"python tools/ablate.py {' '.join(sys.argv[1:])}"
     seeds = [int(seed) for seed in FLAGS.seeds]
     experiment = dataclasses.replace(experiment, **changes)
-    result = ablate(experiment, FLAGS.workdir, variants, seeds, FLAGS.max_steps, FLAGS.split, command)
+    result = ablate(
+        experiment, FLAGS.workdir, variants, seeds, FLAGS.max_steps, FLAGS.split, command, policies=FLAGS.policies
+    )
     table = Table("variant", "level", "top-1 %", "sd", "difference", "sd", title=f"{FLAGS.split}, seeds {seeds}")
     for row in result["rows"]:
-        values = (row[key] for key in ("mean", "sd", "difference", "difference_sd"))
+        values = (row[key] for key in COLUMNS)
         table.add_row(row["variant"], str(row["level"]), *("" if v is None else f"{v:.2f}" for v in values))
     Console().print(table)
+    if FLAGS.policies:
+        table = Table(*HEADER, title="policies, cross-fitted")
+        for cells in policy_cells(result["policies"]):
+            table.add_row(*cells)
+        Console().print(table)
 
 
 def _variant(text: str) -> tuple[str, dict]:
@@ -58,7 +78,7 @@ def _variant(text: str) -> tuple[str, dict]:
         raise ValueError(f"variant must be a JSON object, received {text!r} ({error})") from None
     if not isinstance(arguments, dict):
         raise ValueError(f"variant must be a JSON object, received {text!r}")
-    name = "_".join(f"{key}={json.dumps(value)}" for key, value in arguments.items())
+    name = arguments.pop("name", None) or "_".join(f"{key}={json.dumps(value)}" for key, value in arguments.items())
     return re.sub(r"[^\w=.+-]", "", name.replace(",", "+")) or "as_is", arguments
 
 

@@ -50,7 +50,7 @@ def budgets(session: Session, images: np.ndarray, points: int = 5, rounds: int =
         session: of a bundle whose budget table has passes; its knobs are put back afterwards.
         images: as in ``levels``.
         points: budgets, evenly spaced within what the table reaches.
-        rounds: times that each budget is run, in turn; the median counts.
+        rounds: times that each budget is run, in turn; each image's median counts.
 
     Returns:
         Rows: what, level (the policy), kind (what was asked) and "ms" (what was spent); none where the default policy
@@ -62,18 +62,18 @@ def budgets(session: Session, images: np.ndarray, points: int = 5, rounds: int =
         return []
     before, spent = session.knobs[policy], row_times(table, policy, session.benchmark(images, rounds))
     asked = np.linspace(spent[0], spent[-1], points + 2)[1:-1]
-    times = np.zeros((rounds, points))
+    times = np.zeros((rounds, points, len(images)))
     for i in range(-1, rounds):  # one round warms up
         for j, milliseconds in enumerate(asked):
             session.set_budget(milliseconds=milliseconds)
-            began = time.perf_counter()
-            for image in images:
+            for k, image in enumerate(images):
+                began = time.perf_counter()
                 session.run(image[None])
-            times[max(i, 0), j] = _since(began) / len(images)
+                times[max(i, 0), j, k] = _since(began)
     session.knobs[policy] = before
     return [
         {"what": "budget", "level": policy, "kind": f"asked {ms:.4f}", "ms": float(found)}
-        for ms, found in zip(asked, np.median(times, axis=0), strict=True)
+        for ms, found in zip(asked, np.median(times, axis=0).mean(1), strict=True)
     ]
 
 

@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 
 def measure(session: "Session", images: np.ndarray, rounds: int = 30) -> Times:
-    """Times the parts of a bundle, in turn, so that a noisy moment touches all of them.
+    """Times the parts of a bundle, each image's in random order.
+
+    So a noisy moment touches all of them, and a part finds the processor's caches as others left them, which is how it
+    runs in a mix: again and again, each would look too fast.
 
     Bodies are timed alone. The route is the time of the cascade's first level through the session, less its body: so
     the session's own work for an image is part of it. The judge is what the same level takes more under the cascade,
@@ -42,12 +45,13 @@ def measure(session: "Session", images: np.ndarray, rounds: int = 30) -> Times:
             lambda image: session._cascade(image[None], stays),
         ]
         runs = [*((run, images) for run in whole), *((network, features) for network in networks)]
-        times = np.zeros((rounds, len(runs)))
-        for i in range(-1, rounds):  # one round warms up
-            for j, (run, inputs) in enumerate(runs):
+        times = np.zeros((rounds, len(runs), len(images)))
+        rng = np.random.default_rng(0)
+        for i, k in np.ndindex(rounds + 1, len(images)):  # one round warms up
+            for j in rng.permutation(len(runs)):
+                run, inputs = runs[j]
                 began = time.perf_counter()
-                for x in inputs:
-                    run(x)
-                times[max(i, 0), j] = 1e3 * (time.perf_counter() - began) / len(images)
-    alone, judged, *bodies = np.median(times, axis=0).tolist()
+                run(inputs[k])
+                times[max(i - 1, 0), j, k] = 1e3 * (time.perf_counter() - began)
+    alone, judged, *bodies = np.median(times, axis=(0, 2)).tolist()
     return Times(alone - bodies[first], bodies, max(judged - alone, 0.0))

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from ds_keras.routing import margin
+
 
 def smooth_labels(labels: tf.Tensor, num_classes: int, smoothing: float) -> tf.Tensor:
     """Classes to target distributions.
@@ -42,33 +44,72 @@ def check_labels(labels: tf.Tensor, num_classes: int) -> tf.Tensor:
     return labels
 
 
-def cross_entropy(targets: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+def cross_entropy(targets: tf.Tensor, logits: tf.Tensor, weights: tf.Tensor | float = 1.0) -> tf.Tensor:
     """Mean cross-entropy of logits to target distributions.
 
     Args:
         targets: (batch, classes) probabilities; no gradient flows into them.
         logits: (batch, classes).
+        weights: (batch,) of the images.
 
     Returns:
         Scalar float32.
     """
     losses = tf.nn.softmax_cross_entropy_with_logits(tf.stop_gradient(targets), tf.cast(logits, tf.float32))
-    return tf.reduce_mean(losses)
+    return tf.reduce_mean(weights * losses)
 
 
-def sandwich_targets(smallest_logits: tf.Tensor, labels: tf.Tensor, num_levels: int) -> tf.Tensor:
-    """Stage II's labels for the gate: level 0 where the smallest sub-network is right, else the last level.
+def kept_weights(logits: tf.Tensor, share: float) -> tf.Tensor:
+    """Weights that turn a cascade's first level to the images that it will keep: those that it is sure of.
+
+    Args:
+        logits: (batch, classes) of that level; no gradient flows into them.
+        share: of the weight that follows the margin, in [0, 1]; the rest is equal for all.
+
+    Returns:
+        (batch,) float32 of mean 1. Source: ours.
+    """
+    sure = tf.stop_gradient(margin(tf.cast(logits, tf.float32)))
+    return 1 - share + share * sure / tf.maximum(tf.reduce_mean(sure), 1e-6)
+
+
+def easiness(smallest_logits: tf.Tensor, labels: tf.Tensor, kind: str) -> tf.Tensor:
+    """How easy an image is for the smallest sub-network: what the gate learns.
 
     Args:
         smallest_logits: (batch, classes).
-        labels: (batch,) integers.
-        num_levels: number of levels.
+        labels: (batch,) integers, or (batch, classes) probabilities, whose argmax counts.
+        kind: "right" (1 where it is right, else 0), or "margin" (its confidence, which needs no label).
 
     Returns:
-        (batch,) int32. Source: DS-Net, arXiv 2103.13258, section 3.4 (sandwich gate sparsification).
+        (batch,) float32 in [0, 1]. Source: "right" is DS-Net's sandwich gate sparsification, arXiv 2103.13258, section
+        3.4; "margin" is ours.
     """
-    right = tf.equal(tf.argmax(smallest_logits, axis=1, output_type=tf.int32), tf.cast(labels, tf.int32))
-    return tf.where(right, 0, num_levels - 1)
+    if kind == "margin":
+        return tf.stop_gradient(margin(tf.cast(smallest_logits, tf.float32)))
+    labels = tf.convert_to_tensor(labels)
+    labels = tf.argmax(labels, axis=1) if labels.shape.rank == 2 else labels
+    guess = tf.argmax(smallest_logits, axis=1, output_type=tf.int32)
+    return tf.cast(tf.equal(guess, tf.cast(labels, tf.int32)), tf.float32)
+
+
+def sandwich(easy: tf.Tensor, gate_logits: tf.Tensor, share: tf.Tensor | None) -> tf.Tensor:
+    """The gate's loss: level 0 where an image is easy, the last level where it is not.
+
+    Args:
+        easy: (batch,) in [0, 1].
+        gate_logits: (batch, levels).
+        share: of easy images, scalar: gives the easy and the hard ones equal mass; None leaves them as they are.
+
+    Returns:
+        Scalar float32. Source: DS-Net, arXiv 2103.13258, section 3.4; the weights are ours.
+    """
+    log = tf.nn.log_softmax(tf.cast(gate_logits, tf.float32))
+    first, last = easy * log[:, 0], (1 - easy) * log[:, -1]
+    if share is not None:
+        share = tf.clip_by_value(share, 0.01, 0.99)
+        first, last = first * 0.5 / share, last * 0.5 / (1 - share)
+    return -tf.reduce_mean(first + last)
 
 
 def gumbel_one_hot(logits: tf.Tensor, seed: tf.Tensor, temperature: float = 1.0) -> tf.Tensor:

@@ -111,7 +111,7 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
 def _bundle(model: Supernet, directory: Path, metrics: dict[str, Any]) -> None:
     """Replaces the half-precision bundle of a preset that has one."""
     if (directory / zoo.BUNDLE).is_file():
-        export.to_bundle(model, directory / zoo.BUNDLE, "float16", metrics["licence"])
+        export.to_bundle(model, directory / zoo.BUNDLE, "float16", licence=metrics["licence"])
 
 
 @contextlib.contextmanager

@@ -46,6 +46,10 @@ class SupernetTrainer(Trainer):
             trained supernet of the same classes, or the name or the directory of its preset.
         ensemble: the smallest matches the mean of the teacher's largest and random outputs (the paper's variant).
         ema_decay: of the teacher; warmed up as min(ema_decay, (1 + step) / (10 + step)).
+        keep_weight: in [0, 1]: how far the smallest pass's images weigh by their margin, so that it learns what a
+            cascade will leave to it, and not what goes on to larger levels (ours).
+        gate_weight: of the gate's loss, trained along with the supernet, the shared start included; 0 leaves the gate
+            to Stage II. The gate learns how sure the smallest pass is (its margin; ours).
         weight_decay: L2 on the kernels that this step's largest sub-network uses; nothing outside it shrinks.
         quantize: "int8" trains for int8 files (quantisation-aware): kernels and activations are rounded as there, and
             gradients pass straight through. The teacher, and what ``fit`` reports of held-out images, stay float.
@@ -79,6 +83,8 @@ class SupernetTrainer(Trainer):
         teacher: str | os.PathLike | Supernet = "largest",
         ensemble: bool = False,
         ema_decay: float = 0.997,
+        keep_weight: float = 0.0,
+        gate_weight: float = 0.0,
         weight_decay: float = 1e-4,
         quantize: str | None = None,
         levels: Sequence[int] | None = None,
@@ -104,6 +110,14 @@ class SupernetTrainer(Trainer):
             raise ValueError(f"label_smoothing must be in [0, 1), received {label_smoothing!r}")
         if not 0 <= hard_label_weight <= 1:
             raise ValueError(f"hard_label_weight must be in [0, 1], received {hard_label_weight!r}")
+        if not 0 <= keep_weight <= 1 or gate_weight < 0:
+            raise ValueError(
+                f"keep_weight must be in [0, 1] and gate_weight at least 0, received {keep_weight!r}, {gate_weight!r}"
+            )
+        if gate_weight and objective == "mvco":
+            raise ValueError(
+                f"gate_weight must be 0 with 'mvco', whose passes see several views, received {gate_weight!r}"
+            )
         for name, value in {"num_random": num_random, "distill_start": distill_start, "views": views}.items():
             if not isinstance(value, int) or value < 0:
                 raise ValueError(f"{name} must be an integer of at least 0, received {value!r}")
@@ -113,6 +127,7 @@ class SupernetTrainer(Trainer):
             )
         self.kind = check_quantize(model, quantize)
         self.num_random, self.objective, self.ensemble = num_random, objective, ensemble
+        self.keep_weight, self.gate_weight = keep_weight, gate_weight
         self.label_smoothing, self.hard_label_weight = label_smoothing, hard_label_weight
         self.distill_start, self.ema_decay, self.weight_decay = distill_start, ema_decay, weight_decay
         self.candidates = [model.static_level(k) for k in (range(len(model.levels)) if levels is None else levels)]
@@ -135,8 +150,9 @@ class SupernetTrainer(Trainer):
 
     @property
     def trained_variables(self) -> list[keras.Variable]:
-        """All trainable variables but the slimming branch."""
-        return self.supernet.supernet_variables
+        """All trainable variables; the slimming branch only where ``gate_weight`` trains it."""
+        gate = self.supernet.gate_variables if self.gate_weight else []
+        return [*self.supernet.supernet_variables, *gate]
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One optimizer step over all passes."""
@@ -144,8 +160,10 @@ class SupernetTrainer(Trainer):
         truth = losses.smooth_labels(y, self.supernet.num_classes, self.label_smoothing)
         variables, levels = self.trained_variables, self.draw_levels()
         with tf.GradientTape() as start_tape:  # every deployable level shares it: it runs once
-            start_walk = self.kind(self.smallest, training=True)
-            shared = start_walk.rounded(self.supernet.start(start_walk, tf.concat(views, axis=0))[0])
+            walk = self.kind(self.smallest, training=True)
+            shared, gate_features = self.supernet.start(walk, tf.concat(views, axis=0))
+            shared = walk.rounded(shared)
+            gate = self.supernet.gate(walk, gate_features) if self.gate_weight else None
         features = tf.split(shared, self.views)
         targets = self.targets(views, truth, levels)
         total, starts = [None] * len(variables), [tf.zeros_like(part) for part in features]
@@ -158,14 +176,19 @@ class SupernetTrainer(Trainer):
                 with tf.GradientTape() as tape:
                     tape.watch(features[view])
                     logits = self.forward(views[view], features[view], level, largest=i == 0)
-                    loss = self.check_finite(losses.cross_entropy(targets[i], logits), level)
+                    keeps = self.keep_weight > 0 and 0 < i == len(levels) - 1
+                    weights = losses.kept_weights(logits, self.keep_weight) if keeps else 1.0
+                    loss = self.check_finite(losses.cross_entropy(targets[i], logits, weights), level)
                     scaled = self.share(loss + self.decay() if i == 0 else loss)
                 start, *gradients = tape.gradient(scaled, [features[view], *variables])
                 previous = [gradient for gradient in (start, *gradients) if gradient is not None]
                 total = [_add(a, b) for a, b in zip(total, gradients, strict=True)]
                 starts[view] = _add(starts[view], start)
             outputs.append((tf.stop_gradient(logits), loss))
-        gradients = start_tape.gradient(shared, variables, output_gradients=tf.concat(starts, axis=0))
+        heads, flows = [shared], [tf.concat(starts, axis=0)]
+        if gate is not None:
+            heads, flows = [*heads, gate], [*flows, self.gate_gradient(gate, outputs[-1][0])]
+        gradients = start_tape.gradient(heads, variables, output_gradients=flows)
         total = [_add(a, b) for a, b in zip(total, gradients, strict=True)]
         self.optimizer.apply(total, variables)
         if self.objective in ("ib", "mvco") and self.teacher is not None:
@@ -175,6 +198,14 @@ class SupernetTrainer(Trainer):
         ):
             metric.update_state(value)
         return {metric.name: metric.result() for metric in self.progress}
+
+    def gate_gradient(self, gate: tf.Tensor, smallest: tf.Tensor) -> tf.Tensor:
+        """The gradient of the gate's loss to its (batch, levels) logits, from the smallest pass's logits."""
+        easy = losses.margin(tf.cast(smallest, tf.float32))
+        with tf.GradientTape() as tape:
+            tape.watch(gate)
+            loss = self.share(self.gate_weight * losses.sandwich(easy, gate, tf.reduce_mean(easy)))
+        return tape.gradient(loss, gate)
 
     def split_views(self, x: tf.Tensor) -> list[tf.Tensor]:
         """The views of a batch: (batch, height, width, channels) each."""

@@ -10,13 +10,16 @@ from ds_keras.models.supernet import Supernet
 from ds_keras.training import losses
 from ds_keras.training.base import Trainer, accuracy
 
+EASY = ("right", "margin")
+
 
 class GateTrainer(Trainer):
     """Stage II: sandwich gate sparsification, the task loss through a sampled level, and a budget.
 
-    loss = sandwich_weight x CE(gate logits, level 0 where the smallest level is right, else the last level)
+    loss = sandwich_weight x CE(gate logits, level 0 where the image is easy, else the last level)
          + task_weight x CE(logits of the sampled level, label)
          + budget_weight x |E[MAdds] - target|, in fractions of the largest level's MAdds.
+    An image is easy where the smallest level is right, or, with ``easy="margin"``, as far as that level is sure.
     The level is sampled by straight-through Gumbel softmax; every level's logits are computed without gradients, so
     a step needs no backward pass through the network. Only the slimming branch moves.
 
@@ -34,6 +37,7 @@ class GateTrainer(Trainer):
         task_weight: see above.
         budget_weight: see above.
         balanced: see above.
+        easy: "right" (the paper's) or "margin".
         temperature: of the Gumbel softmax.
         seed: of the Gumbel noise.
         **kwargs: of ``keras.Model``.
@@ -58,6 +62,7 @@ class GateTrainer(Trainer):
         task_weight: float = 1.0,
         budget_weight: float = 1.0,
         balanced: bool = True,
+        easy: str = "right",
         temperature: float = 1.0,
         seed: int = 0,
         **kwargs: Any,
@@ -75,7 +80,9 @@ class GateTrainer(Trainer):
                 "temperature must be positive and the weights at least 0, received "
                 f"{temperature!r}, {sandwich_weight!r}, {task_weight!r}, {budget_weight!r}"
             )
-        self.target, self.balanced, self.temperature = target, balanced, temperature
+        if easy not in EASY:
+            raise ValueError(f"easy must be one of {EASY}, received {easy!r}")
+        self.target, self.balanced, self.easy, self.temperature = target, balanced, easy, temperature
         self.sandwich_weight, self.task_weight, self.budget_weight = sandwich_weight, task_weight, budget_weight
         self.easy_share = self.add_weight(
             name="easy_share", shape=(), initializer=keras.initializers.Constant(0.5), trainable=False
@@ -94,32 +101,27 @@ class GateTrainer(Trainer):
         features, gate_features = self.supernet.start(Compute(0), x)
         every = tf.stack([self.supernet.body(Compute(k), features) for k in range(len(self.supernet.levels))], axis=1)
         every = tf.cast(every, tf.float32)
-        targets = losses.sandwich_targets(every[:, 0], y, len(self.supernet.levels))
+        easy = losses.easiness(every[:, 0], y, self.easy)
+        share = self.running_share(easy) if self.balanced else None
         truth = losses.smooth_labels(y, self.supernet.num_classes, 0.0)
         with tf.GradientTape() as tape:
             logits = tf.cast(self.supernet.gate(Compute(0), tf.stop_gradient(gate_features)), tf.float32)
             sampled = losses.gumbel_one_hot(logits, self.step_seed(1), self.temperature)
             output = tf.einsum("bl,blc->bc", sampled, tf.stop_gradient(every))
             spent = tf.reduce_mean(tf.reduce_sum(sampled * tf.constant(self.relative_costs, tf.float32), axis=1))
-            sandwich = tf.reduce_mean(
-                tf.nn.sparse_softmax_cross_entropy_with_logits(targets, logits) * self.target_weights(targets)
-            )
+            sandwich = losses.sandwich(easy, logits, share)
             task = losses.cross_entropy(truth, output)
             loss = self.sandwich_weight * sandwich + self.task_weight * task
             if self.target is not None:
                 loss += self.budget_weight * tf.abs(spent - self.target)
             scaled = self.share(self.check_finite(loss, "gate"))
         self.optimizer.apply(tape.gradient(scaled, self.trained_variables), self.trained_variables)
-        values = (sandwich, task, spent, accuracy(y, output), tf.cast(targets == 0, tf.float32))
+        values = (sandwich, task, spent, accuracy(y, output), easy)
         for metric, value in zip(self.progress, values, strict=True):
             metric.update_state(value)
         return {metric.name: metric.result() for metric in self.progress}
 
-    def target_weights(self, targets: tf.Tensor) -> tf.Tensor:
-        """Weights (batch,) that give the easy and the hard images equal mass, from a running share of easy ones."""
-        easy = tf.cast(targets == 0, tf.float32)
-        if not self.balanced:
-            return tf.ones_like(easy)
+    def running_share(self, easy: tf.Tensor) -> tf.Tensor:
+        """The share of easy images over the last steps."""
         self.easy_share.assign_add(0.05 * (tf.reduce_mean(easy) - self.easy_share))
-        share = tf.clip_by_value(tf.convert_to_tensor(self.easy_share), 0.01, 0.99)
-        return tf.where(easy > 0, 0.5 / share, 0.5 / (1 - share))
+        return tf.convert_to_tensor(self.easy_share)

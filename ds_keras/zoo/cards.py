@@ -10,6 +10,9 @@ from ds_keras.policies import ABOUT
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
+COMPARED = {"area": "area %", "saved": "fewer MAdds at -0.3", "auc": "AUC"}  # of policies, over seeds
+HEADER = ["variant", "policy", *(cell for name in COMPARED.values() for cell in (name, "difference"))]
+
 
 def render(model: "Supernet", metrics: dict[str, Any]) -> str:
     """The text of a card.
@@ -178,8 +181,51 @@ def _comparison(row: dict[str, Any]) -> list[str]:
                 for r in result["rows"]
             ],
         ),
+        *(_policies(result) if "policies" in result else []),
         f"{result['epochs']} epochs of {result['train_images']} images, seeds {result['seeds']}; the difference is to "
         f"the first variant, seed by seed.\n\n```\n{result['command']}\n```",
+    ]
+
+
+def _policies(result: dict[str, Any]) -> list[str]:
+    """The comparison's policies."""
+    return [
+        f"Policies on the same {result['images']} images, cross-fitted: on each half with the thresholds, shifts and "
+        "chain chosen on the other. Area: average top-1 over all costs between the levels that every variant reaches. "
+        "AUC: how well the gate, or the smallest level's margin, tells the images that the smallest level has right.",
+        _table(HEADER, policy_cells(result["policies"])),
+    ]
+
+
+def policy_cells(rows: list[dict[str, Any]]) -> list[list[str]]:
+    """The table of policies of ``ds_keras.training.ablation.ablate``, under ``HEADER``.
+
+    Args:
+        rows: its "policies".
+
+    Returns:
+        Cells: mean ± deviation over the seeds, and the same of the differences; "" where there is none.
+    """
+
+    def cell(found: dict[str, Any], mean: str, sd: str, form: str) -> str:
+        if found[mean] is None:
+            return ""
+        return f"{found[mean]:{form}}" + ("" if found[sd] is None else f" ± {found[sd]:.2f}")
+
+    return [
+        [
+            row["variant"],
+            row["policy"],
+            *(
+                text
+                for name in COMPARED
+                for text in (
+                    cell(row[name], "mean", "sd", ".2f"),
+                    cell(row[name], "difference", "difference_sd", "+.2f"),
+                )
+            ),
+        ]
+        for row in rows
     ]
 
 

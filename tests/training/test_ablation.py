@@ -7,6 +7,7 @@ from ds_keras.models import DSMobileNet
 from ds_keras.models.mobilenet import Stage as Row
 from ds_keras.training import Experiment, Stage
 from ds_keras.training.ablation import ablate
+from ds_keras.zoo.cards import HEADER, policy_cells
 
 ROWS = (Row(6, 1), Row((4, 16), 1, 2, gate=True))
 
@@ -17,7 +18,7 @@ def experiment(**trainer):
         data="digits",
         model=lambda classes, shape: DSMobileNet(4, ROWS, classes, shape, stem_stride=1, gate_hidden=4),
         stage1=Stage(1, 0.05, batch_size=64, mixup=0.2, trainer={"num_random": 0, **trainer}),
-        stage2=Stage(1, 1e-3, "adam", 64),
+        stage2=Stage(1, 1e-3, "adam", 64, trainer={"target": None}),
         held_out=200,
         train_images=320,
         calibration=(1, 64),
@@ -74,6 +75,28 @@ def test_another_split(done):
     assert other["rows"][1]["top1"][0] != result["rows"][1]["top1"][0]
     with pytest.raises(ValueError, match=r"split must be 'held_out' or one of \['test', 'train'\], received 'x'"):
         ablate(experiment(), workdir, {"same": {}}, seeds=[0], split="x", verbose=0)
+
+
+def test_policies(tmp_path):
+    """Stage II runs, or not; the model's config is changed too; what is known of a run is kept."""
+    variants = {"as": {}, "joint": {"gate_weight": 1.0, "stage2": None, "model": {"gate_hidden": 8}}}
+    arguments = {"seeds": [0], "max_steps": 2, "verbose": 0, "policies": True}
+    result = ablate(experiment(), tmp_path, variants, **arguments)
+    rows = [(row["variant"], row["policy"]) for row in result["policies"]]
+    assert rows == [(variant, policy) for variant in variants for policy in ("static", "gate", "cascade")]
+    for row in result["policies"]:
+        assert 0 < row["area"]["mean"] < 100 and row["saved"]["values"][0] > 0
+        assert (row["area"]["difference"] == 0) == (row["variant"] == "as") and row["area"]["sd"] is None
+    stages = {
+        name: {json.loads(line)["stage"] for line in (tmp_path / f"{name}-0/metrics.jsonl").read_text().splitlines()}
+        for name in variants
+    }
+    assert stages == {"as": {"stage1", "stage2"}, "joint": {"stage1"}}
+    (tmp_path / "as-0/metrics.jsonl").unlink()
+    assert ablate(experiment(), tmp_path, variants, **arguments) == result
+    assert not (tmp_path / "as-0/metrics.jsonl").exists()
+    cells = policy_cells(result["policies"])
+    assert {len(row) for row in cells} == {len(HEADER)} and cells[0][:2] == ["as", "static"]
 
 
 def test_one_seed_has_no_deviation(done, tmp_path):

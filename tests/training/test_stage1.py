@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from helpers import array, close, images, nano, same, snapshot
 
-from ds_keras.layers import SliceableBatchNormalization
+from ds_keras.layers import Compute, SliceableBatchNormalization
 from ds_keras.models.mobilenet import Stage
 from ds_keras.training import Stage as Stage1
 from ds_keras.training import SupernetTrainer, losses
@@ -81,6 +81,43 @@ def test_a_step_equals_one_big_tape(layout, objective, hard, ensemble, teacher):
     for a, b in zip(model.weights, twin.weights, strict=True):
         if a.path.split("/")[-1].startswith("moving") and a.shape[0] >= 3:
             close(a, b, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("keep", [0.0, 0.7])
+def test_the_smallest_pass_may_weigh_what_it_keeps(keep):
+    model, twin = nano(), nano()
+    options = {"objective": "ce", "weight_decay": 0.0, "num_random": 0}
+    step(make(model, keras.optimizers.SGD(0.1), keep_weight=keep, **options))
+    truth = losses.smooth_labels(Y[:8], 3, 0.1)
+    with tf.GradientTape() as tape:
+        loss = losses.cross_entropy(truth, twin(X[:8], level=2, training=True))
+        smallest = twin(X[:8], level=0, training=True)
+        loss += losses.cross_entropy(truth, smallest, losses.kept_weights(smallest, keep))
+        variables = [v.value for v in twin.supernet_variables]
+    for old, gradient, new in zip(variables, tape.gradient(loss, variables), model.supernet_variables, strict=True):
+        close(new, old - 0.1 * gradient, tolerance=1e-5)
+
+
+def test_the_gate_may_be_trained_with_the_supernet():
+    """By hand: the gate's loss reaches the slimming branch and the shared start; the bodies do not feel it."""
+    model, twin = nano(gate_hidden=4), nano(gate_hidden=4)
+    options = {"objective": "ce", "weight_decay": 0.0, "num_random": 0}
+    step(make(model, keras.optimizers.SGD(0.1), gate_weight=0.6, **options))
+    truth = losses.smooth_labels(Y[:8], 3, 0.1)
+    walk = Compute(0, training=True)
+    with tf.GradientTape() as tape:
+        features, gate_features = twin.start(walk, X[:8])
+        smallest = twin.body(walk, features)
+        loss = losses.cross_entropy(truth, twin.body(Compute(2, training=True), features))
+        loss += losses.cross_entropy(truth, smallest)
+        easy = losses.easiness(smallest, None, "margin")
+        loss += 0.6 * losses.sandwich(easy, twin.gate(walk, gate_features), tf.reduce_mean(easy))
+        variables = [v.value for v in twin.trainable_variables]
+    gradients = tape.gradient(loss, variables)
+    for old, gradient, new in zip(variables, gradients, model.trainable_variables, strict=True):
+        close(new, old - 0.1 * gradient, tolerance=1e-5)
+    for variable, old in zip(model.gate_variables, nano(gate_hidden=4).gate_variables, strict=True):
+        assert np.any(array(variable) != array(old))
 
 
 @pytest.mark.parametrize("objective", ["ib", "inplace", "ce"])

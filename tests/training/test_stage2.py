@@ -56,13 +56,24 @@ def test_a_step_by_hand(balanced):
 
 
 def test_balanced_weights_follow_a_running_share():
-    trainer = make(nano())
-    targets = np.array([0, 0, 0, 2])
-    close(trainer.target_weights(tf.constant(targets)), weights_for(targets, 0.5125), tolerance=1e-6)
+    trainer, easy = make(nano()), tf.constant([1.0, 1, 1, 0])
+    close(trainer.running_share(easy), 0.5125, tolerance=1e-6)
     for _ in range(200):
-        weights = trainer.target_weights(tf.constant(targets))
-    close(weights, [2 / 3, 2 / 3, 2 / 3, 2], tolerance=1e-3)
-    close(make(nano(), balanced=False).target_weights(tf.constant(targets)), np.ones(4))
+        share = trainer.running_share(easy)
+    close(share, 0.75, tolerance=1e-3)
+
+
+def test_the_gate_learns_how_sure_the_smallest_level_is():
+    """Labels do not matter then: dark images, of which the level is unsure here, are told apart."""
+    model = nano(gate_hidden=8)
+    x = images(120)
+    sure = losses.easiness(tf.constant(model(x, level=0)), None, "margin").numpy()
+    trainer = GateTrainer(model, target=None, task_weight=0.0, easy="margin", balanced=False)
+    trainer.compile(keras.optimizers.Adam(0.02))
+    logs = trainer.fit(x, np.zeros(120, int), batch_size=40, epochs=40, verbose=0).history
+    assert logs["easy_share"][-1] == pytest.approx(sure.mean(), abs=1e-4)
+    gate = np.asarray(model.route(x))
+    assert np.corrcoef(gate[:, 0] - gate[:, -1], sure)[0, 1] > 0.5
 
 
 @pytest.mark.parametrize("target", [0.79, 0.97])
@@ -114,6 +125,11 @@ def test_target_out_of_range_names_the_interval(target):
     low, high = trainer.relative_costs[0], trainer.relative_costs[-1]
     with pytest.raises(ValueError, match=rf"target must be .*{low:.3f}.*{high:.3f}.*received {target}"):
         GateTrainer(nano(), target=target)
+
+
+def test_bad_kind_of_easiness():
+    with pytest.raises(ValueError, match=r"easy must be one of \('right', 'margin'\), received 'entropy'"):
+        GateTrainer(nano(), target=None, easy="entropy")
 
 
 @pytest.mark.parametrize("arguments", [{"temperature": 0.0}, {"task_weight": -1.0}, {"budget_weight": -1.0}])

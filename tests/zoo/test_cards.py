@@ -37,6 +37,18 @@ def test_further_parts_are_shown(folder):
     assert "## Levels (lossless, 12 images that no training saw)" in read(folder)[1]
 
 
+def test_policies_are_compared(folder):
+    value = {"values": [1.0], "mean": 81.5, "sd": 0.25, "difference": -0.5, "difference_sd": None}
+    missing = dict.fromkeys(value)
+    rows = [{"variant": "a=1", "policy": "gate", "area": value, "saved": value, "auc": missing}]
+    annotate(folder, "Judges", "Why.", {**RESULT, "images": 40, "policies": rows})
+    card = read(folder)[1]
+    assert "Policies on the same 40 images, cross-fitted" in card
+    assert "| a=1 | gate | 81.50 ± 0.25 | -0.50 | 81.50 ± 0.25 | -0.50 |  |  |" in card
+    with pytest.raises(ValueError, match="result must be what ds_keras.training.ablation.ablate returns"):
+        annotate(folder, "Judges", "Why.", {**RESULT, "images": 40, "policies": [{"variant": "a=1"}]})
+
+
 def test_a_comparison_comes_and_is_replaced(folder, x):
     before, weights = read(folder), zoo.load(str(folder)).get_weights()
     annotate(folder, "Ablation", "Why.", RESULT)
