@@ -29,7 +29,7 @@ def test_masks_at_full_width_equal_every_level(make):
 
 @pytest.mark.slow
 def test_the_official_layout():
-    model, x = fill_model(DSMobileNet.imagenet(10, levels=[0, 4, 9, 13])), images(1, 224, 3)
+    model, x = fill_model(DSMobileNet.imagenet(10, levels=[0, 4, 9, 13], input_shape=(64, 64, 3))), images(1, 64, 3)
     run = masked_twin(model)
     for level in range(4):
         expected = model(x, level=level)
