@@ -10,7 +10,9 @@ EXPERIMENT = Experiment(
     name="ds_mobilenet_digits",
     data="digits",
     model=lambda classes, shape: DSMobileNet.tiny(classes, shape, name="ds_mobilenet_digits", gate_hidden=32),
-    stage1=Stage(epochs=60, learning_rate=0.1, batch_size=64, augment="shift:1", trainer={"num_random": 1}),
+    stage1=Stage(
+        epochs=60, learning_rate=0.1, batch_size=64, augment="shift:1", trainer={"num_random": 1, "quantize": "int8"}
+    ),
     stage2=Stage(epochs=20, learning_rate=3e-3, optimizer="adam", batch_size=64, augment="shift:1"),
     held_out=280,
     calibration=(17, 64),
