@@ -36,6 +36,7 @@ SAME_SCALE = (  # whose output has the scale of their input
     keras.layers.MaxPooling2D,
     keras.layers.ZeroPadding2D,
 )
+SMALLEST_RANGE = 1e-2  # of a value that is always 0: with less, LiteRT cannot scale an operator's sums to its codes
 FUSES = (SliceableBatchNormalization, *KERNELS, keras.layers.Add)  # an operator that a ReLU behind it becomes part of
 FIXED = {"sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}  # ranges that LiteRT's kernels insist on
 
@@ -114,7 +115,7 @@ class FakeQuantized(Rounding, Compute):
         """See the base class."""
         values = tf.cast(x, tf.float32)
         low, high = fixed or (tf.minimum(tf.reduce_min(values), 0.0), tf.reduce_max(values))
-        high = tf.maximum(high, low + 1e-6)
+        high = tf.maximum(high, low + SMALLEST_RANGE)
         rounded = tf.quantization.fake_quant_with_min_max_vars(
             values, tf.stop_gradient(low), tf.stop_gradient(high), num_bits=8
         )
@@ -251,4 +252,4 @@ def _fixed_range(layer: keras.layers.Layer) -> Range | None:
 
 def _usable(values: np.ndarray) -> Range:
     low, high = float(values[0]), float(values[1])
-    return low, max(high, low + 1e-6)  # a value that is always 0 needs a range too
+    return low, max(high, low + SMALLEST_RANGE)
