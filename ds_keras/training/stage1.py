@@ -7,16 +7,16 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ds_keras import zoo
-from ds_keras.layers.base import Compute, Shapes, SliceableLayer
+from ds_keras.layers.base import Compute
 from ds_keras.models.supernet import Supernet
 from ds_keras.quantization import check_quantize
 from ds_keras.slicing import Level, LevelTensor
 from ds_keras.training import losses
 from ds_keras.training.base import Trainer, accuracy
+from ds_keras.training.distillation import TEACHERS, trained_teacher
+from ds_keras.training.weight_decay import active_kernels
 
 OBJECTIVES = ("ib", "mvco", "distill", "inplace", "ce")
-TEACHERS = ("largest", "next")
 
 
 class SupernetTrainer(Trainer):
@@ -96,7 +96,7 @@ class SupernetTrainer(Trainer):
             raise ValueError(f"objective must be one of {OBJECTIVES}, received {objective!r}")
         self.teacher = None
         if objective == "distill":
-            self.teacher, teacher = _trained(teacher, model), "largest"
+            self.teacher, teacher = trained_teacher(teacher, model), "largest"
         if teacher not in TEACHERS:
             raise ValueError(f"teacher must be one of {TEACHERS}, received {teacher!r}")
         if objective not in ("ib", "mvco") and (teacher != "largest" or ensemble):
@@ -276,9 +276,7 @@ class SupernetTrainer(Trainer):
         """``weight_decay`` x half the squared norm of the kernels that the largest pass uses."""
         if not self.weight_decay:
             return tf.constant(0.0)
-        walk = _ActiveKernels(self.largest)
-        self.supernet.logits(walk, self.supernet.input_shape)
-        return self.weight_decay * tf.add_n([tf.nn.l2_loss(kernel) for kernel in walk.kernels])
+        return self.weight_decay * tf.add_n([tf.nn.l2_loss(k) for k in active_kernels(self.supernet, self.largest)])
 
     def update_teacher(self) -> None:
         """Moves the teacher, its BatchNorm statistics included, towards the supernet."""
@@ -286,37 +284,6 @@ class SupernetTrainer(Trainer):
         decay = tf.minimum(self.ema_decay, (1 + step) / (10 + step))
         for slow, fast in zip(self.teacher.weights, self.supernet.weights, strict=True):
             slow.assign_add((fast - slow) * (1 - decay))
-
-
-class _ActiveKernels(Shapes):
-    """Collects the active slices of kernels (not of biases, norms or position embeddings)."""
-
-    def __init__(self, level: int):
-        super().__init__(level)
-        self.kernels: list[tf.Tensor] = []
-
-    def visit(self, layer: keras.layers.Layer, shape: Any) -> None:
-        if isinstance(layer, SliceableLayer):
-            names = [name for name, _ in layer.weight_slices(shape, self.level)]
-            slices = layer.active_weights(shape, self.level)
-            self.kernels += [w for name, w in zip(names, slices, strict=True) if name.endswith("kernel")]
-
-
-def _trained(teacher: Any, model: Supernet) -> Supernet:
-    """The teacher of "distill": a supernet that takes the model's images and knows its classes."""
-    if isinstance(teacher, str | os.PathLike) and teacher not in TEACHERS:
-        teacher = zoo.load(teacher)
-    if not isinstance(teacher, Supernet):
-        raise ValueError(
-            f"teacher must be a trained supernet or a preset for objective='distill', received {teacher!r}"
-        )
-    for name in ("num_classes", "image_shape"):
-        ours, theirs = getattr(model, name), getattr(teacher, name)
-        if ours != theirs:
-            raise ValueError(f"teacher must have the model's {name}, {ours}, received one with {theirs}")
-    if None not in (model.labels, teacher.labels) and model.labels != teacher.labels:
-        raise ValueError(f"teacher must have the model's labels, {model.labels}, received one with {teacher.labels}")
-    return teacher
 
 
 def _add(a: Any, b: Any) -> Any:

@@ -77,4 +77,4 @@ def test_the_digits_preset_has_its_figures():
     card = (folder / zoo.CARD).read_text()
     for row in found["rows"]:
         assert f"| {row['level']} | {row['keras']} | {row['top1']} |" in card
-        assert row["top1"] >= row["keras"] - 0.6
+        assert row["top1"] >= row["keras"] - 0.9  # three of 360 images
