@@ -84,7 +84,7 @@ def _bundle_rows() -> list[dict]:
     if FLAGS.against:
         other = Session(FLAGS.against, threads, keep=1000)
         for level in (*range(session.num_levels), None):  # None: the default policy
-            run, name = partial(other.run, level=level), f"{other.manifest['quantization']} bundle"
+            run, name = partial(other.run, level=level), f"{other.manifest['quantization'] or 'float32'} bundle"
             rows += benchmark.against(name, session, level, run, images, FLAGS.rounds)
     if FLAGS.preset:
         from ds_keras import zoo

@@ -144,10 +144,15 @@ def test_export_and_benchmark_of_a_bundle(tmp_path):
     refused(tool("benchmark", "--bundle=digits.dsbundle", "--images=photos", cwd=tmp_path), "found none in 'photos'")
     for i, image in enumerate(data.digits()["test"].images()[:3]):
         Image.fromarray(image[..., 0].astype("uint8")).save(tmp_path / f"photos/{i}.png")
+    int8 = ["--preset=ds_mobilenet", "--output=int8.dsbundle", "--format=bundle", "--quantization=int8"]
+    refused(tool("export", *int8, cwd=tmp_path), "--calibration goes with --quantization=int8, which needs it")
+    result = tool("export", *int8, "--calibration=photos", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
     arguments = ["--bundle=digits.dsbundle", "--images=photos", "--rounds=3", "--plot=levels.png"]
+    arguments += ["--against=int8.dsbundle"]
     result = tool("benchmark", *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    rows = ["open"] * 10 + ["memory"] * 5 + ["level"] * 4 + ["routed", "XNNPACK"]
+    rows = ["open"] * 10 + ["memory"] * 5 + ["level"] * 4 + ["routed"] + ["budget"] * 5 + ["XNNPACK"] + ["int8"] * 5
     assert [line.split()[0] for line in result.stdout.splitlines()] == rows
     assert (tmp_path / "levels.png").stat().st_size > 1000
     (tmp_path / "digits.dsbundle").write_bytes(b"x")
