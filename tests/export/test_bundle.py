@@ -109,7 +109,9 @@ def test_a_failure_leaves_the_older_bundle(network, tmp_path, monkeypatch):
 
 
 def test_bad_arguments(network, tmp_path):
-    with pytest.raises(ValueError, match=r"quantization must be one of \(None, 'float16'\), received 'int4'"):
+    with pytest.raises(
+        ValueError, match=r"quantization must be one of \(None, 'float16', 'dynamic_int8', 'int8'\), received 'int4'"
+    ):
         to_bundle(network, tmp_path / "x", quantization="int4")
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")

@@ -6,7 +6,7 @@ import tensorflow as tf
 from ai_edge_litert.interpreter import Interpreter
 from helpers import close, images, nano
 
-from ds_keras.export import litert, subnet, tflite, to_tflite
+from ds_keras.export import litert, networks, subnet, tflite, to_tflite
 
 X = images(7)
 TOLERANCE = {None: 1e-4, "float16": 2e-2}
@@ -76,9 +76,9 @@ def test_resizable(exported, network, batch):
 
 def test_chosen_levels(network, tmp_path, monkeypatch):
     """In the given order; a level may be a ``SliceLevel``; files of other levels stay."""
-    monkeypatch.setattr(tflite, "convert", lambda network, *_: network.name.encode())
+    monkeypatch.setattr(networks, "convert", lambda network, *_: network.name.encode())
     monkeypatch.setattr(tflite, "described", lambda data, about: data)
-    monkeypatch.setattr(tflite, "check", lambda *_: None)
+    monkeypatch.setattr(networks, "check", lambda *_: None)
     (tmp_path / "level_1.tflite").write_bytes(b"old")
     paths = to_tflite(network, str(tmp_path), levels=(2, network.levels[0]))
     assert paths == [tmp_path / "level_2.tflite", tmp_path / "level_0.tflite"]
@@ -138,7 +138,7 @@ def corrupted(network):
 
 @pytest.mark.parametrize("there", [False, True])
 def test_a_wrong_conversion_is_not_written(network, corrupted, tmp_path, monkeypatch, there):
-    monkeypatch.setattr(tflite, "convert", lambda *_, **__: corrupted)
+    monkeypatch.setattr(networks, "convert", lambda *_, **__: corrupted)
     if there:
         (tmp_path / "level_1.tflite").write_bytes(b"old")
     before = {path: path.read_bytes() for path in tmp_path.iterdir()}
@@ -151,7 +151,7 @@ def test_not_finite_logits_are_not_written(network, tmp_path, monkeypatch):
     plain = corrupt(network)
     plain.layers[-1].set_weights([w * np.nan for w in plain.layers[-1].get_weights()])
     data = litert.convert(plain)
-    monkeypatch.setattr(tflite, "convert", lambda *_, **__: data)
+    monkeypatch.setattr(networks, "convert", lambda *_, **__: data)
     with pytest.raises(RuntimeError, match="differs from Keras by nan"):
         to_tflite(network, tmp_path / "out", levels=[1])
     assert not list(tmp_path.rglob("*.tflite"))
@@ -163,7 +163,7 @@ def test_custom_operators_are_refused(network, tmp_path, monkeypatch):
     converter.allow_custom_ops = True
     data = converter.convert()
     assert litert.operators(data) == ["CUSTOM:Betainc"]
-    monkeypatch.setattr(tflite, "convert", lambda *_, **__: data)
+    monkeypatch.setattr(networks, "convert", lambda *_, **__: data)
     with pytest.raises(RuntimeError, match=r"LiteRT does not run alone: \['CUSTOM:Betainc'\]"):
         to_tflite(network, tmp_path, levels=[0])
     assert not list(tmp_path.iterdir())
@@ -171,7 +171,7 @@ def test_custom_operators_are_refused(network, tmp_path, monkeypatch):
 
 def test_without_litert(network, tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ai_edge_litert.schema_py_generated", None)
-    monkeypatch.setattr(tflite, "convert", lambda *_, **__: b"")
+    monkeypatch.setattr(networks, "convert", lambda *_, **__: b"")
     with pytest.raises(ImportError, match=r"pip install 'ds_keras\[runtime\]'"):
         to_tflite(network, tmp_path, levels=[0])
     assert not list(tmp_path.iterdir())
