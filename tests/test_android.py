@@ -59,13 +59,17 @@ def bundles(tmp_path_factory):
         "float32": export.to_bundle(nano(labels=["a", "b", "c"]), folder / "nano", licence="none"),
         "float16 file": export.to_bundle(nano(), folder / "half.dsbundle", "float16"),
         "int8": export.to_bundle(nano(), folder / "int8", "int8", np.rint(images(8))),
-        "digits": zoo.bundle("ds_mobilenet_digits", int8=True),
+        "digits": folder / "digits",
         "float32 file": folder / "nano.dsbundle",
         "float16": folder / "half",
     }
     as_file(paths["float32 file"], parts_of(paths["float32"]))
-    with zipfile.ZipFile(paths["float16 file"]) as archive:
-        as_directory(paths["float16"], {name: archive.read(name) for name in archive.namelist()})
+    for name, file in {
+        "float16": paths["float16 file"],
+        "digits": zoo.bundle("ds_mobilenet_digits", int8=True),
+    }.items():
+        with zipfile.ZipFile(file) as archive:
+            as_directory(paths[name], {part: archive.read(part) for part in archive.namelist()})
     return paths
 
 
