@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ds_keras.export.kernel import Kernel
-from ds_keras.export.litert import litert, repacked, unpacked
+from ds_keras.export.litert import litert, operator_names, repacked, unpacked
 
 
 def with_codes(data: bytes, kernels: Sequence[Kernel]) -> bytes:
@@ -25,12 +25,11 @@ def with_codes(data: bytes, kernels: Sequence[Kernel]) -> bytes:
     """
     schema, graph = litert("schema_py_generated"), unpacked(data)
     known = {kernel.used(None).tobytes(): kernel for kernel in kernels if kernel.shared("dynamic_int8")}
-    codes = [max(code.builtinCode, code.deprecatedBuiltinCode) for code in graph.operatorCodes]
-    takes = (schema.BuiltinOperator.CONV_2D, schema.BuiltinOperator.FULLY_CONNECTED)
+    names = operator_names(graph)
     replaced: dict[int, np.ndarray] = {}
     for subgraph in graph.subgraphs:
         for operator in subgraph.operators:
-            if codes[operator.opcodeIndex] not in takes:
+            if names[operator.opcodeIndex] not in ("CONV_2D", "FULLY_CONNECTED"):
                 continue
             tensor = subgraph.tensors[operator.inputs[1]]
             content = graph.buffers[tensor.buffer].data
@@ -44,7 +43,7 @@ def with_codes(data: bytes, kernels: Sequence[Kernel]) -> bytes:
             tensor.quantization.zeroPoint = [0] * len(scale)
             tensor.quantization.quantizedDimension = 0
             replaced[tensor.buffer] = kernel.stored("dynamic_int8")
-            if codes[operator.opcodeIndex] == schema.BuiltinOperator.FULLY_CONNECTED:
+            if names[operator.opcodeIndex] == "FULLY_CONNECTED":
                 operator.builtinOptions.asymmetricQuantizeInputs = True
     for index, values in replaced.items():
         graph.buffers[index].data = np.frombuffer(values.tobytes(), np.uint8)

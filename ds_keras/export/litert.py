@@ -82,10 +82,10 @@ def operators(data: bytes) -> list[str]:
     Returns:
         Sorted distinct names.
     """
-    return sorted(set(_operator_names(unpacked(data))))
+    return sorted(set(operator_names(unpacked(data))))
 
 
-def _operator_names(graph: Any) -> list[str]:
+def operator_names(graph: Any) -> list[str]:
     """The name of every operator code of a graph."""
     schema, found = litert("schema_py_generated"), []
     names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
@@ -135,7 +135,7 @@ def float_operators(data: bytes) -> list[str]:
     """
     schema, graph = litert("schema_py_generated"), unpacked(data)
     kinds = {schema.TensorType.FLOAT32, schema.TensorType.FLOAT16, schema.TensorType.FLOAT64}
-    found, names = set(), _operator_names(graph)
+    found, names = set(), operator_names(graph)
     for subgraph in graph.subgraphs:
         for operator in subgraph.operators:
             name = names[operator.opcodeIndex]
