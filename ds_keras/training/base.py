@@ -39,6 +39,11 @@ class Trainer(keras.Model):
         self.built = True
 
     @property
+    def all_active(self) -> bool:
+        """Whether every step uses the whole of every trained kernel, so that an optimizer may shrink all of it."""
+        return True
+
+    @property
     def trained_variables(self) -> list[keras.Variable]:
         """The variables that the optimizer moves."""
         raise TypeError(f"{type(self).__name__} does not define trained_variables")
@@ -47,20 +52,21 @@ class Trainer(keras.Model):
         """As ``keras.Model.compile``; the losses and metrics are the trainer's own.
 
         Args:
-            optimizer: Keras optimizer, without weight decay of its own.
+            optimizer: Keras optimizer; without weight decay of its own where only a part of the levels is trained.
             **kwargs: run options of ``keras.Model.compile`` (``steps_per_execution``, ``run_eagerly``).
 
         Raises:
-            ValueError: the optimizer decays weights, or a loss or metric is given.
+            ValueError: the optimizer decays weights outside the active slices, or a loss or metric is given.
         """
         given = {"loss", "metrics", "weighted_metrics", "loss_weights"} & set(kwargs)
         if given:
             raise ValueError(f"{type(self).__name__} has its own losses and metrics, received {sorted(given)}")
         optimizer = keras.optimizers.get(optimizer)
-        if getattr(optimizer, "weight_decay", None):
+        if getattr(optimizer, "weight_decay", None) and not self.all_active:
             raise ValueError(
-                f"optimizer.weight_decay must be 0, received {optimizer.weight_decay}: it would shrink the weights "
-                "outside the active slice too; give weight_decay= to the trainer"
+                f"optimizer.weight_decay must be 0 where a part of the levels is trained, received "
+                f"{optimizer.weight_decay}: it would shrink the weights outside their slices too; give weight_decay= "
+                "to the trainer"
             )
         kwargs.setdefault("jit_compile", False)  # XLA would compile every slice size anew
         super().compile(optimizer=optimizer, **kwargs)

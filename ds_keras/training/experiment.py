@@ -16,12 +16,13 @@ class Stage:
     Args:
         epochs: passes over the training part.
         learning_rate: peak; linear warm-up over ``warmup`` of the steps, then cosine to 0; ``cycles`` times.
-        optimizer: "sgd" (Nesterov momentum 0.9) or "adam".
+        optimizer: "sgd" (Nesterov momentum 0.9), "adam" or "adamw".
         batch_size: images a step.
         warmup: share of a cycle's steps.
         cycles: times that warm-up and cosine run, over equal parts of the stage (warm restarts, arXiv 1608.03983).
         augment: see ``ds_keras.data.augmentation``.
         clip_norm: bound on the global norm of the gradient, or None.
+        weight_decay: of "adamw" (decoupled, arXiv 1711.05101), on kernels only; the trainer's own is L2.
         accumulate: steps whose gradients are averaged before the weights move.
         mixup: alpha of mixup's Beta distribution; 0 leaves it out. Stage II takes none: it asks which images are easy.
         trainer: further arguments of the trainer.
@@ -35,6 +36,7 @@ class Stage:
     cycles: int = 1
     augment: str = ""
     clip_norm: float | None = None
+    weight_decay: float = 0.0
     accumulate: int = 1
     mixup: float = 0.0
     trainer: dict[str, Any] = field(default_factory=dict)
@@ -49,10 +51,15 @@ class Stage:
             Keras optimizer.
 
         Raises:
-            ValueError: unknown optimizer, or no cycle.
+            ValueError: unknown optimizer, no cycle, or weight decay without "adamw".
         """
         if self.cycles < 1:
             raise ValueError(f"cycles must be at least 1, received {self.cycles!r}")
+        if self.weight_decay and self.optimizer != "adamw":
+            raise ValueError(
+                f"weight_decay of a stage belongs to optimizer='adamw', received {self.weight_decay!r} with "
+                f"{self.optimizer!r}; the trainer has an L2 one of its own"
+            )
         cycle = max(steps // self.cycles, 1)
         warmup = max(round(cycle * self.warmup), 1)
         schedule = keras.optimizers.schedules.CosineDecay(
@@ -68,7 +75,12 @@ class Stage:
             return keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **common)
         if self.optimizer == "adam":
             return keras.optimizers.Adam(schedule, **common)
-        raise ValueError(f"optimizer must be 'sgd' or 'adam', received {self.optimizer!r}")
+        if self.optimizer == "adamw":
+            optimizer = keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay, **common)
+            # Names that do not end so; Keras asks by the name of the tf.Variable, "kernel:0".
+            optimizer.exclude_from_weight_decay(var_names=[r"(?<!kernel)(?<!kernel:0)$"])
+            return optimizer
+        raise ValueError(f"optimizer must be 'sgd', 'adam' or 'adamw', received {self.optimizer!r}")
 
 
 @keras.saving.register_keras_serializable("ds_keras")

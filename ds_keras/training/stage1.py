@@ -36,7 +36,7 @@ class SupernetTrainer(Trainer):
 
     Args:
         model: supernet, trained in place.
-        num_random: random levels in each step, drawn in the graph.
+        num_random: random levels in each step, drawn in the graph; None runs every level in each step instead.
         objective: "ib", "mvco", "distill", "inplace" or "ce".
         label_smoothing: in [0, 1).
         hard_label_weight: w; default 0 (the paper's), and 0.5 for "mvco" (ViTs need the labels; ours).
@@ -74,7 +74,7 @@ class SupernetTrainer(Trainer):
     def __init__(
         self,
         model: Supernet,
-        num_random: int = 2,
+        num_random: int | None = 2,
         objective: str = "ib",
         label_smoothing: float = 0.1,
         hard_label_weight: float | None = None,
@@ -118,7 +118,8 @@ class SupernetTrainer(Trainer):
             raise ValueError(
                 f"gate_weight must be 0 with 'mvco', whose passes see several views, received {gate_weight!r}"
             )
-        for name, value in {"num_random": num_random, "distill_start": distill_start, "views": views}.items():
+        counts = {"distill_start": distill_start, "views": views}
+        for name, value in (counts if num_random is None else {"num_random": num_random, **counts}).items():
             if not isinstance(value, int) or value < 0:
                 raise ValueError(f"{name} must be an integer of at least 0, received {value!r}")
         if not 0 <= ema_decay < 1 or weight_decay < 0:
@@ -139,14 +140,20 @@ class SupernetTrainer(Trainer):
         alone = self.smallest == self.largest
         if objective in ("ib", "mvco") and not alone:
             self.teacher = model.clone()
-        if objective == "mvco" and not 2 <= views <= num_random + 2:
-            raise ValueError(f"views must be in [2, num_random + 2 = {num_random + 2}], received {views!r}")
+        passes = len({self.largest, *self.candidates}) if num_random is None else num_random + 2
+        if objective == "mvco" and not 2 <= views <= passes:
+            raise ValueError(f"views must be in [2, passes of a step = {passes}], received {views!r}")
         if self.teacher is not None:
             self.teacher.trainable = False
         self.views = views if objective == "mvco" and not alone else 1
         self.progress = [
             keras.metrics.Mean(name=name) for name in ("largest_loss", "smallest_loss", "largest_accuracy")
         ]
+
+    @property
+    def all_active(self) -> bool:
+        """Whether the largest pass uses the whole of every kernel."""
+        return self.largest == self.supernet.teacher_level.index
 
     @property
     def trained_variables(self) -> list[keras.Variable]:
@@ -220,9 +227,11 @@ class SupernetTrainer(Trainer):
         return [self.supernet.check_images(view) for view in tf.unstack(x, axis=1)]
 
     def draw_levels(self) -> list[Level]:
-        """Largest, random ones, smallest; just the one where only one level is trained."""
+        """Largest, random ones (or all between), smallest; just the one where only one level is trained."""
         if self.largest == self.smallest:
             return [self.largest]
+        if self.num_random is None:
+            return sorted({self.largest, *self.candidates}, reverse=True)
         picks = tf.random.stateless_uniform([self.num_random], self.step_seed(0), 0, len(self.candidates), tf.int32)
         if self.teacher_at == "next":
             picks = tf.sort(picks, direction="DESCENDING")

@@ -10,6 +10,8 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
+from helpers import nano, snapshot
 
 from ds_keras import data, zoo
 from ds_keras.evaluation import evaluate
@@ -242,7 +244,7 @@ def test_shipped_experiments(path):
         assert stage.epochs > 0 and stage.make_optimizer(100) is not None
 
 
-@pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam")])
+@pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
 def test_the_schedule(name, kind):
     """Linear warm-up to the peak, then cosine to 0; counted in steps, as Keras asks for it."""
     optimizer = Stage(1, 0.4, name, warmup=0.2, accumulate=2, clip_norm=3.0).make_optimizer(200)
@@ -253,9 +255,24 @@ def test_the_schedule(name, kind):
     np.testing.assert_allclose(rates, [0.0, 0.2, 0.4, 0.2, 0.0], atol=1e-6)
 
 
-def test_unknown_optimizer():
-    with pytest.raises(ValueError, match="optimizer must be 'sgd' or 'adam', received 'lion'"):
+def test_adamw_shrinks_kernels_only():
+    """Where no gradient comes, a kernel loses rate x decay of itself; biases, norms and tables stay."""
+    model = nano(gate_hidden=4)
+    optimizer = Stage(1, 0.1, "adamw", weight_decay=0.5, warmup=0.5).make_optimizer(4)
+    optimizer.build(model.trainable_variables)
+    optimizer.iterations.assign(2)
+    before = snapshot(model)
+    optimizer.apply([tf.zeros(v.shape) for v in model.trainable_variables], model.trainable_variables)
+    for path, after in snapshot(model).items():
+        shrinks = path.endswith("kernel")
+        np.testing.assert_allclose(after, before[path] * (0.95 if shrinks else 1.0), rtol=1e-6)
+
+
+def test_bad_optimizers():
+    with pytest.raises(ValueError, match="optimizer must be 'sgd', 'adam' or 'adamw', received 'lion'"):
         Stage(1, 0.1, "lion").make_optimizer(10)
+    with pytest.raises(ValueError, match="weight_decay of a stage belongs to optimizer='adamw', received 0.1 with 'sg"):
+        Stage(1, 0.1, weight_decay=0.1).make_optimizer(10)
 
 
 def test_schedule_restarts():
