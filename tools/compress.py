@@ -75,9 +75,11 @@ def main(_: list[str]) -> None:
     )
     console = Console()
     with console.status("converting and measuring"):
-        (before,) = export.to_tflite(model, FLAGS.output, [level])
+        licence = zoo.card(FLAGS.preset).get("licence")
+        (before,) = export.to_tflite(model, FLAGS.output, [level], licence=licence)
         methods = [method for method in compress.METHODS if method in FLAGS.methods]
-        after = compress.to_tflite(network, Path(FLAGS.output) / f"level_{level}_{'_'.join(methods)}.tflite")
+        path = Path(FLAGS.output) / f"level_{level}_{'_'.join(methods)}.tflite"
+        after = compress.to_tflite(network, path, model, level, licence)
         images = sources["test"].images(size)
         rows = compress.compare(before.read_bytes(), after.read_bytes(), images, sources["test"].labels, FLAGS.rounds)
     title = f"{FLAGS.preset}, level {level}: {', '.join(methods)} ({len(images)} test images, one thread)"

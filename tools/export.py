@@ -97,18 +97,17 @@ def _write_every_level(model: "Supernet") -> None:
 
 def _write_levels(model: "Supernet", levels: list[int]) -> None:
     """A file for each level."""
-    from rich.progress import track
+    from rich.console import Console
 
     from ds_keras import cost, export, zoo
 
-    options = _quantized(model)
-    written, licence = [], zoo.card(FLAGS.preset).get("licence")
-    for level in track(levels, description="exporting"):
+    licence = zoo.card(FLAGS.preset).get("licence")
+    with Console().status(f"exporting {len(levels)} levels"):
         if FLAGS.format == "onnx":
-            path = os.path.join(FLAGS.output, f"level_{level}.onnx")
-            written.append(export.to_onnx(model, path, level, licence))
+            paths = [os.path.join(FLAGS.output, f"level_{level}.onnx") for level in levels]
+            written = [export.to_onnx(model, path, level, licence) for level, path in zip(levels, paths, strict=True)]
         else:
-            written += export.to_tflite(model, FLAGS.output, [level], licence=licence, **options)
+            written = export.to_tflite(model, FLAGS.output, levels, licence=licence, **_quantized(model))
     for level, path in zip(levels, written, strict=True):
         print(f"{path}  {path.stat().st_size} bytes  {cost.madds(model, level)} MAdds")
 

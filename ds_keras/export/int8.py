@@ -114,20 +114,20 @@ class _FakeQuant(keras.layers.Layer):
 class _Rounded:
     """A layer whose kernel is rounded to int8 codes: its last weight is 127 x their scale."""
 
-    limits: tuple[int, ...] | None = (3,)  # axes of the kernel that the scale has
+    channels: int | None = 3  # axis of the kernel along which the scale differs
 
     def build(self, input_shape: Any) -> None:
         """Adds the limit."""
         super().build(input_shape)
-        shape = () if self.limits is None else tuple(self.kernel.shape[axis] for axis in self.limits)
+        shape = () if self.channels is None else (self.kernel.shape[self.channels],)
         self.limit = self.add_weight(name="limit", shape=shape, initializer="ones", trainable=False)
 
     def rounded_kernel(self) -> tf.Tensor:
         """The kernel as its codes give it."""
         kernel, limit = tf.convert_to_tensor(self.kernel), tf.convert_to_tensor(self.limit)
-        if self.limits is None:
+        if self.channels is None:
             return tf.quantization.fake_quant_with_min_max_vars(kernel, -limit, limit, narrow_range=True)
-        flat = tf.reshape(kernel, (*kernel.shape[: self.limits[0]], limit.shape[0]))
+        flat = tf.reshape(kernel, kernel.shape[: self.channels + 1])  # a depthwise kernel ends with an axis of 1
         flat = tf.quantization.fake_quant_with_min_max_vars_per_channel(flat, -limit, limit, narrow_range=True)
         return tf.reshape(flat, kernel.shape)
 
@@ -139,7 +139,7 @@ class _Conv(_Rounded, keras.layers.Conv2D):
 
 
 class _Depthwise(_Rounded, keras.layers.DepthwiseConv2D):
-    limits = (2,)
+    channels = 2
 
     def call(self, x: Any) -> Any:
         y = tf.nn.depthwise_conv2d(x, self.rounded_kernel(), (1, *self.strides, 1), self.padding.upper())
@@ -147,7 +147,7 @@ class _Depthwise(_Rounded, keras.layers.DepthwiseConv2D):
 
 
 class _Dense(_Rounded, keras.layers.Dense):
-    limits = None
+    channels = None
 
     def call(self, x: Any) -> Any:
         y = tf.matmul(x, self.rounded_kernel())

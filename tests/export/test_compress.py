@@ -29,7 +29,7 @@ def dataset():
 @pytest.fixture(scope="module")
 def network():
     """Squeeze-and-excitation, three levels: do not change it."""
-    return nano(activation="relu", residual=True)
+    return nano(activation="relu", residual=True, labels=["a", "b", "c"])
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +94,15 @@ def test_sparsity_and_clusters(compressed):
         assert all(np.unique(channel).size <= CLUSTERS for channel in channels), name
 
 
-def test_the_file(compressed, tmp_path):
+def test_the_file(compressed, network, tmp_path):
     """Runs as the network, one image at a time and resized; the quantised one in integers alone, codes = pixels."""
     methods, result = compressed
-    path = compress.to_tflite(result, tmp_path / "new" / "level.tflite")
+    path = compress.to_tflite(result, tmp_path / "new" / "level.tflite", network, 1, "MIT")
     assert sorted(path.parent.iterdir()) == [path]
     data = path.read_bytes()
+    says = litert.unpacked(data).metadata
+    assert {"TFLITE_METADATA", "ds_keras"} <= {entry.name.decode() for entry in says} and b"labels.txt" in data
+    assert b"MIT" in data and b'"level": 1' in data
     expected = np.asarray(result(X, training=False))
     found = compress.run(data, X)
     details = litert.litert("interpreter").Interpreter(model_content=data).get_signature_runner("serve")
@@ -180,6 +183,8 @@ def test_a_wrong_file_is_not_written(files, tmp_path, monkeypatch):
     assert [(file, file.read_bytes()) for file in tmp_path.iterdir()] == [(path, b"old")]
     with pytest.raises(ValueError, match="path must be a file, received the directory"):
         compress.to_tflite(twin, tmp_path)
+    with pytest.raises(ValueError, match="model and level belong together, and licence to them; received level=1"):
+        compress.to_tflite(twin, path, level=1)
 
 
 @pytest.mark.parametrize("value", [None, "0", "1"])

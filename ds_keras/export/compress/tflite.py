@@ -5,23 +5,32 @@ import io
 import os
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 import numpy as np
 import tensorflow as tf
 
 from ds_keras.export.compress.libraries import libraries
 from ds_keras.export.litert import check, litert, unpacked
+from ds_keras.export.metadata import about, described
 from ds_keras.files import write_bytes
 
 if TYPE_CHECKING:
     import tf_keras
 
+    from ds_keras.models.supernet import Supernet
+
 # What rounding may make of int8 logits, x max(1, largest |logit|): integer kernels round where training does not.
 LARGEST, MEAN = 0.25, 0.03
 
 
-def to_tflite(network: "tf_keras.Model", path: str | os.PathLike) -> Path:
+def to_tflite(
+    network: "tf_keras.Model",
+    path: str | os.PathLike,
+    model: Optional["Supernet"] = None,
+    level: int | None = None,
+    licence: str | None = None,
+) -> Path:
     """Writes what ``compress`` gives as a static TFLite file of batch 1, resizable, with builtin operators only.
 
     A pruned or clustered network gives float32 "images" (1, height, width, channels) in [0, 255] to float32 "logits"
@@ -32,12 +41,16 @@ def to_tflite(network: "tf_keras.Model", path: str | os.PathLike) -> Path:
     Args:
         network: from ``compress`` or ``legacy``.
         path: file to write; directories are created.
+        model: supernet that the network was made from; the file then holds TFLite metadata, as ``export.to_tflite``
+            writes it: labels, licence, level.
+        level: that it was made from, together with ``model``.
+        licence: of the weights, for the metadata.
 
     Returns:
         The path.
 
     Raises:
-        ValueError: ``path`` is a directory.
+        ValueError: ``path`` is a directory, or one of ``model`` and ``level`` is missing.
         RuntimeError: the file does not give the network's logits, or a quantised one computes in floats; nothing was
             written.
         ImportError: ``ai_edge_litert``, tf_keras or tfmot is missing.
@@ -45,9 +58,11 @@ def to_tflite(network: "tf_keras.Model", path: str | os.PathLike) -> Path:
     Source: tfmot's guide to quantisation-aware training, https://www.tensorflow.org/model_optimization/guide.
 
     Example:
-        >>> to_tflite(compress(model, 0, batches, ["quantize"]), "level_0_int8.tflite")
+        >>> to_tflite(compress(model, 0, batches, ["quantize"]), "level_0_int8.tflite", model, 0)
     """
     path = Path(path)
+    if (model is None) != (level is None) or (licence is not None and model is None):
+        raise ValueError(f"model and level belong together, and licence to them; received level={level!r}, {licence=}")
     if path.is_dir():
         raise ValueError(f"path must be a file, received the directory {str(path)!r}")
     libraries()
@@ -55,6 +70,8 @@ def to_tflite(network: "tf_keras.Model", path: str | os.PathLike) -> Path:
 
     quantized = is_quantized(network)
     data = convert(network, quantized)
+    if model is not None:
+        data = described(data, about(model, "whole", model.static_level(level), licence))
     sample = np.random.default_rng(0).integers(0, 256, (16, *network.input_shape[1:])).astype("float32")
     if quantized:
         _check_int8(data, network, sample)
