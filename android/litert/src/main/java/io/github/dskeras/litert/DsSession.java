@@ -13,6 +13,7 @@ import java.io.IOException;
 import java.nio.Buffer;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.Iterator;
@@ -89,6 +90,48 @@ public final class DsSession implements Closeable {
      */
     public synchronized void setBudget(String policy, double fraction) {
         knobs.put(policy, router.knobsAt(policy, fraction));
+    }
+
+    /**
+     * Times the parts on this device: call it on a thread of its own, with the phone as it will be in use.
+     *
+     * @param rounds runs of each part, at least 1
+     * @return median milliseconds: the shared start with the gate, then the body of each level
+     * @throws IOException a damaged part
+     */
+    public synchronized double[] benchmark(int rounds) throws IOException {
+        int[] shape = manifest.imageShape;
+        float[] image = new float[shape[0] * shape[1] * shape[2]];
+        double[] found = new double[1 + manifest.numLevels()];
+        Map<String, ByteBuffer> features = route.run(input(image));
+        for (int part = 0; part < found.length; part++) {
+            double[] times = new double[rounds];
+            for (int round = -1; round < rounds; round++) { // the first is to warm up, and opens the level
+                long start = System.nanoTime();
+                if (part == 0) {
+                    features = route.run(input(image));
+                } else {
+                    body(part - 1, features);
+                }
+                times[Math.max(round, 0)] = (System.nanoTime() - start) / 1e6;
+            }
+            Arrays.sort(times);
+            found[part] = times[rounds / 2];
+        }
+        return found;
+    }
+
+    /**
+     * Sets the knobs of a policy so that an image takes a given time on average, from the bundle's table.
+     *
+     * @param policy {@link Router#GATE} or {@link Router#CASCADE}
+     * @param milliseconds average time of an image
+     * @param parts of {@link #benchmark(int)}
+     * @throws IllegalArgumentException no table, or a time out of reach (the message names the interval)
+     */
+    public synchronized void setBudget(String policy, double milliseconds, double[] parts) {
+        double[] bodies = Arrays.copyOfRange(parts, 1, parts.length);
+        knobs.put(policy, router.knobsAtMilliseconds(policy, milliseconds, parts[0], bodies, 0));
     }
 
     /**
