@@ -1,12 +1,12 @@
 import argparse
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import array, close, same
+from programs import run_program
 
 from ds_keras import convert, zoo
 
@@ -224,8 +224,7 @@ def test_files(tmp_path, monkeypatch, converted):
 
 
 def tool(*arguments):
-    command, env = [sys.executable, "tools/convert_checkpoint.py", *arguments], {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, env=env)
+    return run_program(ROOT / "tools" / "convert_checkpoint.py", *arguments, cwd=ROOT, env=os.environ)
 
 
 @pytest.mark.parametrize(

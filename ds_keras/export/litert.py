@@ -3,6 +3,7 @@
 import contextlib
 import io
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import flatbuffers
@@ -24,22 +25,49 @@ def convert(network: keras.Model, quantization: str | None = None) -> bytes:
     Returns:
         The file's bytes.
     """
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        archive = keras.export.ExportArchive()
-        archive.track(network)
-        (x,) = network.inputs
-        signature = [tf.TensorSpec((1, *x.shape[1:]), tf.float32, name=x.name)]
-        archive.add_endpoint("serve", lambda x: _outputs(network, x), signature)
-        archive.write_out(folder, verbose=False)
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
-        if quantization == "float16":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.target_spec.supported_types = [tf.float16]
-        if quantization == "int8":
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.inference_input_type = tf.uint8 if x.name == "images" else tf.int8
-        data = converter.convert()
+    (x,) = network.inputs
+    spec = tf.TensorSpec((1, *x.shape[1:]), tf.float32, name=x.name)
+    variables = [variable.value for variable in network.variables]
+    optimize = {
+        "float16": {"supported_types": [tf.float16]},
+        "int8": {"input_type": tf.uint8 if x.name == "images" else tf.int8},
+    }.get(quantization)
+    data = convert_function(lambda x: _outputs(network, x), spec, variables, optimize)
     return _with_features_as_codes(data) if quantization == "int8" else data
+
+
+def convert_function(
+    function: Callable[[tf.Tensor], dict[str, tf.Tensor]],
+    spec: tf.TensorSpec,
+    variables: list[tf.Variable],
+    optimize: dict[str, Any] | None = None,
+) -> bytes:
+    """Converts a function to a TFLite flatbuffer with the signature "serve".
+
+    A network is not saved, only what it computes: that takes half the time, and gives the same bytes.
+
+    Args:
+        function: of one tensor, to named tensors.
+        spec: of the tensor, with its name.
+        variables: that it reads.
+        optimize: settings of the converter where it is to optimise: ``supported_types``, ``input_type``,
+            ``output_type``; None leaves the numbers as they are.
+
+    Returns:
+        The file's bytes.
+    """
+    module = tf.Module()
+    module.variables_of_the_function = variables
+    serve = tf.function(function, input_signature=[spec], autograph=False)
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+        tf.saved_model.save(module, folder, signatures={"serve": serve})
+        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
+        if optimize is not None:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = optimize.get("supported_types", [])
+            converter.inference_input_type = optimize.get("input_type", tf.float32)
+            converter.inference_output_type = optimize.get("output_type", tf.float32)
+        return converter.convert()
 
 
 def _outputs(network: keras.Model, x: Any) -> dict[str, tf.Tensor]:

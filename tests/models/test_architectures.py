@@ -35,6 +35,13 @@ X, Y = images(24), np.arange(24) % 3
 OBJECTIVES = dict(zip(MAKE, ("mvco", "ib", "mvco", "mvco", "ib"), strict=True))  # one each: a trace takes its time
 
 
+# What converts or trains takes its time: a bottleneck and a class token only with -m slow.
+SLOW = ("resnet_bottleneck", "vit_patches")
+one_of_a_kind = pytest.mark.parametrize(
+    "make", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in MAKE], indirect=True
+)
+
+
 @pytest.fixture(scope="module", params=MAKE)
 def make(request):
     return MAKE[request.param]
@@ -102,6 +109,7 @@ def test_routing(model, x, every):
     close(cascade.logits, np.stack([every[k][i] for i, k in enumerate(cascade.levels)]))
 
 
+@one_of_a_kind
 def test_tflite_at_every_level(model, x, every, tmp_path):
     for path, expected in zip(export.to_tflite(model, tmp_path), every, strict=True):
         found = path.read_bytes()
@@ -115,6 +123,7 @@ def bundle(model, tmp_path_factory):
     return export.to_bundle(model, tmp_path_factory.mktemp("bundle") / "model.dsbundle")
 
 
+@one_of_a_kind
 def test_route_and_bodies_are_the_level_in_two_files(model, x, every, bundle, tmp_path):
     (route,) = export.to_tflite(model, tmp_path, part="route")
     (body,) = export.to_tflite(model, tmp_path, levels=[1], part="body")
@@ -131,6 +140,7 @@ def test_route_and_bodies_are_the_level_in_two_files(model, x, every, bundle, tm
     assert large and {copy.kernel for copy in reader.template(1).copies} == large
 
 
+@one_of_a_kind
 def test_a_bundle_runs_as_the_model(model, x, every, bundle):
     session = runtime.Session(bundle)
     for level, expected in enumerate(every):
@@ -195,6 +205,7 @@ def test_one_level_moves_its_slice_only(make, level):
     assert any(not mask.all() for mask in walk.masks.values())
 
 
+@one_of_a_kind
 def test_both_stages_by_fit(request, make):
     objective = OBJECTIVES[request.node.callspec.params["make"]]
     model = make()

@@ -3,12 +3,11 @@
 import ast
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from PIL import Image
+from programs import run_program
 
 from ds_keras import data
 
@@ -24,9 +23,8 @@ SAME_FLAGS = {
 
 
 def tool(name, *arguments, cwd=ROOT):
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": "160"}
-    command = [sys.executable, str(ROOT / "tools" / f"{name}.py"), *arguments]
-    return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True)
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": "160"}
+    return run_program(ROOT / "tools" / f"{name}.py", *arguments, cwd=cwd, env=env)
 
 
 def refused(result, *parts):

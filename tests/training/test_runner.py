@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -12,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from helpers import nano, snapshot
+from programs import run_program
 
 from ds_keras import data, zoo
 from ds_keras.evaluation import evaluate
@@ -66,9 +65,9 @@ def config(tmp_path_factory):
 
 
 def train(config, workdir, *flags, **env):
-    command = [sys.executable, "tools/train.py", f"--config={config}", f"--workdir={workdir}", *flags]
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "TF_CPP_MIN_LOG_LEVEL": "3", **{k: str(v) for k, v in env.items()}}
-    return subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True)
+    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **{k: str(v) for k, v in env.items()}}
+    flags = [f"--config={config}", f"--workdir={workdir}", *flags]
+    return run_program(ROOT / "tools" / "train.py", *flags, cwd=ROOT, env=env)
 
 
 def finished(*args, **kwargs):
@@ -130,14 +129,24 @@ def test_what_a_run_leaves(reference):
 
 
 def test_killed_and_run_again(config, reference, tmp_path):
-    """SIGKILL in each stage and while the preset is written; the same command goes on. An epoch saves too: step 5."""
+    """SIGKILL in each stage and while the preset is written; the same command goes on. An epoch saves too: step 5.
+
+    The newest checkpoint of Stage II is cut besides, as a file system without order may leave it: the one before serves.
+    """
     workdir = tmp_path / "run"
-    moments = ["stage1/step-000000006.npz before", "stage2/step-000000003.npz after", "preset/config.json before"]
-    went_on = ["stage1: going on from step 5 of 10", "stage2: going on from step 3 of 10"]
-    for moment, said in zip(moments, [None, *went_on], strict=True):
+    torn = workdir / "stage2/step-000000006.npz"
+    moments = ["stage1/step-000000006.npz before", "stage2/step-000000006.npz after", "preset/config.json before"]
+    went_on = [
+        [],
+        ["stage1: going on from step 5 of 10"],
+        [f"passing over the damaged checkpoint {torn}", "stage2: going on from step 5 of 10"],
+    ]
+    for moment, said in zip(moments, went_on, strict=True):
         result = train(config, workdir, "--checkpoint_every=3", DIE=moment)
         assert result.returncode == -9, result.stderr[-3000:]
-        assert said is None or said in result.stderr
+        assert all(line in result.stderr for line in said), result.stderr[-3000:]
+        if "stage2" in moment:
+            torn.write_bytes(torn.read_bytes()[:1000])
     result = finished(config, workdir, "--checkpoint_every=3")
     assert "stage2: going on from step 10 of 10" in result.stderr
     equal(workdir, reference)
@@ -154,18 +163,6 @@ def test_killed_at_every_step(config, tmp_path, stage):
         assert result.returncode == -9, result.stderr[-3000:]
     finished(config, tmp_path / "run", "--checkpoint_every=1", EPOCHS=4)
     equal(tmp_path / "run", tmp_path / "reference")
-
-
-def test_a_torn_checkpoint(config, reference, tmp_path):
-    """The newest checkpoint of Stage II is cut, as a file system without order may leave it: the one before serves."""
-    workdir = tmp_path / "run"
-    assert train(config, workdir, "--checkpoint_every=3", DIE="stage2/step-000000009.npz after").returncode == -9
-    newest = workdir / "stage2/step-000000009.npz"
-    newest.write_bytes(newest.read_bytes()[:1000])
-    result = finished(config, workdir, "--checkpoint_every=3")
-    assert f"passing over the damaged checkpoint {newest}" in result.stderr
-    assert "stage2: going on from step 6 of 10" in result.stderr
-    equal(workdir, reference)
 
 
 def test_the_workdir_of_another_experiment(config, reference):
@@ -201,16 +198,15 @@ def test_a_stage2_that_cannot_run_is_refused_before_stage1(config, tmp_path):
 
 
 def test_dry_run_and_seed(config, tmp_path):
-    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+    for name, seed in (("a", 1), ("b", 2)):
         result = finished(config, tmp_path / name, "--dry_run", f"--seed={seed}")
         lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
         assert [(line["stage"], line["step"]) for line in lines] == [("stage1", 2), ("stage2", 2)]
         assert "level 2" in result.stdout and "policy oracle" in result.stdout
     assert figures(tmp_path / "a")["complete"] is False
     assert "trial run" in (tmp_path / "a/preset/README.md").read_text()
-    equal(tmp_path / "a", tmp_path / "b")
-    a, c = arrays(tmp_path / "a"), arrays(tmp_path / "c")
-    assert a.keys() == c.keys() and sum(a[name] != c[name] for name in a) > len(a) / 2
+    a, b = arrays(tmp_path / "a"), arrays(tmp_path / "b")
+    assert a.keys() == b.keys() and sum(a[name] != b[name] for name in a) > len(a) / 2
 
 
 @pytest.mark.parametrize("text", ["", "EXPERIMENT = 3", "EXPERIMENT = {'name': 'a'}"])

@@ -1,9 +1,6 @@
 """Compressed networks as TFLite files, run and compared before they are moved into place."""
 
-import contextlib
-import io
 import os
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -11,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ds_keras.export.compress.libraries import libraries
-from ds_keras.export.litert import check, litert, unpacked
+from ds_keras.export.litert import check, convert_function, litert, unpacked
 from ds_keras.export.metadata import about, described
 from ds_keras.files import write_bytes
 
@@ -103,17 +100,11 @@ def run(data: bytes, images: np.ndarray) -> np.ndarray:
 def convert(network: Any, quantized: bool) -> bytes:
     """Converts a tf_keras network of one input and one output to a TFLite flatbuffer of batch 1."""
     (x,) = network.inputs
-    module = tf.Module()
-    module.variables_of_the_network = network.variables  # and not the network, which would be saved layer by layer
-    signature = [tf.TensorSpec((1, *x.shape[1:]), tf.float32, name="images")]
-    serve = tf.function(lambda images: {"logits": network(images, training=False)}, input_signature=signature)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
-        tf.saved_model.save(module, folder, signatures={"serve": serve})
-        converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
-        if quantized:
-            converter.optimizations = [tf.lite.Optimize.DEFAULT]
-            converter.inference_input_type, converter.inference_output_type = tf.uint8, tf.int8
-        return converter.convert()
+    spec = tf.TensorSpec((1, *x.shape[1:]), tf.float32, name="images")
+    optimize = {"input_type": tf.uint8, "output_type": tf.int8} if quantized else None
+    return convert_function(
+        lambda images: {"logits": network(images, training=False)}, spec, network.variables, optimize
+    )
 
 
 def _check_int8(data: bytes, network: Any, sample: np.ndarray) -> None:
