@@ -131,7 +131,7 @@ def test_what_a_run_leaves(reference):
 def test_killed_and_run_again(config, reference, tmp_path):
     """SIGKILL in each stage and while the preset is written; the same command goes on. An epoch saves too: step 5.
 
-    The newest checkpoint of Stage II is cut besides, as a file system without order may leave it: the one before serves.
+    The newest checkpoint of Stage II is cut besides, as a disk without order may leave it: the one before serves.
     """
     workdir = tmp_path / "run"
     torn = workdir / "stage2/step-000000006.npz"
