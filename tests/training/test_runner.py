@@ -240,6 +240,18 @@ def test_shipped_experiments(path):
         assert stage.epochs > 0 and stage.make_optimizer(100) is not None
 
 
+OTHERS = [path for path in sorted((ROOT / "zoo").glob("*/*.py")) if path.name != "experiment.py"]
+
+
+@pytest.mark.parametrize("path", OTHERS, ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_further_experiments(path):
+    """Those that go on from a preset, or compare something on it."""
+    experiment = read_experiment(path)
+    assert f"--config=zoo/{path.parent.name}/{path.name}" in path.read_text()
+    assert experiment.stage1.make_optimizer(100) is not None and experiment.data_terms
+    assert not (ROOT / "zoo" / experiment.name).exists() or experiment.name == path.parent.name
+
+
 @pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
 def test_the_schedule(name, kind):
     """Linear warm-up to the peak, then cosine to 0; counted in steps, as Keras asks for it."""

@@ -1,0 +1,26 @@
+"""ds_mobilenet_fashion_mnist tuned on other data: scikit-learn's digits at 28 px (see WORKSPACE.md for what it gave).
+
+Command: python tools/train.py --config=zoo/ds_mobilenet_fashion_mnist/digits.py --workdir=runs/digits_28px
+"""
+
+from ds_keras import zoo
+from ds_keras.training import Experiment, Stage
+
+EXPERIMENT = Experiment(
+    name="ds_mobilenet_digits_28px",
+    data="digits",
+    image_size=(28, 28),
+    model=lambda classes, shape: zoo.load("ds_mobilenet_fashion_mnist", num_classes=classes),
+    stage1=Stage(
+        epochs=20,
+        learning_rate=0.02,
+        batch_size=64,
+        augment="shift:2",
+        trainer={"num_random": 1, "weight_decay": 3e-4, "label_smoothing": 0.05},
+    ),
+    stage2=Stage(epochs=5, learning_rate=3e-3, optimizer="adam", batch_size=64, augment="shift:2"),
+    held_out=280,
+    calibration=(17, 64),
+    data_terms="scikit-learn digits (UCI Optical Recognition of Handwritten Digits, Alpaydin and Kaynak, CC BY 4.0)",
+    licence="",
+)
