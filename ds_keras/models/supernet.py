@@ -75,8 +75,6 @@ class Supernet(RoutedInference, keras.Model):
             _floats(scale), _floats(offset), name="normalize", dtype=self.variable_dtype
         )
 
-    # --- what an architecture writes -------------------------------------------------------------------------
-
     def start(self, walk: Walk, x: Any) -> tuple[Any, Any]:
         """Everything before the gate: returns the features and what the gate reads."""
         raise TypeError(f"{type(self).__name__} does not define start()")
@@ -92,8 +90,6 @@ class Supernet(RoutedInference, keras.Model):
     def gate_layer(self) -> keras.layers.Layer:
         """The slimming branch: the layer that Stage II trains."""
         raise TypeError(f"{type(self).__name__} does not define gate_layer()")
-
-    # --- the head, the same in every architecture ---------------------------------------------------------------
 
     def make_head(self, count: int, pool: Any = keras.layers.GlobalAveragePooling2D) -> None:
         """Makes the pool, the dropout of ``self.dropout_rate`` and the classifier, whose output is never sliced.
@@ -115,8 +111,6 @@ class Supernet(RoutedInference, keras.Model):
     def classify(self, walk: Walk, x: Any) -> Any:
         """From the last features to the class logits."""
         return walk(self.classifier, walk(self.dropout, walk(self.pool, x)))
-
-    # --- levels ----------------------------------------------------------------------------------------------
 
     @property
     def levels(self) -> tuple[SliceLevel, ...]:
@@ -167,8 +161,6 @@ class Supernet(RoutedInference, keras.Model):
         if not isinstance(index, int):
             raise ValueError(f"level must be an integer here, received the tensor {level!r}")
         return index
-
-    # --- running ---------------------------------------------------------------------------------------------
 
     def build(self, input_shape: Any = None) -> None:
         """Creates every weight. Called by the first use; ``input_shape`` is the model's own."""
@@ -255,8 +247,6 @@ class Supernet(RoutedInference, keras.Model):
         walk = Compute(self.level_index(level))
         self.logits(walk, self.check_images(x))
         return walk.endpoints
-
-    # --- weights and config ----------------------------------------------------------------------------------
 
     @property
     def gate_variables(self) -> list[keras.Variable]:

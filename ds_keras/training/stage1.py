@@ -118,8 +118,8 @@ class SupernetTrainer(Trainer):
             raise ValueError(
                 f"gate_weight must be 0 with 'mvco', whose passes see several views, received {gate_weight!r}"
             )
-        counts = {"distill_start": distill_start, "views": views}
-        for name, value in (counts if num_random is None else {"num_random": num_random, **counts}).items():
+        counts = {"num_random": num_random or 0, "distill_start": distill_start, "views": views}
+        for name, value in counts.items():
             if not isinstance(value, int) or value < 0:
                 raise ValueError(f"{name} must be an integer of at least 0, received {value!r}")
         if not 0 <= ema_decay < 1 or weight_decay < 0:

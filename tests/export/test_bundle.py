@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import zipfile
 
 import numpy as np
@@ -20,9 +21,16 @@ def network():
     return budgeted_nano(X, points=5)
 
 
-@pytest.fixture(scope="module", params=[None, "float16"], ids=str)
-def written(request, network, tmp_path_factory):
-    return request.param, to_bundle(network, tmp_path_factory.mktemp("bundles") / "new" / "bundle", request.param)
+@pytest.fixture(scope="module")
+def both(network, tmp_path_factory):
+    """The bundle in single and in half precision: do not change them."""
+    folder = tmp_path_factory.mktemp("bundles")
+    return {kind: to_bundle(network, folder / str(kind) / "bundle", kind) for kind in (None, "float16")}
+
+
+@pytest.fixture(params=[None, "float16"], ids=str)
+def written(request, both):
+    return request.param, both[request.param]
 
 
 def test_the_parts(network, written):
@@ -66,8 +74,8 @@ def test_the_single_file_holds_the_same_parts(network, written, tmp_path):
     assert Bundle(file).level(1) == Bundle(path).level(1)
 
 
-def test_an_older_bundle_is_replaced_and_nothing_else(network, tmp_path):
-    path = to_bundle(network, tmp_path / "bundle")
+def test_an_older_bundle_is_replaced_and_nothing_else(network, both, tmp_path):
+    path = shutil.copytree(both[None], tmp_path / "bundle")
     before = {file.name: file.read_bytes() for file in path.iterdir()}
     (path / "left over").write_text("x")
     to_bundle(network, path)
@@ -86,8 +94,8 @@ def test_equal_kernels(tmp_path):
         close(session.run(X, level=level).logits, model(X, level=level))
 
 
-def test_a_failure_leaves_the_older_bundle(network, tmp_path, monkeypatch):
-    path = to_bundle(network, tmp_path / "bundle")
+def test_a_failure_leaves_the_older_bundle(network, both, tmp_path, monkeypatch):
+    path = shutil.copytree(both[None], tmp_path / "bundle")
     before = {file.name: file.read_bytes() for file in path.iterdir()}
     monkeypatch.setattr(writer, "materialize", lambda template, kernels: broken(template, kernels))
 

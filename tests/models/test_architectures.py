@@ -35,8 +35,8 @@ X, Y = images(24), np.arange(24) % 3
 OBJECTIVES = dict(zip(MAKE, ("mvco", "ib", "mvco", "mvco", "ib"), strict=True))  # one each: a trace takes its time
 
 
-# What converts or trains takes its time: a bottleneck and a class token only with -m slow.
-SLOW = ("resnet_bottleneck", "vit_patches")
+# Converting and training take their time: the others only with -m slow (tests/export is of MobileNets).
+SLOW = ("mobilenet", "resnet_bottleneck", "vit_patches")
 one_of_a_kind = pytest.mark.parametrize(
     "make", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in MAKE], indirect=True
 )

@@ -197,16 +197,16 @@ def test_a_stage2_that_cannot_run_is_refused_before_stage1(config, tmp_path):
     assert not list((tmp_path / "run").glob("stage1/*"))
 
 
-def test_dry_run_and_seed(config, tmp_path):
-    for name, seed in (("a", 1), ("b", 2)):
-        result = finished(config, tmp_path / name, "--dry_run", f"--seed={seed}")
-        lines = [json.loads(line) for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()]
-        assert [(line["stage"], line["step"]) for line in lines] == [("stage1", 2), ("stage2", 2)]
-        assert "level 2" in result.stdout and "policy oracle" in result.stdout
-    assert figures(tmp_path / "a")["complete"] is False
-    assert "trial run" in (tmp_path / "a/preset/README.md").read_text()
-    a, b = arrays(tmp_path / "a"), arrays(tmp_path / "b")
-    assert a.keys() == b.keys() and sum(a[name] != b[name] for name in a) > len(a) / 2
+def test_dry_run_and_seed(config, reference, tmp_path):
+    workdir = tmp_path / "run"
+    result = finished(config, workdir, "--dry_run", "--seed=1")
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["stage"], line["step"]) for line in lines] == [("stage1", 2), ("stage2", 2)]
+    assert "level 2" in result.stdout and "policy oracle" in result.stdout
+    assert figures(workdir)["complete"] is False
+    assert "trial run" in (workdir / "preset/README.md").read_text()
+    records = [json.loads((path / "experiment.json").read_text()) for path in (workdir, reference)]
+    assert [record.pop("seed") for record in records] == [1, 0] and records[0] == records[1]
 
 
 @pytest.mark.parametrize("text", ["", "EXPERIMENT = 3", "EXPERIMENT = {'name': 'a'}"])
