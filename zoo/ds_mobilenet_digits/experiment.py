@@ -1,4 +1,4 @@
-"""DS-MobileNet on scikit-learn's digits (8x8, 1,797 real images): the preset that trains in about a minute.
+"""DS-MobileNet on scikit-learn's digits (8x8, 1,797 real images): the preset that trains in minutes.
 
 Command: python tools/train.py --config=zoo/ds_mobilenet_digits/experiment.py --workdir=runs/digits
 """
@@ -11,7 +11,11 @@ EXPERIMENT = Experiment(
     data="digits",
     model=lambda classes, shape: DSMobileNet.tiny(classes, shape, name="ds_mobilenet_digits", gate_hidden=32),
     stage1=Stage(
-        epochs=60, learning_rate=0.1, batch_size=64, augment="shift:1", trainer={"num_random": 1, "quantize": "int8"}
+        epochs=150,
+        learning_rate=0.1,
+        batch_size=64,
+        augment="shift:1",
+        trainer={"num_random": None, "quantize": "int8"},
     ),
     stage2=Stage(epochs=20, learning_rate=3e-3, optimizer="adam", batch_size=64, augment="shift:1"),
     held_out=280,
