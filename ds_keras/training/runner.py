@@ -74,7 +74,8 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
     Args:
         experiment: that trained it: its data, held-out images and tolerance are used.
         directory: of the preset. Its metrics, its card and, where it has one, its half-precision bundle are replaced;
-            notes, comparisons, seconds and command stay.
+            notes, comparisons, seconds and command stay. An int8 bundle, whose thresholds are the old ones, goes
+            (``training.quantized.quantize_preset`` makes it anew).
         choose: False chooses nothing: the comparison of the policies, its plot and the card are made anew, an older
             budget table (and the bundle) gets the passes of each level, and weights and all other figures stay. That
             is no further reading of the test set: nothing depends on what it shows.
@@ -104,6 +105,7 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
         session.model.set_weights(trained.get_weights())
         reads = old["test_reads"] + 1
         metrics = session.write_preset(directory, kept.pop("seconds"), kept.pop("command"), reads, kept)
+    (directory / zoo.INT8_BUNDLE).unlink(missing_ok=True)
     _bundle(zoo.load(directory), directory, metrics)
     return metrics
 

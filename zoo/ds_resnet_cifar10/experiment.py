@@ -1,6 +1,6 @@
 """DS-ResNet on CIFAR-10 (JPEG q75: 32x32, 46,000 + 10,000 images; the 4,000 that have originals are held out).
 
-Levels 86.9 / 88.3 / 89.6 / 90.0 % on the test set, routed 90.0 % at 38 % of the MAdds; Stage I is some 5 hours on two
+Levels 86.9 / 88.3 / 89.6 / 90.0 % on the test set, routed 89.9 % at 34 % of the MAdds; Stage I is some 5 hours on two
 CPU cores (at 0.6 s a step), 6 minutes as it was run (see the card).
 
 Command: python tools/train.py --config=zoo/ds_resnet_cifar10/experiment.py --workdir=runs/ds_resnet_cifar10 \
@@ -22,7 +22,7 @@ EXPERIMENT = Experiment(
     ),
     stage2=Stage(epochs=2, learning_rate=3e-3, optimizer="adam", augment="flip,pad_crop:4"),
     held_out=5000,
-    tolerance=0.001,
+    tolerance=0.003,
     precision="mixed_bfloat16",
     data_terms="CIFAR-10 as JPEG q75 (no licence stated; Krizhevsky 2009); a lossy copy, not comparable with published "
     "figures to the last points",
