@@ -10,6 +10,7 @@ import numpy as np
 
 from ds_keras.cascades import LONGEST, search
 from ds_keras.curves import Scored, passes
+from ds_keras.labels import check_classes
 from ds_keras.policies import NO_TABLE, Policy, Times, check_chain, knobs_at
 from ds_keras.routing import gate_logits, predict_levels, relative_costs
 
@@ -37,7 +38,7 @@ def measure_budget(
     Raises:
         ValueError: bad argument.
     """
-    labels = np.asarray(labels)
+    labels = check_classes(labels, len(x), model.num_classes)
     if cascade is not None and len(check_chain(cascade, len(model.levels))) > LONGEST:
         raise ValueError(f"cascade must have at most {LONGEST} levels to be measured, received {cascade!r}")
     every = predict_levels(model, x)

@@ -88,9 +88,9 @@ def _path(
 
 def _thresholds(sure: np.ndarray, points: int) -> np.ndarray:
     """(points,) float32: below the k-th lies the share k / (points - 1) of the images, from none to all."""
-    ordered = np.sort(sure)
+    ordered = np.concatenate([[0], np.sort(sure), [1.01]])
     ranks = np.round(np.linspace(0, len(sure), points)).astype(int)[1:-1]
-    middle = (ordered[ranks - 1] + ordered[np.minimum(ranks, len(sure) - 1)]) / 2
+    middle = (ordered[ranks] + ordered[ranks + 1]) / 2
     return np.concatenate([[0], middle, [1.01]]).astype("float32")
 
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ds_keras.labels import check_classes
 from ds_keras.policies import margin
 
 CONFIDENCES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -61,10 +62,14 @@ def fit_temperature(logits: Any, labels: Any) -> float:
     Returns:
         Temperature in [0.05, 20].
 
+    Raises:
+        ValueError: see ``check_classes``.
+
     Example:
         >>> probabilities(test_logits, fit_temperature(held_out_logits, held_out_labels))
     """
-    logits, labels = np.asarray(logits, "float64"), np.asarray(labels)
+    logits = np.asarray(logits, "float64")
+    labels = check_classes(labels, *logits.shape)
     right = logits[np.arange(len(labels)), labels]
     low, high = np.log(0.05), np.log(20.0)
     for _ in range(30):  # the loss is convex in 1 / temperature: halve towards where its slope is 0
@@ -85,9 +90,12 @@ def reliability(logits: Any, labels: Any, temperature: float = 1.0, bins: int = 
 
     Returns:
         ``Reliability``.
+
+    Raises:
+        ValueError: see ``check_classes``.
     """
     p = probabilities(logits, temperature)
-    sure, right = p.max(-1), p.argmax(-1) == np.asarray(labels)
+    sure, right = p.max(-1), p.argmax(-1) == check_classes(labels, *p.shape)
     index = np.minimum((sure * bins).astype(int), bins - 1)
     count = np.bincount(index, minlength=bins)
     held = np.where(count, count, np.nan)

@@ -13,6 +13,7 @@ import numpy as np
 
 from ds_keras import routing
 from ds_keras.confidence import CONFIDENCES, fit_temperature, probabilities
+from ds_keras.labels import check_classes
 from ds_keras.policies import LEARNED, NO_TABLE, Policy, Routed, check_policy, margin
 
 if TYPE_CHECKING:
@@ -78,11 +79,9 @@ def score(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> Scor
         ``Scored``.
 
     Raises:
-        ValueError: labels of another length, or no image.
+        ValueError: see ``check_classes``.
     """
-    labels = np.asarray(labels)
-    if labels.shape != (len(x),) or not len(x):
-        raise ValueError(f"labels must have shape ({len(x)},) and name at least one image, received {labels.shape}")
+    labels = check_classes(labels, len(x), model.num_classes)
     return Scored(routing.predict_levels(model, x, batch_size), routing.gate_logits(model, x, batch_size), labels)
 
 

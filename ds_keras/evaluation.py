@@ -6,6 +6,7 @@ import numpy as np
 
 from ds_keras import cost, routing
 from ds_keras.curves import Curve, Scored, curves, route
+from ds_keras.labels import check_classes
 from ds_keras.policies import LEARNED, NO_TABLE, knobs_at
 
 if TYPE_CHECKING:
@@ -28,8 +29,11 @@ def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> d
         {"levels": rows of level, top1, top5 (percent), madds, params; "policies": rows of policy, top1, madds, share
         (of the largest level's MAdds), mix (share of the images at each level)}. "static" interpolates the fixed
         levels at the default policy's cost; "random" draws levels with the default policy's mix.
+
+    Raises:
+        ValueError: see ``check_classes``.
     """
-    labels = np.asarray(labels)
+    labels = check_classes(labels, len(x), model.num_classes)
     levels = evaluate_levels(model, x, labels, batch_size)
     default = model.predict_routed(x, batch_size=batch_size)
     mix = np.bincount(default.levels, minlength=len(levels)) / len(labels)
@@ -63,8 +67,12 @@ def evaluate_levels(model: "Supernet", x: Any, labels: Any, batch_size: int = 25
 
     Returns:
         Rows of level, top1, top5 (percent; top5 None where there are no more than 5 classes), madds, params.
+
+    Raises:
+        ValueError: see ``check_classes``.
     """
-    return level_rows(model, routing.predict_levels(model, x, batch_size), np.asarray(labels))
+    labels = check_classes(labels, len(x), model.num_classes)
+    return level_rows(model, routing.predict_levels(model, x, batch_size), labels)
 
 
 def level_rows(model: "Supernet", every: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ds_keras.labels import check_classes
 from ds_keras.routing import predict_levels
 
 if TYPE_CHECKING:
@@ -23,8 +24,11 @@ def compare(model: "Supernet", session: "Session", x: Any, labels: Any) -> list[
     Returns:
         Rows of level (or the default policy), top1 (LiteRT, percent), keras (its top-1), same (percent of the images
         with the same class), difference (the largest of a logit); for the policy, ``same`` asks for the level too.
+
+    Raises:
+        ValueError: see ``check_classes``.
     """
-    labels, expected = np.asarray(labels), predict_levels(model, x)
+    labels, expected = check_classes(labels, len(x), model.num_classes), predict_levels(model, x)
     found = np.stack([session.run(x, level=level).logits for level in range(session.num_levels)])
     rows = []
     for level, (ours, theirs) in enumerate(zip(found, expected, strict=True)):

@@ -50,6 +50,16 @@ def test_no_threshold_ever_falls(held_out, chain):
     assert path.madds[-1] == pytest.approx(START + BODIES[list(chain)].sum())
 
 
+@pytest.mark.parametrize("count", [1, 2, 3, 8, 19, 20, 21, 40])
+@pytest.mark.parametrize("chain", [(0, 2), (0, 1, 2)])
+def test_few_images_keep_the_order_too(held_out, chain, count):
+    every, labels = held_out[0][:, :count], held_out[1][:count]
+    path = cascades.search(every, labels, START, BODIES, chains=[chain])
+    assert np.all(np.diff(path.thresholds, axis=0) >= 0) and np.all(np.diff(path.madds) >= 0)
+    for thresholds, madds, accuracy in list(zip(*path[1:], strict=True))[::7]:
+        assert simulate(every, labels, chain, thresholds) == pytest.approx((madds, accuracy))
+
+
 def test_no_other_path_has_a_larger_area():
     rng = np.random.default_rng(1)
     madds = np.cumsum(np.cumsum(rng.uniform(0, 1, (4, 4)), 0), 1)

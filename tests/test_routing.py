@@ -321,6 +321,22 @@ def test_what_was_traced_follows_the_policy(x, every):
     close(model.predict(x, verbose=0), every[1])
 
 
+def test_another_chain_has_no_table_until_it_is_measured():
+    model, x = tiny(), images(40, seed=3)
+    labels = routing.predict_levels(model, x)[3].argmax(1)
+    budget.measure_budget(model, x, labels, points=5, cascade=(0, 1, 3))
+    table = model.budget_table
+    model.cascade = (0, 1, 3)
+    assert model.budget_table == table
+    model.cascade = (0, 3)
+    assert model.budget_table == {name: rows for name, rows in table.items() if name != "cascade"}
+    with pytest.raises(ValueError, match="no budget table"):
+        model.set_budget(0.5, policy="cascade")
+    budget.measure_budget(model, x, labels, points=5, cascade=(0, 3))
+    spent = model.predict_routed(x, policy="cascade", budget=0.5).madds.mean() / cost.madds(model, 3)
+    assert spent == pytest.approx(0.5, abs=0.05)
+
+
 def test_budget_errors(measured):
     model, *_ = measured
     for arguments in ({}, {"fraction": 0.5, "madds": 1e6}, {"fraction": 0.5, "milliseconds": 1.0}):

@@ -11,6 +11,7 @@ Example:
 import dataclasses
 import json
 import re
+import shlex
 import sys
 
 import cli
@@ -18,8 +19,8 @@ from absl import flags
 
 COLUMNS = ("mean", "sd", "difference", "difference_sd")
 VARIANT = (
-    'Arguments of SupernetTrainer as a JSON object; repeat it. Besides: "stage2", arguments of GateTrainer or null, '
-    '"model", entries of the network\'s config, and "name".'
+    'Arguments of SupernetTrainer as a JSON object; repeat it. Besides: "stage2", arguments of GateTrainer '
+    'and its Stage, or null, "model", entries of the network\'s config, "gate_images" of the experiment, and "name".'
 )
 FLAGS = flags.FLAGS
 flags.DEFINE_string("config", None, "Python file that defines EXPERIMENT.", required=True)
@@ -53,7 +54,7 @@ def main(_: list[str]) -> None:
     variants = dict(_variant(text) for text in FLAGS.variant)
     if not all(seed.isdecimal() for seed in FLAGS.seeds):
         raise ValueError(f"seeds must be integers of at least 0, received {FLAGS.seeds}")
-    command = f"python tools/ablate.py {' '.join(sys.argv[1:])}"
+    command = f"python tools/ablate.py {shlex.join(sys.argv[1:])}"
     seeds = [int(seed) for seed in FLAGS.seeds]
     experiment = dataclasses.replace(experiment, **changes)
     result = ablate(

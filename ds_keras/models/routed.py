@@ -33,12 +33,18 @@ class RoutedInference:
 
     @property
     def cascade(self) -> tuple[int, ...]:
-        """Levels of the cascade, smaller ones first."""
+        """Levels of the cascade, smaller ones first.
+
+        Another chain drops the budget table's rows of the one before; ``measure_budget(..., cascade=chain)`` makes its.
+        """
         return self._cascade
 
     @cascade.setter
     def cascade(self, chain: tuple[int, ...]) -> None:
-        self._cascade = check_chain(chain, len(self.levels))
+        chain = check_chain(chain, len(self.levels))
+        if chain != getattr(self, "_cascade", chain):
+            self.budget_table = {name: rows for name, rows in self.budget_table.items() if name != "cascade"}
+        self._cascade = chain
         self._forget_graphs()
 
     @property

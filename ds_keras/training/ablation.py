@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +11,12 @@ from absl import logging
 
 from ds_keras import data
 from ds_keras.files import write_json
-from ds_keras.training.experiment import Experiment
+from ds_keras.training.experiment import Experiment, Stage
 from ds_keras.training.policy_scores import cross_fitted, paired, policy_rows
 from ds_keras.training.runner import Session, settings
 
-OTHER = ("stage2", "model")  # what a variant may change besides SupernetTrainer's arguments
+STAGE = {field.name for field in fields(Stage)} - {"trainer"}
+OTHER = ("stage2", "model", "gate_images")  # what a variant may change besides SupernetTrainer's arguments
 
 
 def ablate(
@@ -38,8 +39,8 @@ def ablate(
         experiment: what the variants change.
         workdir: gets a directory for each run, and ``ablation.json``.
         variants: name -> arguments of ``SupernetTrainer`` that replace the experiment's; the first is compared with.
-            Besides, "stage2" holds arguments of ``GateTrainer`` (None leaves Stage II out), and "model" entries of the
-            network's config.
+            Besides, "stage2" holds arguments of ``GateTrainer`` and of its ``Stage`` (None leaves Stage II out),
+            "model" entries of the network's config, and "gate_images" is the experiment's.
         seeds: of the runs.
         max_steps: stop each run after so many steps.
         split: images to score on: "held_out", or a part of the data ("test"), with which nothing should be chosen.
@@ -113,14 +114,18 @@ def _changed(experiment: Experiment, arguments: dict[str, Any], policies: bool) 
     if not policies or changes is None or stage2 is None:
         stage2 = None
     else:
-        stage2 = replace(stage2, trainer={**stage2.trainer, **changes})
+        own = {name: value for name, value in changes.items() if name in STAGE}
+        others = {name: value for name, value in changes.items() if name not in STAGE}
+        stage2 = replace(stage2, **own, trainer={**stage2.trainer, **others})
 
     def make(classes: int, shape: tuple[int, int, int]) -> Any:
         plain = model(classes, shape)
         return type(plain).from_config({**plain.get_config(), **arguments["model"]})
 
     stage1 = replace(stage1, trainer={**stage1.trainer, **trainer})
-    return replace(experiment, stage1=stage1, stage2=stage2, model=make if "model" in arguments else model)
+    gate_images = arguments.get("gate_images", experiment.gate_images)
+    model_or_changed = make if "model" in arguments else model
+    return replace(experiment, stage1=stage1, stage2=stage2, model=model_or_changed, gate_images=gate_images)
 
 
 def _score(session: Session, split: str, policies: bool) -> dict[str, Any]:

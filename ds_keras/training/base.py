@@ -24,13 +24,14 @@ class Trainer(keras.Model):
     """
 
     def __init__(self, supernet: Supernet, seed: int = 0, **kwargs: Any):
-        super().__init__(**kwargs)
         if not isinstance(supernet, Supernet):
             raise ValueError(f"model must be a ds_keras supernet, received {type(supernet).__name__}")
+        super().__init__(**{"dtype": supernet.dtype_policy, **kwargs})  # Keras scales the loss of a float16 model
         supernet.build()
         self.supernet = supernet
         self.seed = int(seed)
         self.views = 1
+        self._routes: Any = None
         count = len(supernet.levels)
         names = [f"level{k}_accuracy" for k in range(count)]
         names += ["routed_accuracy", "routed_madds", *(f"gate_mix{k}" for k in range(count))]
@@ -56,7 +57,8 @@ class Trainer(keras.Model):
             **kwargs: run options of ``keras.Model.compile`` (``steps_per_execution``, ``run_eagerly``).
 
         Raises:
-            ValueError: the optimizer decays weights outside the active slices, or a loss or metric is given.
+            ValueError: the optimizer decays weights outside the active slices or averages weights, or a loss or metric
+                is given.
         """
         given = {"loss", "metrics", "weighted_metrics", "loss_weights"} & set(kwargs)
         if given:
@@ -67,6 +69,11 @@ class Trainer(keras.Model):
                 f"optimizer.weight_decay must be 0 where a part of the levels is trained, received "
                 f"{optimizer.weight_decay}: it would shrink the weights outside their slices too; give weight_decay= "
                 "to the trainer"
+            )
+        if getattr(optimizer, "use_ema", False):
+            raise ValueError(
+                "optimizer.use_ema must be False, received True: Keras would average variables that are "
+                "not trained; Stage I has a moving average of its own"
             )
         kwargs.setdefault("jit_compile", False)  # XLA would compile every slice size anew
         super().compile(optimizer=optimizer, **kwargs)
@@ -79,7 +86,8 @@ class Trainer(keras.Model):
     @property
     def step(self) -> tf.Tensor:
         """Steps so far, those included that only accumulate gradients (``optimizer.iterations`` counts updates)."""
-        return tf.convert_to_tensor(self.optimizer._iterations)
+        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of a loss-scaling one
+        return tf.convert_to_tensor(optimizer._iterations)
 
     def step_seed(self, salt: int) -> tf.Tensor:
         """Seed of a random draw: a pure function of (seed, step)."""
@@ -96,9 +104,15 @@ class Trainer(keras.Model):
         with tf.control_dependencies([] if assertion is None else [assertion]):
             return tf.identity(loss)
 
+    def make_test_function(self, force: bool = False) -> Any:
+        """As Keras'; traced anew where the model routes in another way than when it was traced."""
+        routes = (self.supernet.default_policy, self.supernet.cascade)
+        force, self._routes = force or routes != self._routes, routes
+        return super().make_test_function(force)
+
     def test_step(self, data: Any) -> dict[str, Any]:
         """Accuracy of every level, of the routed model, and the argmax mix of the gate."""
-        x, y = data[0], tf.cast(data[1], tf.int32)
+        x, y = data[0], data[1]
         model = self.supernet
         x = model.check_images(x)
         features, gate_features = model.start(Compute(0), x)

@@ -42,7 +42,7 @@ def calibrate_batch_norm(
     """Replaces every level's moving mean and variance by the statistics of ``dataset``.
 
     Each batch is normalised by its own statistics on the way, as in training; mean and variance are pooled over the
-    batches in float64. About 40 batches of 500 images suffice. Weights are not touched.
+    images of all batches in float64. About 40 batches of 500 images suffice. Weights are not touched.
 
     Args:
         model: supernet.
@@ -72,21 +72,23 @@ def calibrate_batch_norm(
     for level in levels:
         walk = kind(model.static_level(level))
         step = tf.function(lambda x, walk=walk: _moments(model, walk, x), reduce_retracing=True)
-        sums, used = None, 0
+        sums, used, images = None, 0, 0
         for batch in dataset:
             x = batch[0] if isinstance(batch, tuple | list) else batch
-            moments = [(np.asarray(m, "float64"), np.asarray(v, "float64")) for m, v in step(model.check_images(x))]
+            x = model.check_images(x)
+            count = int(tf.shape(x)[0])  # the last batch may be a small one
+            moments = [(np.asarray(m, "float64"), np.asarray(v, "float64")) for m, v in step(x)]
             if sums is None:
                 sums = [[np.zeros_like(m), np.zeros_like(m)] for m, _ in moments]
             for total, (mean, variance) in zip(sums, moments, strict=True):
-                total[0] += mean
-                total[1] += variance + mean**2
-            used += 1
+                total[0] += count * mean
+                total[1] += count * (variance + mean**2)
+            used, images = used + 1, images + count
         if not used:
             raise ValueError("dataset must hold at least one batch, received none")
         for layer, (first, second) in zip(walk.layers, sums, strict=True):
-            mean = first / used
-            layer.set_statistics(walk.level, mean, np.maximum(second / used - mean**2, 0))
+            mean = first / images
+            layer.set_statistics(walk.level, mean, np.maximum(second / images - mean**2, 0))
     return used
 
 

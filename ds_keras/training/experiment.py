@@ -125,6 +125,9 @@ class Experiment:
         image_size: (height, width) of the training images, or None for sets of one size.
         held_out: images (int) or share (float) of the training set that thresholds and policy are chosen on.
         train_images: train on so many images only (short trials); None for all that are not held out.
+        gate_images: so many (int) or such a share (float) of the training images are left out of Stage I, and Stage II
+            trains on them alone: its labels say which images are easy, and on images that the supernet was fit to
+            they flatter it. None trains both stages on the same images.
         calibration: (batches, batch size) for the BatchNorm statistics.
         tolerance: accuracy that the default policy may lose on the held-out images, in [0, 1].
         precision: Keras dtype policy.
@@ -141,6 +144,7 @@ class Experiment:
     image_size: tuple[int, int] | None = None
     held_out: int | float = 0.1
     train_images: int | None = None
+    gate_images: int | float | None = None
     calibration: tuple[int, int] = (40, 500)
     tolerance: float = 0.003
     precision: str = "float32"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ class Loop:
         """Trains to step ``end``; returns the seconds spent, those before an interruption included."""
         meta = restore_checkpoint(self.directory, self.variables) or {"step": 0, "seconds": 0.0}
         step, spent = meta["step"], meta["seconds"]
+        if self.name == "stage1" and step < end:  # an older Stage II began from weights that move on now
+            shutil.rmtree(self.workdir / "stage2", ignore_errors=True)
         if step:
             logging.info("%s: going on from step %d of %d", self.name, step, end)
         began, first = time.monotonic() - spent, step

@@ -15,9 +15,21 @@ def smooth_labels(labels: tf.Tensor, num_classes: int, smoothing: float) -> tf.T
 
     Returns:
         (batch, num_classes) float32.
+
+    Raises:
+        ValueError: see ``check_labels``.
+        tf.errors.InvalidArgumentError: a class that is none of ``num_classes``.
     """
     labels = check_labels(labels, num_classes)
-    soft = tf.cast(labels, tf.float32) if labels.shape.rank == 2 else tf.one_hot(tf.cast(labels, tf.int32), num_classes)
+    if labels.shape.rank == 2:
+        soft = tf.cast(labels, tf.float32)
+    else:
+        labels = tf.cast(labels, tf.int32)
+        known = tf.reduce_all((labels >= 0) & (labels < num_classes))
+        message = f"labels must be classes in [0, {num_classes - 1}], received"
+        assertion = tf.debugging.Assert(known, [message, labels])  # one_hot would give such a label no class at all
+        with tf.control_dependencies([] if assertion is None else [assertion]):
+            soft = tf.one_hot(labels, num_classes)
     return soft * (1 - smoothing) + smoothing / num_classes
 
 

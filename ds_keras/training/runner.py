@@ -101,7 +101,9 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
                 _bundle(trained, directory, metrics)
             zoo.save(trained, directory, metrics, render(trained, metrics))
             return metrics
-        kept = {key: old[key] for key in ("seconds", "command", "machine", "notes", "comparisons") if key in old}
+        kept = {
+            key: old[key] for key in ("seconds", "command", "machine", "notes", "comparisons", "complete") if key in old
+        }
         session.model.set_weights(trained.get_weights())
         reads = old["test_reads"] + 1
         metrics = session.write_preset(directory, kept.pop("seconds"), kept.pop("command"), reads, kept)
@@ -151,7 +153,13 @@ class Session:
         self.sources = data.load(experiment.data) if sources is None else sources
         self.train, self.held_out = self.sources["train"].split(experiment.held_out, seed=experiment.seed)
         if experiment.train_images is not None:
-            self.train = self.train.subset(np.arange(min(experiment.train_images, len(self.train))))
+            self.train = _some(self.train, experiment.train_images)
+        self.gate_train = self.train
+        if experiment.gate_images is not None:
+            try:
+                self.train, self.gate_train = self.train.split(experiment.gate_images, seed=experiment.seed)
+            except ValueError as error:
+                raise ValueError(f"gate_images is split off as held_out is: {error}") from error
         if max_steps is not None:  # a trial run evaluates on a few images
             self.held_out = self.trial(self.held_out)
         self.x_held = self.held_out.images(experiment.image_size)
@@ -162,12 +170,12 @@ class Session:
 
     def trial(self, source: data.Source) -> data.Source:
         """The whole set, or a few images of it in a trial run."""
-        return source if self.max_steps is None else source.subset(np.arange(min(len(source), TRIAL_IMAGES)))
+        return source if self.max_steps is None else _some(source, TRIAL_IMAGES)
 
-    def batches(self, stage: Stage, first: int, last: int, views: int = 1) -> tf.data.Dataset:
+    def batches(self, source: data.Source, stage: Stage, first: int, last: int, views: int = 1) -> tf.data.Dataset:
         """The training batches of steps [first, last)."""
         return data.batches(
-            self.train,
+            source,
             stage.batch_size,
             self.experiment.seed,
             augment=stage.augment,
@@ -180,13 +188,14 @@ class Session:
 
     def fit(self, name: str, stage: Stage, trainer: Trainer) -> float:
         """Runs a stage to its end; returns the seconds that it took."""
-        per_epoch = len(self.train) // stage.batch_size
+        source = self.gate_train if name == "stage2" else self.train
+        per_epoch = len(source) // stage.batch_size
         steps = stage.epochs * per_epoch
         loop = Loop(name, trainer, self.workdir, per_epoch, self.checkpoint_every)
         trainer.compile(stage.make_optimizer(steps))
         validation = data.evaluation_batches(self.held_out, 500, self.experiment.image_size)
         end = min(steps, self.max_steps or steps)
-        return loop.fit(lambda a, b: self.batches(stage, a, b, trainer.views), validation, end, self.verbose)
+        return loop.fit(lambda a, b: self.batches(source, stage, a, b, trainer.views), validation, end, self.verbose)
 
     def train_supernet(self) -> float:
         """Stage I and the calibration; returns the seconds of Stage I."""
@@ -196,7 +205,9 @@ class Session:
         plain = Stage(1, 0.0, batch_size=min(size, len(self.train)), augment=stage.augment)
         count = min(count, max(len(self.train) // plain.batch_size, 1))
         deployed = self.deployed()
-        calibrate_batch_norm(deployed, self.batches(plain, 0, count), quantize=stage.trainer.get("quantize"))
+        calibrate_batch_norm(
+            deployed, self.batches(self.train, plain, 0, count), quantize=stage.trainer.get("quantize")
+        )
         self.model.set_weights(deployed.get_weights())
         return seconds
 
@@ -255,7 +266,8 @@ class Session:
             "command": command,
             "data": experiment.data_terms,
             "licence": experiment.licence or "not stated",
-            "trained_on": f"{len(self.train)} images of the training set",
+            "trained_on": f"{len(self.train)} images of the training set"
+            + (f", the gate on {len(self.gate_train)} others" if self.gate_train is not self.train else ""),
             "chosen_on": f"{chosen_on} (thresholds, budget table, default policy)",
             "tested_on": f"{len(test)} test images, "
             + ("read once" if reads == 1 else f"read {reads} times: the policy was chosen anew on the held-out images"),
@@ -279,10 +291,15 @@ class Session:
         return metrics
 
 
+def _some(source: data.Source, count: int) -> data.Source:
+    """So many images of a set, every class in proportion, or all that there are."""
+    return source if count >= len(source) else source.split(count)[1]
+
+
 def _claim(workdir: Path, experiment: Experiment, model: Supernet) -> None:
     """Marks the workdir as this experiment's, or refuses one that belongs to another."""
-    names = ("name", "data", "seed", "held_out", "train_images", "precision", "calibration", "image_size")
-    record = {name: getattr(experiment, name) for name in names}
+    names = ("name", "data", "seed", "held_out", "train_images", "gate_images", "precision", "calibration")
+    record = {name: getattr(experiment, name) for name in (*names, "image_size")}
     record |= {"stage1": repr(experiment.stage1), "stage2": repr(experiment.stage2)}
     record["model"] = {**model.get_config(), "name": None}  # Keras numbers the names that are not given
     record = json.loads(json.dumps(record))

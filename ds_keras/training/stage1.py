@@ -31,8 +31,9 @@ class SupernetTrainer(Trainer):
     - "inplace": y for i = 0, else w y + (1 - w) softmax of this step's largest output;
     - "ce": y.
 
-    Gradients are summed, then one optimizer step. The shared start runs once; each body has a tape of its own and they
-    run one after another, so that one body's activations are in memory at a time.
+    ``sample_weight`` and ``class_weight`` of ``fit`` weigh the images in every pass. Gradients are summed, then one
+    optimizer step. The shared start runs once; each body has a tape of its own and they run one after another, so
+    that one body's activations are in memory at a time.
 
     Args:
         model: supernet, trained in place.
@@ -163,7 +164,8 @@ class SupernetTrainer(Trainer):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One optimizer step over all passes."""
-        views, y = self.split_views(data[0]), data[1]
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        views = self.split_views(x)
         truth = losses.smooth_labels(y, self.supernet.num_classes, self.label_smoothing)
         variables, levels = self.trained_variables, self.draw_levels()
         with tf.GradientTape() as start_tape:  # every deployable level shares it: it runs once
@@ -185,6 +187,7 @@ class SupernetTrainer(Trainer):
                     logits = self.forward(views[view], features[view], level, largest=i == 0)
                     keeps = self.keep_weight > 0 and 0 < i == len(levels) - 1
                     weights = losses.kept_weights(logits, self.keep_weight) if keeps else 1.0
+                    weights = weights if sample_weight is None else weights * tf.cast(sample_weight, tf.float32)
                     loss = self.check_finite(losses.cross_entropy(targets[i], logits, weights), level)
                     scaled = self.share(loss + self.decay() if i == 0 else loss)
                 start, *gradients = tape.gradient(scaled, [features[view], *variables])

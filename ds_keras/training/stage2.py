@@ -97,7 +97,10 @@ class GateTrainer(Trainer):
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One optimizer step of the slimming branch."""
-        x, y = self.supernet.check_images(data[0]), data[1]
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        if sample_weight is not None:
+            raise ValueError("sample_weight and class_weight are Stage I's: the gate learns which images are easy")
+        x = self.supernet.check_images(x)
         features, gate_features = self.supernet.start(Compute(0), x)
         every = tf.stack([self.supernet.body(Compute(k), features) for k in range(len(self.supernet.levels))], axis=1)
         every = tf.cast(every, tf.float32)

@@ -56,7 +56,7 @@ def load(name: str | os.PathLike, num_classes: int | None = None) -> "Supernet":
         model.load_weights(folder / WEIGHTS)
     except Exception as error:  # what h5py and Keras raise for a file of another network has no common type
         raise ValueError(f"{folder / WEIGHTS} does not hold the weights of this network: {error}") from error
-    return model if num_classes in (None, model.num_classes) else _with_classes(model, num_classes)
+    return model if num_classes is None else _with_classes(model, num_classes)
 
 
 def save(

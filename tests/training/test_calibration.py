@@ -77,6 +77,15 @@ def test_uint8_images_and_a_smaller_last_batch():
         same(a, b)
 
 
+def test_a_small_last_batch_weighs_as_much_as_its_images():
+    """The first norm reads the images alone: however they are cut into batches, its statistics are theirs."""
+    model, twin = nano(), nano()
+    assert calibrate_batch_norm(model, tf.data.Dataset.from_tensor_slices(X).batch(29)) == 2
+    calibrate_batch_norm(twin, [X])
+    for name in ("moving_mean", "moving_variance"):
+        close(array(getattr(model.stem_norm, name)), array(getattr(twin.stem_norm, name)), tolerance=2e-3)
+
+
 def test_empty_dataset():
     model = nano()
     before = model.get_weights()

@@ -2,6 +2,7 @@
 
 import json
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -209,6 +210,14 @@ def test_dry_run_and_seed(config, reference, tmp_path):
     assert [record.pop("seed") for record in records] == [1, 0] and records[0] == records[1]
 
 
+def test_a_trial_run_may_come_first(config, reference, tmp_path):
+    """Stage II of the trial began from a supernet that moved on since."""
+    workdir = tmp_path / "run"
+    finished(config, workdir, "--max_steps=3")
+    finished(config, workdir, "--checkpoint_every=3")
+    equal(workdir, reference)
+
+
 @pytest.mark.parametrize("text", ["", "EXPERIMENT = 3", "EXPERIMENT = {'name': 'a'}"])
 def test_read_experiment_without_one(tmp_path, text):
     (tmp_path / "config.py").write_text(text)
@@ -348,3 +357,31 @@ def test_bad_trainer_arguments_are_named(tmp_path, trainer):
     with pytest.raises(ValueError, match=r"no_such|num_random must be an integer"):
         run(experiment, tmp_path, verbose=0)
     assert not list(tmp_path.glob("stage1/*"))
+
+
+def test_the_gate_may_have_images_of_its_own(tmp_path, monkeypatch):
+    """Stage I and the calibration never see them, Stage II sees nothing else."""
+    stages = (Row(6, 1), Row((4, 16), 1, 2, gate=True))
+    experiment = Experiment(
+        name="apart",
+        data="digits",
+        model=lambda classes, shape: DSMobileNet(4, stages, classes, shape, stem_stride=1, gate_hidden=4),
+        stage1=Stage(1, 0.05, batch_size=64),
+        stage2=Stage(1, 3e-3, "adam", 64, trainer={"target": None}),
+        held_out=200,
+        calibration=(1, 64),
+        gate_images=300,
+    )
+    seen, batches = [], data.batches
+    monkeypatch.setattr(
+        data, "batches", lambda source, *args, **kw: seen.append(source) or batches(source, *args, **kw)
+    )
+    metrics = run(experiment, tmp_path / "run", verbose=0, max_steps=2)
+    stage1, calibration, stage2 = seen
+    assert metrics["trained_on"] == "937 images of the training set, the gate on 300 others"
+    assert stage1 is calibration and (len(stage1), len(stage2)) == (937, 300)
+    whole = {image.tobytes() for image in data.digits()["train"].images()}
+    apart = [{image.tobytes() for image in source.images()} for source in (stage1, stage2)]
+    assert not apart[0] & apart[1] and apart[0] | apart[1] < whole
+    with pytest.raises(ValueError, match=r"gate_images is split off as held_out is: .* received 5000"):
+        run(replace(experiment, gate_images=5000), tmp_path / "more")

@@ -334,8 +334,59 @@ def test_compile_errors():
     for argument in ({"loss": "mse"}, {"metrics": ["accuracy"]}):
         with pytest.raises(ValueError, match="its own losses and metrics"):
             trainer.compile("sgd", **argument)
+    with pytest.raises(ValueError, match="optimizer.use_ema must be False, received True"):
+        trainer.compile(keras.optimizers.SGD(0.1, use_ema=True))
     with pytest.raises(ValueError, match="must be a ds_keras supernet, received Sequential"):
         SupernetTrainer(keras.Sequential())
+
+
+def test_weighted_images():
+    """Weights scale what each image adds to every pass; ``class_weight`` is Keras' way to write them."""
+
+    def moved(**weights):
+        model = nano(bn_momentum=1.0)
+        before = array(model.classifier.kernel)
+        trainer = make(model, keras.optimizers.SGD(1.0), objective="ce", weight_decay=0.0, num_random=0)
+        trainer.train_on_batch(X[:8], Y[:8], **weights)
+        return array(model.classifier.kernel) - before
+
+    whole, odd = moved(), np.arange(8) % 2.0
+    halves = moved(sample_weight=odd), moved(sample_weight=1 - odd)
+    assert not moved(sample_weight=np.zeros(8)).any() and all(np.abs(half).max() > 0 for half in halves)
+    close(sum(halves), whole)
+    by_class = {0: 3.0, 1: 0.0, 2: 1.0}
+    same(moved(class_weight=by_class), moved(sample_weight=np.array([by_class[y] for y in Y[:8]])))
+
+
+def test_a_class_that_is_not_there():
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"labels must be classes in \[0, 2\]"):
+        make(nano()).train_on_batch(X, Y + 1)
+
+
+def test_validation_follows_the_policy_and_takes_soft_labels():
+    """What was traced under another policy is traced anew."""
+    model = nano(default_policy="cascade", cascade=(0, 2))
+    trainer, soft = make(model, eager=False), np.eye(3, dtype="float32")[Y]
+    first = trainer.evaluate(X, soft, verbose=0, return_dict=True)
+    assert first == pytest.approx(trainer.evaluate(X, Y, verbose=0, return_dict=True))
+    for policy in (0, 2):
+        model.default_policy = policy
+        found = trainer.evaluate(X, Y, verbose=0, return_dict=True)
+        assert found["routed_madds"] == pytest.approx(model.predict_routed(X).madds.mean(), rel=1e-5)
+        assert found["routed_accuracy"] == pytest.approx(found[f"level{policy}_accuracy"])
+
+
+def test_float16_counts_its_steps_and_scales_its_loss():
+    """Keras wraps the optimizer of a float16 model; the model's own policy says so, whatever the global one."""
+    model = nano(dtype="mixed_float16")
+    trainer = make(model, keras.optimizers.SGD(0.01), num_random=3)
+    assert isinstance(trainer.optimizer, keras.optimizers.LossScaleOptimizer)
+    trainer.optimizer.dynamic_scale.assign(1.0)
+    seeds = []
+    for i in range(3):
+        seeds.append(tuple(array(trainer.step_seed(0)).tolist()))
+        step(trainer, i)
+    assert int(trainer.step) == 3 and len(set(seeds)) == 3
 
 
 def test_accumulated_gradients():

@@ -127,6 +127,11 @@ def test_target_out_of_range_names_the_interval(target):
         GateTrainer(nano(), target=target)
 
 
+def test_weighted_images_are_stage_1s():
+    with pytest.raises(ValueError, match="sample_weight and class_weight are Stage I's"):
+        make(nano()).train_on_batch(X, Y, sample_weight=np.ones(24))
+
+
 def test_bad_kind_of_easiness():
     with pytest.raises(ValueError, match=r"easy must be one of \('right', 'margin'\), received 'entropy'"):
         GateTrainer(nano(), target=None, easy="entropy")

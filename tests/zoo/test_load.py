@@ -107,8 +107,12 @@ def test_another_number_of_classes(network, preset, num_classes, x):
         same(endpoint, network.features(x, 2)[name])
 
 
-def test_the_same_number_of_classes_keeps_everything(network, preset, x):
+def test_the_same_number_of_classes_are_other_classes_too(network, preset, x):
+    """Three classes of one's own are not the preset's three; without ``num_classes`` everything is kept."""
     model = zoo.load(preset, num_classes=3)
+    assert model.labels is None and model.budget_table == {}
+    assert np.all(array(model.classifier.kernel) != array(network.classifier.kernel))
+    model = zoo.load(preset)
     assert model.labels == ["a", "b", "c"]
     same(model(x), network(x))
 
