@@ -39,6 +39,8 @@ def measure_budget(
         ValueError: bad argument.
     """
     labels = check_classes(labels, len(x), model.num_classes)
+    if not isinstance(points, int) or points < 2:
+        raise ValueError(f"points must be an integer of at least 2, received {points!r}")
     if cascade is not None and len(check_chain(cascade, len(model.levels))) > LONGEST:
         raise ValueError(f"cascade must have at most {LONGEST} levels to be measured, received {cascade!r}")
     every = predict_levels(model, x)
@@ -176,10 +178,12 @@ def choose_policy(model: "Supernet", tolerance: float = 0.003) -> tuple[Policy, 
         The policy (or level) and its average MAdds.
 
     Raises:
-        ValueError: no budget table.
+        ValueError: no budget table, or a tolerance that is not in [0, 1].
     """
-    if not model.budget_table:
+    if not model.budget_table.get("levels"):
         raise ValueError(NO_TABLE)
+    if not 0 <= tolerance <= 1:
+        raise ValueError(f"tolerance must be in [0, 1], received {tolerance!r}")
     floor = model.budget_table["levels"][-1][2] - tolerance
     rows = [(row[1], name, row[0]) for name, table in model.budget_table.items() for row in table if row[2] >= floor]
     cost, name, knobs = min(rows)

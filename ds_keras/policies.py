@@ -8,6 +8,7 @@ import numpy as np
 Policy = str | int
 POLICIES = ("gate", "cascade", "random", "oracle")
 LEARNED = ("gate", "cascade")  # those that need nothing but the image, and have knobs for a budget
+BELONGS = {"mix": ("random",), "seed": ("random",), "labels": ("oracle",), "knobs": LEARNED}
 NO_TABLE = "the model has no budget table: run ds_keras.budget.measure_budget(model, images, labels) first"
 NO_PASSES = (
     "the budget table lacks the passes of each level, which milliseconds need: run "
@@ -85,6 +86,40 @@ def check_policy(policy: Any, num_levels: int, allowed: tuple[str, ...] = LEARNE
     if isinstance(policy, int | np.integer) and not isinstance(policy, bool) and 0 <= policy < num_levels:
         return int(policy)
     raise ValueError(f"policy must be one of {allowed} or an integer level in [0, {num_levels}), received {policy!r}")
+
+
+def check_fixed_level(level: Any, num_levels: int) -> int:
+    """Checks a level.
+
+    Args:
+        level: Python or numpy integer.
+        num_levels: of the model.
+
+    Returns:
+        The level as an int.
+
+    Raises:
+        ValueError: something else, or no such level.
+    """
+    if not isinstance(level, int | np.integer) or isinstance(level, bool) or not 0 <= level < num_levels:
+        raise ValueError(f"level must be an integer in [0, {num_levels}), received {level!r}")
+    return int(level)
+
+
+def check_belongs(policy: Policy, **given: Any) -> None:
+    """Refuses arguments that a policy does not read.
+
+    Args:
+        policy: checked.
+        **given: "mix", "seed", "labels", "knobs": None where they are not given.
+
+    Raises:
+        ValueError: one is given that belongs to another policy.
+    """
+    for name, value in given.items():
+        if value is not None and policy not in BELONGS[name]:
+            owners = " or ".join(map(repr, BELONGS[name]))
+            raise ValueError(f"{name} belongs to policy {owners}, received {name}={value!r} with policy={policy!r}")
 
 
 def draw_levels(mix: Any, levels: int, count: int, seed: int | None) -> np.ndarray:
@@ -174,6 +209,9 @@ def knobs_at(
     given = {"fraction": fraction, "madds": madds, "milliseconds": milliseconds}
     if sum(value is not None for value in given.values()) != 1:
         raise ValueError(f"give exactly one of {', '.join(given)}, received {given}")
+    (name, value), *_ = ((name, value) for name, value in given.items() if value is not None)
+    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
+        raise ValueError(f"{name} must be a number, received {value!r}")
     rows: Sequence = table.get(policy, ())
     if not rows:
         raise ValueError(NO_TABLE)

@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from ds_keras.layers.base import Compute
-from ds_keras.policies import LEARNED, POLICIES, Policy, Routed, check_policy, draw_levels
+from ds_keras.policies import LEARNED, POLICIES, Policy, Routed, check_belongs, check_policy, draw_levels
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -156,6 +156,7 @@ def predict_routed(
     count = len(model.levels)
     policy = check_policy(model.default_policy if policy is None else policy, count, POLICIES)
     x = _image_array(model, x, batch_size)
+    check_belongs(policy, mix=mix, seed=seed, labels=labels, knobs=knobs)
     given = None
     if policy == "random":
         given = draw_levels(mix, count, len(x), seed)
@@ -168,6 +169,8 @@ def predict_routed(
         given = np.full(len(x), policy, "int32")
     if knobs is None:
         knobs = model.cascade_thresholds if policy == "cascade" else model.gate_shift
+    elif np.shape(knobs) != (wanted := (len(model.cascade) - 1 if policy == "cascade" else 1,)):
+        raise ValueError(f"knobs must have shape {wanted} for policy {policy!r}, received {knobs!r}")
     knobs = tf.convert_to_tensor(knobs, tf.float32)
     results = [Routed(np.zeros((0, model.num_classes), "float32"), np.zeros(0, "int32"), np.zeros(0, "float32"))]
     for i in range(0, len(x), batch_size):
@@ -236,6 +239,11 @@ def _image_array(model: "Supernet", x: Any, batch_size: int) -> np.ndarray:
     model.build()
     x = np.asarray(x)
     model.check_images(x[:0])
+    if x.shape[1:] != model.image_shape:
+        raise ValueError(
+            f"images of a set must have the model's shape {model.image_shape}, at which costs are counted, received "
+            f"{x.shape[1:]}; model(x) and model(x, level=...) take other heights and widths"
+        )
     return x
 
 

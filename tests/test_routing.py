@@ -80,7 +80,8 @@ def test_empty_buckets(model, x, every, mix):
 
 @pytest.mark.parametrize("policy", ["gate", "cascade", "random", "oracle", 2])
 def test_no_images(model, x, policy):
-    routed = model.predict_routed(x[:0], policy=policy, labels=np.zeros(0, int))
+    labels = np.zeros(0, int) if policy == "oracle" else None
+    routed = model.predict_routed(x[:0], policy=policy, labels=labels)
     assert routed.logits.shape == (0, 10)
     assert routed.levels.shape == routed.madds.shape == (0,)
 
@@ -335,6 +336,49 @@ def test_another_chain_has_no_table_until_it_is_measured():
     budget.measure_budget(model, x, labels, points=5, cascade=(0, 3))
     spent = model.predict_routed(x, policy="cascade", budget=0.5).madds.mean() / cost.madds(model, 3)
     assert spent == pytest.approx(0.5, abs=0.05)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (
+            {"policy": 0, "mix": [1, 0, 0, 0]},
+            r"mix belongs to policy 'random', received mix=\[1, 0, 0, 0\] with policy=0",
+        ),
+        ({"policy": "gate", "seed": 1}, "seed belongs to policy 'random', received seed=1 with policy='gate'"),
+        ({"policy": "cascade", "labels": [1]}, "labels belongs to policy 'oracle'"),
+        ({"policy": 1, "knobs": [5.0]}, "knobs belongs to policy 'gate' or 'cascade'"),
+        (
+            {"policy": "gate", "knobs": [0.1, 0.2]},
+            r"knobs must have shape \(1,\) for policy 'gate', received \[0.1, 0.2\]",
+        ),
+        ({"policy": "cascade", "knobs": []}, r"knobs must have shape \(1,\) for policy 'cascade', received \[\]"),
+    ],
+)
+def test_arguments_that_a_policy_cannot_use(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        routing.predict_routed(tiny(), images(2), **arguments)
+
+
+def test_sets_of_another_size_are_refused():
+    """A level runs them, but what they cost is not what the table says."""
+    model, x = tiny(), images(4, 16)
+    assert model(x, level=0).shape == (4, 10)
+    for use in (model.predict_routed, lambda x: routing.predict_levels(model, x)):
+        with pytest.raises(
+            ValueError, match=r"images of a set must have the model's shape \(8, 8, 1\), .* \(16, 16, 1\)"
+        ):
+            use(x)
+
+
+def test_bad_measurements(measured):
+    model, *_ = measured
+    for points in (1, 0, 2.5):
+        with pytest.raises(ValueError, match=f"points must be an integer of at least 2, received {points}"):
+            budget.measure_budget(model, images(4), np.zeros(4, int), points=points)
+    for tolerance in (-1.0, 3, float("nan")):
+        with pytest.raises(ValueError, match=r"tolerance must be in \[0, 1\], received"):
+            budget.choose_policy(model, tolerance)
 
 
 def test_budget_errors(measured):

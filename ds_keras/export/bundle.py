@@ -4,7 +4,6 @@ import hashlib
 import io
 import json
 import os
-import shutil
 import tempfile
 import zipfile
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ds_keras.export.kernel import DTYPES
-from ds_keras.export.metadata import about, described
+from ds_keras.export.metadata import about, check_licence, described
 from ds_keras.export.networks import Networks
 from ds_keras.export.pack import pack, payload, stored_shapes
 from ds_keras.files import WRITING, write_bytes
@@ -65,9 +64,12 @@ def to_bundle(
         >>> to_bundle(model, "ds_mobilenet.dsbundle")
         >>> ds_keras.runtime.Session("ds_mobilenet.dsbundle").run(images)
     """
+    check_licence(licence)
     path = Path(path)
-    if path.is_dir() and any(path.iterdir()) and not (path / INDEX).is_file():
-        raise ValueError(f"path must be a new directory or a bundle, received {str(path)!r}, which holds other files")
+    if path.is_dir() and (others := _others(path)):
+        raise ValueError(
+            f"path must be a new directory or a bundle, received {str(path)!r}, which holds other files: {others[:3]}"
+        )
     if path.is_dir() == (path.suffix == SUFFIX) and path.exists():
         raise ValueError(f"path must be a directory, or a file that ends in {SUFFIX!r}, received {str(path)!r}")
     parts = _parts(Networks(model, quantization, calibration_data), licence)
@@ -155,7 +157,7 @@ def _joined(arrays: dict[str, np.ndarray]) -> tuple[bytes, dict[str, Any]]:
 
 
 def _write_directory(path: Path, parts: dict[str, bytes]) -> None:
-    """Writes the parts beside ``path`` and moves them into place together; an older bundle goes last."""
+    """Writes the parts beside ``path`` and moves them into place together; an older bundle comes back if that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=WRITING) as folder:
         new, old = Path(folder) / "new", Path(folder) / "old"
@@ -163,5 +165,20 @@ def _write_directory(path: Path, parts: dict[str, bytes]) -> None:
             write_bytes(new / name, data)
         if path.exists():
             os.replace(path, old)
-        os.replace(new, path)
-        shutil.rmtree(old, ignore_errors=True)
+        try:
+            os.replace(new, path)
+        except BaseException:
+            if old.exists():
+                os.replace(old, path)
+            raise
+
+
+def _others(directory: Path) -> list[str]:
+    """What a directory holds besides a bundle."""
+    names = sorted(entry.name for entry in directory.iterdir())
+    try:
+        manifest = json.loads((directory / INDEX).read_text())
+        known = {INDEX, *manifest["parts"]} if manifest["format"] == FORMAT else set()
+    except (OSError, ValueError, KeyError, TypeError):
+        known = set()
+    return [name for name in names if name not in known]

@@ -61,6 +61,12 @@ class About:
         return f"{what}; {self.madds / 1e6:.3f} million multiply-adds"
 
 
+def check_licence(licence: Any) -> None:
+    """Refuses a licence that is neither None nor a string."""
+    if not isinstance(licence, str | None):
+        raise ValueError(f"licence must be a string or None, received {licence!r}")
+
+
 def about(model: "Supernet", part: str, level: int | None = None, licence: str | None = None) -> About:
     """What the file of a part of a model should say.
 

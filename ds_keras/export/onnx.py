@@ -11,6 +11,7 @@ import numpy as np
 
 from ds_keras import __version__, cost
 from ds_keras.export.litert import TOLERANCE
+from ds_keras.export.metadata import check_licence
 from ds_keras.export.onnx_convert import convert, package, runner
 from ds_keras.export.onnx_graph import GATE_SHIFT, every_level, gate_shift
 from ds_keras.export.subnet import route_network, subnet
@@ -65,6 +66,7 @@ def to_onnx(model: "Supernet", path: str | os.PathLike, level: Any = None, licen
         >>> session = onnxruntime.InferenceSession("ds_mobilenet.onnx")
         >>> session.run(["logits"], {"images": images, "level": np.asarray(0, "int32")})
     """
+    check_licence(licence)
     path, count = Path(path), len(model.levels)
     if isinstance(level, str) and level != GATE:
         raise ValueError(f"level must be None, 'gate' or an integer in [0, {count}), received {level!r}")

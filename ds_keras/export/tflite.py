@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ds_keras.export.metadata import about, described
+from ds_keras.export.metadata import about, check_licence, described
 from ds_keras.export.networks import Networks
 from ds_keras.export.pack import materialized
 from ds_keras.files import write_bytes
@@ -57,6 +57,7 @@ def to_tflite(
     Example:
         >>> to_tflite(model, "tflite", levels=[0, 3])
     """
+    check_licence(licence)
     if part not in PARTS:
         raise ValueError(f"part must be one of {PARTS}, received {part!r}")
     if levels != "all" and not isinstance(levels, list | tuple | range):

@@ -53,14 +53,15 @@ class Supernet(RoutedInference, keras.Model):
             raise ValueError(f"num_classes must be an integer of at least 2, received {num_classes!r}")
         if len(input_shape) != 3 or not all(int(n) > 0 for n in input_shape):
             raise ValueError(f"input_shape must be (height, width, channels), received {tuple(input_shape)!r}")
-        if labels is not None and len(labels) != num_classes:
-            raise ValueError(f"labels must name num_classes={num_classes} classes, received {len(labels)}")
+        labels = None if labels is None else list(labels)
+        if labels is not None and (len(labels) != num_classes or not all(isinstance(name, str) for name in labels)):
+            raise ValueError(f"labels must name num_classes={num_classes} classes, received {labels!r}")
         self._levels = tuple(levels)
         self._teacher_level = teacher_level
         self.num_classes = num_classes
         self.image_shape = tuple(int(n) for n in input_shape)
         self.mean, self.std = _floats(mean), _floats(std)
-        self.labels = labels
+        self.labels = None if labels is None else list(map(str, labels))  # plain strings, of numpy's too
         self.cascade = (0, len(self._levels) - 1) if cascade is None else cascade
         self.default_policy = default_policy
         self.budget_table = budget_table or {}

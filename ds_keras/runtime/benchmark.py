@@ -63,14 +63,16 @@ def budgets(session: Session, images: np.ndarray, points: int = 5, rounds: int =
     before, spent = session.knobs[policy], row_times(table, policy, session.benchmark(images, rounds))
     asked = np.linspace(spent[0], spent[-1], points + 2)[1:-1]
     times = np.zeros((rounds, points, len(images)))
-    for i in range(-1, rounds):  # one round warms up
-        for j, milliseconds in enumerate(asked):
-            session.set_budget(milliseconds=milliseconds)
-            for k, image in enumerate(images):
-                began = time.perf_counter()
-                session.run(image[None])
-                times[max(i, 0), j, k] = _since(began)
-    session.knobs[policy] = before
+    try:
+        for i in range(-1, rounds):  # one round warms up
+            for j, milliseconds in enumerate(asked):
+                session.set_budget(milliseconds=milliseconds)
+                for k, image in enumerate(images):
+                    began = time.perf_counter()
+                    session.run(image[None])
+                    times[max(i, 0), j, k] = _since(began)
+    finally:
+        session.knobs[policy] = before
     return [
         {"what": "budget", "level": policy, "kind": f"asked {ms:.4f}", "ms": float(found)}
         for ms, found in zip(asked, np.median(times, axis=0).mean(1), strict=True)
@@ -160,7 +162,8 @@ def memory(path: str | os.PathLike, num_threads: int = 1) -> list[dict[str, Any]
         [sys.executable, "-c", _MEMORY, os.fspath(path), str(num_threads)], capture_output=True, text=True
     )
     if done.returncode:
-        raise RuntimeError(f"the memory could not be measured: {done.stderr.strip().splitlines()[-1]}")
+        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
+        raise RuntimeError(f"the memory could not be measured: {reason}")
     steps = json.loads(done.stdout)
     gains = zip(["route", *range(len(steps) - 2)], np.diff(steps).tolist(), strict=True)
     return [{"what": "memory", "level": level, "kind": "resident", "mb": gain} for level, gain in gains]
@@ -221,13 +224,13 @@ def _since(began: float) -> float:
 
 
 _MEMORY = """
-import json, sys
+import json, os, sys
 import numpy as np
 from ds_keras.runtime import Session
 
 def resident():
     with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * 4096 / 2**20
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
 
 import ai_edge_litert.interpreter
 steps = [resident()]

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from ds_keras.policies import check_fixed_level
 from ds_keras.runtime.manifest import FORMAT, INDEX, check_manifest, checked_plan
 from ds_keras.runtime.materialize import Template, materialize
 
 MAX_INDEX = 16 << 20  # bytes of bundle.json
-MAX_PLAN = 16 << 20  # bytes of a level's plan, and of its fold vector
+MAX_GRAPH = 64 << 20  # bytes of a level's graph, which holds no kernels
+MAX_PLAN = 16 << 20  # bytes of a level's plan, of its fold vector, and of its tail
 GRAPH, PLAN, FACTORS, TAIL = "graph.tflite", "plan.json", "factors.bin", "tail.bin"  # of a level's part
 
 
@@ -75,12 +77,12 @@ class Bundle:
 
     def template(self, level: int) -> Template:
         """A level's template, checked against the kernels."""
-        entry = self.manifest["levels"][level]
+        entry = self.manifest["levels"][check_fixed_level(level, len(self.manifest["levels"]))]
         name, data = entry["part"], self.part(entry["part"])
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                graph, tail = (_member(archive, member, entry["size"]) for member in (GRAPH, TAIL))
-                plan, factors = (_member(archive, member, MAX_PLAN) for member in (PLAN, FACTORS))
+                graph = _member(archive, GRAPH, min(entry["size"], MAX_GRAPH))
+                tail, plan, factors = (_member(archive, member, MAX_PLAN) for member in (TAIL, PLAN, FACTORS))
             if len(factors) % 4:
                 raise ValueError(f"{FACTORS} holds {len(factors)} bytes")
             values, end = np.frombuffer(factors, "<f4"), entry["size"] - len(tail)

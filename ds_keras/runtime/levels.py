@@ -1,5 +1,6 @@
 """The networks of a bundle: the shared start, and its levels, each made and opened when it is first used."""
 
+import contextlib
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
@@ -36,6 +37,8 @@ class Levels:
             raise ValueError(
                 f"weight_cache needs engine='compiled' and a cache_dir, received {engine!r} and {cache_dir!r}"
             )
+        if cache_dir is not None and Path(cache_dir).exists() and not Path(cache_dir).is_dir():
+            raise ValueError(f"cache_dir must be a directory, received the file {str(cache_dir)!r}")
         self.bundle, self.num_threads, self.keep = bundle, num_threads, keep
         self.engine, self.weight_cache = engine, weight_cache
         self.cache_dir = None if cache_dir is None else Path(cache_dir) / bundle.id[:16]
@@ -60,14 +63,16 @@ class Levels:
         return self.cache_dir / f"body_{level}.tflite"
 
     def data(self, level: int) -> bytes:
-        """A level's file: the cached one where it is whole, else made anew (and cached)."""
+        """A level's file: the cached one where it is whole, else made anew, and cached where that can be written."""
         if self.cache_dir is None:
             return self.bundle.level(level)
         path = self.path(level)
-        if path.is_file() and self.bundle.is_level(level, data := path.read_bytes()):
-            return data
+        with contextlib.suppress(OSError):
+            if self.bundle.is_level(level, data := path.read_bytes()):
+                return data
         data = self.bundle.level(level)
-        write_bytes(path, data)
+        with contextlib.suppress(OSError):  # a full disk costs the next start some time, not this one its answer
+            write_bytes(path, data)
         return data
 
     def _network(self, data: bytes, what: str, name: str) -> Any:

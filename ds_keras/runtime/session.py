@@ -7,7 +7,19 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras.policies import LEARNED, Policy, Routed, Times, check_policy, draw_levels, knobs_at, margin
+from ds_keras.files import write_bytes
+from ds_keras.policies import (
+    LEARNED,
+    Policy,
+    Routed,
+    Times,
+    check_belongs,
+    check_fixed_level,
+    check_policy,
+    draw_levels,
+    knobs_at,
+    margin,
+)
 from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.levels import Levels
 from ds_keras.runtime.network import to_array
@@ -97,9 +109,10 @@ class Session:
         """
         if level is not None and policy is not None:
             raise ValueError(f"give level or policy, received level={level!r} and policy={policy!r}")
-        if policy is None:
-            policy = self.default_policy if level is None else level
-        policy = check_policy(policy, self.num_levels, POLICIES)
+        if level is not None:
+            policy = check_fixed_level(level, self.num_levels)
+        policy = check_policy(self.default_policy if policy is None else policy, self.num_levels, POLICIES)
+        check_belongs(policy, mix=mix, seed=seed)
         images = self._check_images(images)
         knobs = self.knobs.get(policy)
         if budget is not None or milliseconds is not None:
@@ -179,12 +192,16 @@ class Session:
 
         Raises:
             ValueError: the session has no ``cache_dir``, or a part is damaged.
+            OSError: the cache cannot be written.
         """
         if self._levels.cache_dir is None:
             raise ValueError("cache_dir must be given to the session, received None")
-        for level in range(self.num_levels):
-            self._levels.data(level)
-        return [self._levels.path(level) for level in range(self.num_levels)]
+        paths = [self._levels.path(level) for level in range(self.num_levels)]
+        for level, path in enumerate(paths):
+            data = self._levels.data(level)
+            if not path.is_file() or path.read_bytes() != data:  # the cache could not be written: say why
+                write_bytes(path, data)
+        return paths
 
     def features(self, image: Any) -> np.ndarray:
         """The shared start's output for one image: (1, ...) float32, or the int8 codes that the levels read."""
@@ -194,7 +211,7 @@ class Session:
     def open(self, level: int) -> None:
         """Makes a level ready to run, which its first use does too."""
         with self._lock:
-            self._levels[check_policy(level, self.num_levels, ())]
+            self._levels[check_fixed_level(level, self.num_levels)]
 
     def _knobs(
         self,

@@ -29,7 +29,8 @@ def load(name: str | os.PathLike, num_classes: int | None = None) -> "Supernet":
 
     Args:
         name: preset, alias, or a directory that holds one.
-        num_classes: gives the model a new, untrained classifier of this size, for fine-tuning.
+        num_classes: gives the model a new, untrained classifier of this size, for fine-tuning, even if the preset has
+            as many classes; labels, budget table, thresholds and default policy are those of a new network.
 
     Returns:
         A supernet, built.
@@ -76,15 +77,16 @@ def save(
     directory = Path(directory)
     model.build()
     json.dumps([model.get_config(), metrics])  # what cannot be written is refused before anything is
-    with replacing(directory / WEIGHTS) as temporary:
-        model.save_weights(temporary)
-    record = {
-        "format_version": FORMAT_VERSION,
-        "class": type(model).__name__,
-        "config": model.get_config(),
-        "sha256": {WEIGHTS: sha256(directory / WEIGHTS)},
-    }
-    write_json(directory / CONFIG, record)
+    # Both are written before either is moved into place.
+    with replacing(directory / CONFIG) as config, replacing(directory / WEIGHTS) as weights:
+        model.save_weights(weights)
+        record = {
+            "format_version": FORMAT_VERSION,
+            "class": type(model).__name__,
+            "config": model.get_config(),
+            "sha256": {WEIGHTS: sha256(weights)},
+        }
+        write_json(config, record)
     if metrics is not None:
         write_json(directory / METRICS, metrics)
     if card is not None:
@@ -228,11 +230,13 @@ def _check_hash(path: Path, expected: str) -> None:
 
 
 def _with_classes(model: "Supernet", num_classes: int) -> "Supernet":
-    """The same network with a new classifier; what was measured on the old classes is dropped."""
-    config = {**model.get_config(), "num_classes": num_classes, "labels": None, "budget_table": {}}
-    twin = type(model).from_config(config)
+    """The same network with a new classifier; what was measured on the old classes, and chosen by it, is dropped."""
+    measured = ("labels", "budget_table", "cascade", "default_policy")
+    config = {name: value for name, value in model.get_config().items() if name not in measured}
+    twin = type(model).from_config({**config, "num_classes": num_classes})
     twin.build()
+    dropped = {id(v) for v in (*model.classifier.weights, model.gate_shift, model.cascade_thresholds)}
     for new, old in zip(twin.weights, model.weights, strict=True):
-        if new.shape == old.shape and "classifier" not in old.path:
+        if id(old) not in dropped:
             new.assign(old)
     return twin

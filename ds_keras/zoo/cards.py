@@ -98,7 +98,10 @@ def annotate(
     try:
         card = render(model, metrics)
     except (KeyError, TypeError) as error:
-        raise ValueError(f"result must be what ds_keras.training.ablation.ablate returns: {error!r}") from error
+        what = f"{directory / zoo.METRICS} must hold what a run writes"
+        if result is not None:
+            what = "result must be what ds_keras.training.ablation.ablate returns"
+        raise ValueError(f"{what}: {error!r}") from error
     write_json(directory / zoo.METRICS, metrics)
     write_bytes(directory / zoo.CARD, card.encode())
 

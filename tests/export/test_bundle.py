@@ -75,10 +75,40 @@ def test_the_single_file_holds_the_same_parts(network, written, tmp_path):
 
 
 def test_an_older_bundle_is_replaced_and_nothing_else(network, both, tmp_path):
+    path = shutil.copytree(both["float16"], tmp_path / "bundle")
+    to_bundle(network, path)
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == {
+        file.name: file.read_bytes() for file in both[None].iterdir()
+    }
+    assert [file.name for file in tmp_path.iterdir()] == ["bundle"]
+
+
+@pytest.mark.parametrize("index", ["", "[]", '{"name": "my-web-app"}', None])
+def test_files_of_ones_own_are_never_removed(network, both, tmp_path, index):
+    """Beside a bundle's parts, and beside a ``bundle.json`` of something else."""
+    path = shutil.copytree(both[None], tmp_path / "bundle")
+    if index is not None:
+        (path / "bundle.json").write_text(index)
+    (path / "thesis.txt").write_text("x")
+    before = {file.name: file.read_bytes() for file in path.iterdir()}
+    with pytest.raises(ValueError, match="which holds other files: .*"):
+        to_bundle(network, path)
+    assert {file.name: file.read_bytes() for file in path.iterdir()} == before
+
+
+def test_a_move_that_fails_brings_the_older_bundle_back(network, both, tmp_path, monkeypatch):
     path = shutil.copytree(both[None], tmp_path / "bundle")
     before = {file.name: file.read_bytes() for file in path.iterdir()}
-    (path / "left over").write_text("x")
-    to_bundle(network, path)
+    replace = os.replace
+
+    def fails(source, target):
+        if os.path.basename(source) == "new":
+            raise KeyboardInterrupt
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", fails)
+    with pytest.raises(KeyboardInterrupt):
+        to_bundle(network, path)
     assert {file.name: file.read_bytes() for file in path.iterdir()} == before
     assert [file.name for file in tmp_path.iterdir()] == ["bundle"]
 

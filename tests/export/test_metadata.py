@@ -128,6 +128,14 @@ def test_files_run_and_bundles_hold_the_same(model, files, tmp_path):
     assert session.manifest["licence"] == "CC0-1.0" and session.manifest["labels"] == LABELS
 
 
+@pytest.mark.parametrize("licence", [3, b"MIT"])
+def test_a_licence_that_is_no_text(model, tmp_path, licence):
+    for write in (export.to_tflite, export.to_bundle, export.to_onnx):
+        with pytest.raises(ValueError, match=f"licence must be a string or None, received {licence!r}"):
+            write(model, tmp_path / "file", licence=licence)
+    assert not list(tmp_path.iterdir())
+
+
 def test_without_labels_or_licence(tmp_path):
     (path,) = export.to_tflite(nano(), tmp_path, [0])
     root = Table.root(entries(path.read_bytes())["TFLITE_METADATA"])

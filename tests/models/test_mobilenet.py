@@ -187,7 +187,8 @@ def test_bad_tables(stages, message):
     [
         ({"num_classes": 1}, "num_classes must be an integer of at least 2, received 1"),
         ({"num_classes": 2.5}, "num_classes must be an integer"),
-        ({"labels": ["a"]}, "labels must name num_classes=3 classes, received 1"),
+        ({"labels": ["a"]}, r"labels must name num_classes=3 classes, received \['a'\]"),
+        ({"labels": [0, 1, 2]}, r"labels must name num_classes=3 classes, received \[0, 1, 2\]"),
         ({"default_policy": "best"}, "policy must be one of"),
         ({"default_policy": 9}, "or an integer level in"),
         ({"cascade": (0, 9)}, r"cascade must be two or more levels in \[0, 4\)"),

@@ -1,5 +1,6 @@
 """What is measured and how rows look; never how long it took."""
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -45,6 +46,14 @@ def test_budgets(tmp_path):
     assert [row["kind"] for row in rows] == [f"asked {ms:.4f}" for ms in np.linspace(spent[0], spent[-1], 5)[1:-1]]
     assert all(row["ms"] > 0 and row["level"] == "cascade" for row in rows) and session.knobs["cascade"] is before
 
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    session.run = interrupted
+    with pytest.raises(KeyboardInterrupt):
+        benchmark.budgets(session, x, points=3, rounds=2)
+    assert session.knobs["cascade"] is before
+
 
 def test_a_bundle_without_a_table_has_no_budgets(path):
     assert benchmark.budgets(Session(path), X) == []
@@ -87,6 +96,13 @@ def test_memory(path):
     assert all(np.isfinite(row["mb"]) for row in rows) and sum(row["mb"] for row in rows) > 0
     with pytest.raises(RuntimeError, match="the memory could not be measured: .*path must be a bundle"):
         benchmark.memory(path / "none")
+
+
+def test_memory_of_a_process_that_was_killed(path, monkeypatch):
+    killed = subprocess.CompletedProcess([], -9, "", "")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: killed)
+    with pytest.raises(RuntimeError, match="the memory could not be measured: exit status -9"):
+        benchmark.memory(path)
 
 
 def test_plot(path, tmp_path, monkeypatch):

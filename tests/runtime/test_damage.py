@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ds_keras import export
-from ds_keras.runtime import Session
+from ds_keras.runtime import Bundle, Session
 from ds_keras.runtime.manifest import check_manifest, checked_plan
 
 X = images(2)
@@ -169,6 +169,20 @@ def test_a_deflate_bomb_is_refused_before_it_is_unpacked(parts, tmp_path):
     path = write(tmp_path / "bundle", {**parts, "level_0.zip": bytes(bomb)}, rehash=True)
     with pytest.raises(ValueError, match="level_0.zip is damaged"):
         run_all(path)
+
+
+@pytest.mark.parametrize("name", ["graph.tflite", "tail.bin"])
+def test_a_part_of_a_level_is_bounded_whatever_the_level_declares(parts, tmp_path, name):
+    """The manifest may say two gigabytes, under hashes that match."""
+    content, manifest = io.BytesIO(), json.loads(parts["bundle.json"])
+    with zipfile.ZipFile(io.BytesIO(parts["level_0.zip"])) as old, zipfile.ZipFile(content, "w", 8) as new:
+        for member in old.namelist():
+            new.writestr(member, bytes(80 << 20) if member == name else old.read(member))
+    manifest["levels"][0]["size"] = 2**31 - 1
+    changed = {**parts, "level_0.zip": content.getvalue(), "bundle.json": json.dumps(manifest).encode()}
+    path = write(tmp_path / "bundle", changed, rehash=True)
+    with pytest.raises(ValueError, match=f"level_0.zip is damaged: {name} is damaged: {80 << 20} bytes, at most"):
+        Bundle(path).level(0)
 
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"x" * 1000])

@@ -9,7 +9,8 @@ from helpers import budgeted_nano, close, images, same
 
 from ds_keras import budget, export, routing
 from ds_keras.policies import Times
-from ds_keras.runtime import Bundle, Session
+from ds_keras.runtime import Bundle, Session, levels
+from ds_keras.runtime import session as runtime_session
 
 X = images(24)
 
@@ -104,7 +105,7 @@ def test_one_image_is_as_in_a_batch(path, policy, engine):
     if engine == "compiled":
         pytest.importorskip("ai_edge_litert.options", reason="this ai-edge-litert has no CompiledModel with options")
     session = Session(path, engine=engine)
-    mix = [0.0, 1.0, 0.0]  # a draw of one level
+    mix = [0.0, 1.0, 0.0] if policy == "random" else None  # a draw of one level
     whole = session.run(X, policy=policy, mix=mix)
     rows = [session.run(X[i : i + 1], policy=policy, mix=mix) for i in range(len(X))]
     for field, parts in zip(whole, zip(*rows, strict=True), strict=True):
@@ -185,7 +186,11 @@ def test_threads_share_a_session(session):
     ("arguments", "message"),
     [
         ({"level": 0, "policy": "gate"}, "give level or policy, received level=0 and policy='gate'"),
-        ({"level": 3}, r"policy must be one of .* or an integer level in \[0, 3\), received 3"),
+        ({"level": 3}, r"level must be an integer in \[0, 3\), received 3"),
+        ({"level": "cascade"}, r"level must be an integer in \[0, 3\), received 'cascade'"),
+        ({"mix": [1, 0, 0]}, r"mix belongs to policy 'random', received mix=\[1, 0, 0\] with policy="),
+        ({"level": 1, "seed": 2}, "seed belongs to policy 'random', received seed=2 with policy=1"),
+        ({"policy": "gate", "budget": "half"}, "fraction must be a number, received 'half'"),
         ({"policy": "oracle"}, "received 'oracle'"),
         ({"policy": 1, "budget": 0.5}, "a budget needs a policy of"),
         ({"images": X[0]}, r"images must be numbers of shape \(count, 8, 8, 1\), received float32 \(8, 8, 1\)"),
@@ -207,6 +212,30 @@ def test_bad_sessions(path, tmp_path):
         Session(path, num_threads=0)
     with pytest.raises(ValueError, match="cache_dir must be given to the session"):
         Session(path).materialize()
+    with pytest.raises(ValueError, match="cache_dir must be a directory, received the file"):
+        Session(path, cache_dir=path)
+    with pytest.raises(ValueError, match=r"level must be an integer in \[0, 3\), received 7"):
+        Session(path).open(7)
+    for level in (-1, 3, True):
+        with pytest.raises(ValueError, match=rf"level must be an integer in \[0, 3\), received {level}"):
+            Bundle(path).level(level)
+
+
+def test_a_full_disk_costs_no_answer(path, session, tmp_path, monkeypatch):
+    """A level that cannot be cached runs all the same; who asks for the files is told."""
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    cached = Session(path, cache_dir=tmp_path)
+    for module in (levels, runtime_session):
+        monkeypatch.setattr(module, "write_bytes", full)
+    for level in range(3):
+        same(cached.run(X, level=level).logits, session.run(X, level=level).logits)
+    with pytest.raises(OSError, match="No space left on device"):
+        cached.materialize()
+    monkeypatch.undo()
+    assert all(file.is_file() for file in cached.materialize())
 
 
 def test_it_needs_no_tensorflow(path, network):

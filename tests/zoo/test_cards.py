@@ -74,6 +74,13 @@ def test_render_alone(folder):
     assert read(folder)[1] == text
 
 
+def test_figures_that_are_not_a_runs_are_named(folder):
+    """Metrics of one's own, with no result given: it is not the result's fault."""
+    zoo.save(zoo.load(str(folder)), folder, {"top1": 1.0})
+    with pytest.raises(ValueError, match="metrics.json must hold what a run writes: KeyError"):
+        annotate(folder, "Note", "Read me.")
+
+
 def test_refused(folder, tmp_path):
     before = read(folder)
     for arguments, message in (

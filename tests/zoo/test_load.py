@@ -3,7 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import array, same, snapshot
+from helpers import array, nano, same, snapshot
 
 from ds_keras import zoo
 
@@ -99,7 +99,7 @@ def test_another_number_of_classes(network, preset, num_classes, x):
     before, after = snapshot(network), snapshot(model)
     assert len(before) == len(after)
     for old, new in zip(network.weights, model.weights, strict=True):
-        if "classifier" not in old.path:
+        if old.name not in ("gate_shift", "cascade_thresholds") and "classifier" not in old.path:
             same(array(new), array(old))
     kernel = array(model.classifier.kernel)
     assert np.abs(kernel).max() > 0 and np.unique(kernel).size == kernel.size
@@ -115,6 +115,19 @@ def test_the_same_number_of_classes_are_other_classes_too(network, preset, x):
     model = zoo.load(preset)
     assert model.labels == ["a", "b", "c"]
     same(model(x), network(x))
+
+
+def test_a_new_classifier_is_all_that_is_new(tmp_path):
+    """Whatever the network's name; what was chosen on the old classes is as in a new network."""
+    model = nano(name="flower_classifier", cascade=(0, 1, 2), default_policy="cascade")
+    model.gate_shift.assign([0.7])
+    loaded = zoo.load(zoo.save(model, tmp_path), num_classes=5)
+    fresh = {id(v) for v in (*loaded.classifier.weights, loaded.gate_shift, loaded.cascade_thresholds)}
+    for old, new in zip(model.weights, loaded.weights, strict=True):
+        if id(new) not in fresh:
+            same(array(new), array(old))
+    assert array(loaded.gate_shift) == [0] and set(array(loaded.cascade_thresholds)) == {0.5}
+    assert (loaded.default_policy, loaded.cascade, loaded.budget_table) == ("gate", (0, 2), {})
 
 
 @pytest.mark.parametrize("num_classes", [1, 0, -2, 2.5, "10", True])

@@ -76,6 +76,15 @@ def test_a_save_that_dies_in_the_weights(network, preset, monkeypatch, half):
     same(zoo.load(preset).classifier.kernel, network.classifier.kernel)
 
 
+def test_a_save_that_dies_in_the_config(preset, monkeypatch):
+    """The new weights are not there either: the preset is the old one."""
+    old = contents(preset)
+    monkeypatch.setattr(zoo, "write_json", boom)
+    with pytest.raises(RuntimeError, match="power cut"):
+        zoo.save(nano(num_classes=4), preset)
+    assert contents(preset) == old
+
+
 @pytest.mark.parametrize("what", ["labels", "metrics"])
 def test_a_save_of_what_is_not_json(network, preset, what):
     """The old preset stays whole: nothing is moved into place before all of it could be written."""

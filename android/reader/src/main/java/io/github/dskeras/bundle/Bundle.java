@@ -12,7 +12,8 @@ import java.security.NoSuchAlgorithmException;
  * its hash whenever it is read. Holds no open file.
  */
 public final class Bundle {
-    private static final int MAX_INDEX = 16 << 20; // bytes of a JSON text, or of a fold vector
+    private static final int MAX_INDEX = 16 << 20; // bytes of a JSON text, of a fold vector, or of a tail
+    private static final int MAX_GRAPH = 64 << 20; // bytes of a level's graph, which holds no kernels
 
     private final File path;
     private final Archive archive; // null for a directory
@@ -114,9 +115,9 @@ public final class Bundle {
         }
         try {
             Archive members = new Archive(Source.of(data));
-            byte[] graph = members.read("graph.tflite", entry.file.bytes, false);
+            byte[] graph = members.read("graph.tflite", Math.min(entry.file.bytes, MAX_GRAPH), false);
             Object rows = Json.parse(members.read("plan.json", MAX_INDEX, false));
-            byte[] tail = members.read("tail.bin", entry.file.bytes, false);
+            byte[] tail = members.read("tail.bin", MAX_INDEX, false);
             byte[] factors = members.read("factors.bin", MAX_INDEX, false);
             Check.need(factors.length % 4 == 0, "whole numbers of factors", factors.length + " bytes");
             float[] values = new float[factors.length / 4];

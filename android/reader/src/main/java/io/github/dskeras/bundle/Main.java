@@ -51,7 +51,7 @@ public final class Main {
                 bundle.verify();
                 System.out.println("ok " + path);
             } else if (command.equals("level")) {
-                new Materializer(bundle).write(Integer.parseInt(level), new File(target));
+                new Materializer(bundle).write(number(level), new File(target));
             } else {
                 materialize(bundle, new File(target));
             }
@@ -59,6 +59,14 @@ public final class Main {
         } catch (IOException | IllegalArgumentException | OutOfMemoryError error) {
             System.err.println("error: " + String.valueOf(error.getMessage()).replaceAll("\\p{Cntrl}", "?"));
             return 2;
+        }
+    }
+
+    private static int number(String level) {
+        try {
+            return Integer.parseInt(level);
+        } catch (NumberFormatException error) {
+            throw new IllegalArgumentException("a level is a whole number, received " + level, error);
         }
     }
 
