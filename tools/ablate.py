@@ -11,8 +11,6 @@ Example:
 import dataclasses
 import json
 import re
-import shlex
-import sys
 
 import cli
 from absl import flags
@@ -54,7 +52,7 @@ def main(_: list[str]) -> None:
     variants = dict(_variant(text) for text in FLAGS.variant)
     if not all(seed.isdecimal() for seed in FLAGS.seeds):
         raise ValueError(f"seeds must be integers of at least 0, received {FLAGS.seeds}")
-    command = f"python tools/ablate.py {shlex.join(sys.argv[1:])}"
+    command = cli.command()
     seeds = [int(seed) for seed in FLAGS.seeds]
     experiment = dataclasses.replace(experiment, **changes)
     result = ablate(

@@ -1,5 +1,6 @@
 """What the tools share: bad input is one clear line and exit code 2."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,11 @@ def run(main: Callable[[list[str]], None], verbose: bool = False) -> None:
             _stop(str(error))
 
     app.run(guarded, flags_parser=_parse)
+
+
+def command() -> str:
+    """This run's command, as a shell takes it: for what it leaves behind."""
+    return f"python tools/{Path(sys.argv[0]).name} {shlex.join(sys.argv[1:])}"
 
 
 def open_data(model: "Supernet", preset: str, data: str, split: str) -> "Source":

@@ -6,8 +6,6 @@ Example:
 
 import dataclasses
 import os
-import shlex
-import sys
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -28,7 +26,7 @@ def main(_: list[str]) -> None:
     experiment = read_experiment(FLAGS.config)
     if FLAGS.data:
         experiment = dataclasses.replace(experiment, data=FLAGS.data)
-    command = f"python tools/quantize.py {shlex.join(sys.argv[1:])}"
+    command = cli.command()
     for row in quantize_preset(experiment, FLAGS.preset, command)["rows"]:
         print("  ".join(f"{key} {value}" for key, value in row.items()))
 

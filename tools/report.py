@@ -9,8 +9,6 @@ Example:
 """
 
 import os
-import shlex
-import sys
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -51,7 +49,7 @@ def main(_: list[str]) -> None:
             log=FLAGS.workdir and Path(FLAGS.workdir) / "metrics.jsonl",
             bundle=FLAGS.bundle,
             pictures=FLAGS.images,
-            command=f"python tools/report.py {shlex.join(sys.argv[1:])}",
+            command=cli.command(),
             rounds=FLAGS.rounds,
         )
     print(f"{path}  {path.stat().st_size} bytes")

@@ -5,8 +5,6 @@ Example:
 """
 
 import dataclasses
-import shlex
-import sys
 
 import cli
 from absl import flags
@@ -29,7 +27,7 @@ def main(_: list[str]) -> None:
     experiment = read_experiment(FLAGS.config)
     changes = {name: FLAGS[name].value for name in ("data", "seed") if FLAGS[name].value is not None}
     experiment = dataclasses.replace(experiment, **changes)
-    command = f"python tools/train.py {shlex.join(sys.argv[1:])}"
+    command = cli.command()
     max_steps = 2 if FLAGS.dry_run else FLAGS.max_steps
     metrics = run(experiment, FLAGS.workdir, command, FLAGS.checkpoint_every, max_steps)
     for row in (*metrics["levels"], *metrics["policies"]):

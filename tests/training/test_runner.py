@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 from dataclasses import replace
 from pathlib import Path
 
@@ -105,7 +106,7 @@ def equal(workdir, reference):
 @pytest.fixture(scope="module")
 def reference(config, tmp_path_factory):
     """The workdir of a run that nothing interrupted."""
-    workdir = tmp_path_factory.mktemp("reference") / "run"
+    workdir = tmp_path_factory.mktemp("reference") / "a run"
     result = finished(config, workdir, "--checkpoint_every=3")
     assert f"preset: {workdir}/preset" in result.stdout
     return workdir
@@ -120,6 +121,9 @@ def test_what_a_run_leaves(reference):
         (f"stage{i}", step) for i in (1, 2) for step in (5, 10)
     ]
     assert all(np.isfinite(value) for line in lines for key, value in line.items() if key != "stage")
+    command = json.loads((reference / "preset/metrics.json").read_text())["command"]
+    program, *flags = shlex.split(command.removeprefix("python "))  # a shell takes it as it is
+    assert program == "tools/train.py" and flags[1:] == [f"--workdir={reference}", "--checkpoint_every=3"]
     metrics = figures(reference)
     assert metrics["complete"] is True and len(metrics["levels"]) == 3
     assert (metrics["trained_on"], metrics["tested_on"]) == (
