@@ -177,5 +177,7 @@ def test_refused(model, scored):
     with pytest.raises(ValueError, match="policy must be one of"):
         curves.route(model, scored, "best")
     for x, labels in ((images(4), [0, 1]), (images(0), [])):
-        with pytest.raises(ValueError, match="labels must have shape .* and name at least one image, received"):
+        with pytest.raises(
+            ValueError, match="labels must be integers of shape .*, and name at least one image, received"
+        ):
             curves.score(nano(), x, labels)

@@ -166,5 +166,5 @@ def test_public_names_have_docstrings(name):
 
 def test_every_submodule_is_listed():
     shipped = {path.stem for path in (ROOT / "ds_keras").iterdir() if not path.name.startswith(("_", "."))} - {"py"}
-    internal = {"backend", "benchmark", "cascades", "files", "parity", "policies", "timing", "torch_twin"}
+    internal = {"backend", "benchmark", "cascades", "files", "labels", "parity", "policies", "timing", "torch_twin"}
     assert set(SUBMODULES) | internal >= shipped
