@@ -34,7 +34,7 @@ def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> d
         ValueError: see ``check_classes``.
     """
     labels = check_classes(labels, len(x), model.num_classes)
-    levels = evaluate_levels(model, x, labels, batch_size)
+    levels = level_rows(model, routing.predict_levels(model, x, batch_size), labels)
     default = model.predict_routed(x, batch_size=batch_size)
     mix = np.bincount(default.levels, minlength=len(levels)) / len(labels)
     runs = {"gate": {}, "cascade": {}, "random": {"mix": mix, "seed": 0}, "oracle": {"labels": labels}}

@@ -83,7 +83,7 @@ def check_policy(policy: Any, num_levels: int, allowed: tuple[str, ...] = LEARNE
     """
     if isinstance(policy, str) and policy in allowed:
         return policy
-    if isinstance(policy, int | np.integer) and not isinstance(policy, bool) and 0 <= policy < num_levels:
+    if _is_level(policy, num_levels):
         return int(policy)
     raise ValueError(f"policy must be one of {allowed} or an integer level in [0, {num_levels}), received {policy!r}")
 
@@ -101,9 +101,13 @@ def check_fixed_level(level: Any, num_levels: int) -> int:
     Raises:
         ValueError: something else, or no such level.
     """
-    if not isinstance(level, int | np.integer) or isinstance(level, bool) or not 0 <= level < num_levels:
+    if not _is_level(level, num_levels):
         raise ValueError(f"level must be an integer in [0, {num_levels}), received {level!r}")
     return int(level)
+
+
+def _is_level(level: Any, num_levels: int) -> bool:
+    return isinstance(level, int | np.integer) and not isinstance(level, bool) and 0 <= level < num_levels
 
 
 def check_belongs(policy: Policy, **given: Any) -> None:

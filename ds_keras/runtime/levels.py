@@ -62,8 +62,8 @@ class Levels:
         """Where the cache keeps a level's file."""
         return self.cache_dir / f"body_{level}.tflite"
 
-    def data(self, level: int) -> bytes:
-        """A level's file: the cached one where it is whole, else made anew, and cached where that can be written."""
+    def data(self, level: int, keep: bool = False) -> bytes:
+        """A level's file: the cached one where it is whole, else made anew and cached (``keep``: or OSError says why)."""
         if self.cache_dir is None:
             return self.bundle.level(level)
         path = self.path(level)
@@ -71,8 +71,11 @@ class Levels:
             if self.bundle.is_level(level, data := path.read_bytes()):
                 return data
         data = self.bundle.level(level)
-        with contextlib.suppress(OSError):  # a full disk costs the next start some time, not this one its answer
+        try:
             write_bytes(path, data)
+        except OSError:  # a full disk costs the next start some time, not this one its answer
+            if keep:
+                raise
         return data
 
     def _network(self, data: bytes, what: str, name: str) -> Any:

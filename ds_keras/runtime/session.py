@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras.files import write_bytes
 from ds_keras.policies import (
     LEARNED,
     Policy,
@@ -111,7 +110,8 @@ class Session:
             raise ValueError(f"give level or policy, received level={level!r} and policy={policy!r}")
         if level is not None:
             policy = check_fixed_level(level, self.num_levels)
-        policy = check_policy(self.default_policy if policy is None else policy, self.num_levels, POLICIES)
+        else:
+            policy = check_policy(self.default_policy if policy is None else policy, self.num_levels, POLICIES)
         check_belongs(policy, mix=mix, seed=seed)
         images = self._check_images(images)
         knobs = self.knobs.get(policy)
@@ -196,12 +196,9 @@ class Session:
         """
         if self._levels.cache_dir is None:
             raise ValueError("cache_dir must be given to the session, received None")
-        paths = [self._levels.path(level) for level in range(self.num_levels)]
-        for level, path in enumerate(paths):
-            data = self._levels.data(level)
-            if not path.is_file() or path.read_bytes() != data:  # the cache could not be written: say why
-                write_bytes(path, data)
-        return paths
+        for level in range(self.num_levels):
+            self._levels.data(level, keep=True)
+        return [self._levels.path(level) for level in range(self.num_levels)]
 
     def features(self, image: Any) -> np.ndarray:
         """The shared start's output for one image: (1, ...) float32, or the int8 codes that the levels read."""

@@ -329,18 +329,20 @@ def test_restarts_end_at_the_end():
     assert float(twin.learning_rate) == rates[8]
 
 
+SMALL = Experiment(  # one epoch of each stage, two levels
+    name="small",
+    data="digits",
+    model=lambda classes, shape: DSMobileNet(
+        4, (Row(6, 1), Row((4, 16), 1, 2, gate=True)), classes, shape, stem_stride=1, gate_hidden=4
+    ),
+    stage1=Stage(1, 0.05, batch_size=64),
+    stage2=Stage(1, 3e-3, "adam", 64, trainer={"target": None}),
+)
+
+
 def test_the_preset_is_measured_in_the_precision_that_it_loads_in(tmp_path):
     """Trained in bfloat16, its figures are those of the float32 model that ``zoo.load`` gives."""
-    stages = (Row(6, 1), Row((4, 16), 1, 2, gate=True))
-    experiment = Experiment(
-        name="half",
-        data="digits",
-        model=lambda classes, shape: DSMobileNet(4, stages, classes, shape, stem_stride=1, gate_hidden=4),
-        stage1=Stage(1, 0.05, batch_size=64),
-        stage2=Stage(1, 3e-3, "adam", 64, trainer={"target": None}),
-        calibration=(2, 64),
-        precision="mixed_bfloat16",
-    )
+    experiment = replace(SMALL, calibration=(2, 64), precision="mixed_bfloat16")
     metrics = run(experiment, tmp_path, verbose=0)
     assert metrics["precision"].startswith("mixed_bfloat16 in training")
     assert keras.config.dtype_policy().name == "float32"
@@ -365,17 +367,7 @@ def test_bad_trainer_arguments_are_named(tmp_path, trainer):
 
 def test_the_gate_may_have_images_of_its_own(tmp_path, monkeypatch):
     """Stage I and the calibration never see them, Stage II sees nothing else."""
-    stages = (Row(6, 1), Row((4, 16), 1, 2, gate=True))
-    experiment = Experiment(
-        name="apart",
-        data="digits",
-        model=lambda classes, shape: DSMobileNet(4, stages, classes, shape, stem_stride=1, gate_hidden=4),
-        stage1=Stage(1, 0.05, batch_size=64),
-        stage2=Stage(1, 3e-3, "adam", 64, trainer={"target": None}),
-        held_out=200,
-        calibration=(1, 64),
-        gate_images=300,
-    )
+    experiment = replace(SMALL, held_out=200, calibration=(1, 64), gate_images=300)
     seen, batches = [], data.batches
     monkeypatch.setattr(
         data, "batches", lambda source, *args, **kw: seen.append(source) or batches(source, *args, **kw)
