@@ -63,7 +63,7 @@ class Levels:
         return self.cache_dir / f"body_{level}.tflite"
 
     def data(self, level: int, keep: bool = False) -> bytes:
-        """A level's file: the cached one if whole, else made anew and cached; with ``keep`` a cache that fails raises."""
+        """A level's file: the cached one if whole, else made anew and cached; ``keep`` raises where that fails."""
         if self.cache_dir is None:
             return self.bundle.level(level)
         path = self.path(level)
