@@ -1,6 +1,7 @@
 """What a supernet can do with routing: route, predict a set, keep to a budget."""
 
 import functools
+import itertools
 import json
 from typing import Any
 
@@ -25,8 +26,8 @@ class RoutedInference:
         count = len(self.levels)
         if not isinstance(table, dict) or not all(_is_table(rows, count) for rows in table.values()):
             raise ValueError(
-                "budget_table must map names to rows [knobs, MAdds, accuracy], with or without a last column of the "
-                f"passes of {count} levels, received {table!r}"
+                "budget_table must map names to rows [knobs, MAdds, accuracy] by rising MAdds, with or without a last "
+                f"column of the passes of {count} levels, received {table!r}"
             )
         # A plain copy, kept from Keras, which would wrap it in containers that tie it to this model.
         self.__dict__["_plain_budget_table"] = json.loads(json.dumps(table))
@@ -133,7 +134,7 @@ class RoutedInference:
 
 
 def _is_table(rows: Any, levels: int) -> bool:
-    return isinstance(rows, list) and all(
+    plain = isinstance(rows, list) and all(
         isinstance(row, list)
         and len(row) in (3, 4)
         and isinstance(row[0], list)
@@ -141,3 +142,4 @@ def _is_table(rows: Any, levels: int) -> bool:
         and all(isinstance(p, list) and len(p) == levels and all(type(v) in (int, float) for v in p) for p in row[3:])
         for row in rows
     )
+    return plain and all(row[1] <= following[1] for row, following in itertools.pairwise(rows))  # NaN is not

@@ -71,6 +71,24 @@ def test_a_config_is_a_copy():
     assert model.labels == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [[[0.5], 2e6, 0.95], [[-0.5], 1e6, 0.9]],
+        [[[0.5], float("nan"), 0.95], [[-0.5], 1e6, 0.9]],
+        [[[0.5], 1e6]],
+        [[[0.5], 1e6, 0.9, [0.5, 0.5]]],
+        "rows",
+    ],
+    ids=["falling", "nan", "short", "passes of two levels", "text"],
+)
+def test_a_budget_table_that_cannot_be_looked_up_is_refused(model, rows):
+    before = model.budget_table
+    with pytest.raises(ValueError, match="by rising MAdds"):
+        model.budget_table = {"gate": rows}
+    assert model.budget_table == before
+
+
 @pytest.mark.parametrize("suffix", [".weights.h5", ".keras"])
 def test_saving_round_trip(tmp_path, model, x, suffix):
     path = str(tmp_path / f"m{suffix}")
