@@ -13,7 +13,7 @@ from ds_keras import data
 from ds_keras.files import write_json
 from ds_keras.training.experiment import Experiment, Stage
 from ds_keras.training.policy_scores import cross_fitted, paired, policy_rows
-from ds_keras.training.runner import Session, settings
+from ds_keras.training.session import Session, settings
 
 STAGE = {field.name for field in fields(Stage)} - {"trainer"}
 OTHER = ("stage2", "model", "gate_images")  # what a variant may change besides SupernetTrainer's arguments

@@ -13,7 +13,7 @@ from ds_keras.files import write_bytes
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
-    from ds_keras.training.runner import Session
+    from ds_keras.training.session import Session
 
 
 def compare_policies(session: "Session", model: "Supernet", directory: Path) -> dict[str, Any]:
