@@ -13,7 +13,7 @@ from ds_keras.runtime import Session
 from ds_keras.training.experiment import Experiment
 from ds_keras.zoo.cards import render
 
-CALIBRATION_IMAGES = 512
+CALIBRATION_IMAGES = 2048
 
 
 def quantize_preset(experiment: Experiment, directory: str | os.PathLike, command: str = "") -> dict[str, Any]:
