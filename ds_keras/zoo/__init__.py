@@ -1,5 +1,6 @@
 """The zoo: presets as plain data. A preset is a folder with JSON, weights and their hash; nothing in it is run."""
 
+import contextlib
 import difflib
 import inspect
 import json
@@ -21,6 +22,7 @@ ALIASES = {
     "ds_vit": "ds_vit_cifar10",
 }
 CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.json", "README.md"
+NEXT = "next.weights.h5"  # of a save that is under way
 BUNDLE, INT8_BUNDLE, PLOT = "model.dsbundle", "model_int8.dsbundle", "policies.png"
 
 
@@ -46,17 +48,18 @@ def load(name: str | os.PathLike, num_classes: int | None = None) -> "Supernet":
 
     folder = _folder(name)
     record = _record(folder)
-    for file, expected in record["sha256"].items():
-        _check_hash(folder / file, expected)
+    files = {name: folder / name for name in record["sha256"]} | {WEIGHTS: _weights(folder, record)}
+    for name, path in files.items():
+        _check_hash(path, record["sha256"][name])
     if record.get("class") not in models.__all__ or record["class"] == "Supernet":
         raise ValueError(
             f"{folder / CONFIG}: class must be a model of ds_keras.models, received {record.get('class')!r}"
         )
     model = _build(getattr(models, record["class"]), record["config"], folder / CONFIG)
     try:
-        model.load_weights(folder / WEIGHTS)
+        model.load_weights(files[WEIGHTS])
     except Exception as error:  # what h5py and Keras raise for a file of another network has no common type
-        raise ValueError(f"{folder / WEIGHTS} does not hold the weights of this network: {error}") from error
+        raise ValueError(f"{files[WEIGHTS]} does not hold the weights of this network: {error}") from error
     return model if num_classes is None else _with_classes(model, num_classes)
 
 
@@ -64,6 +67,8 @@ def save(
     model: "Supernet", directory: str | os.PathLike, metrics: dict[str, Any] | None = None, card: str | None = None
 ) -> Path:
     """Writes a preset that ``load`` reads: config, weights, and the metrics and card that are given.
+
+    Over an existing preset ``load`` gives the old one until the config is moved into place, and then the new one.
 
     Args:
         model: supernet.
@@ -77,16 +82,18 @@ def save(
     directory = Path(directory)
     model.build()
     json.dumps([model.get_config(), metrics])  # what cannot be written is refused before anything is
-    # Both are written before either is moved into place.
-    with replacing(directory / CONFIG) as config, replacing(directory / WEIGHTS) as weights:
+    with contextlib.suppress(ValueError, OSError):  # there is a preset: its last save may not have been finished
+        os.replace(_weights(directory, _record(directory)), directory / WEIGHTS)
+    with replacing(directory / NEXT) as weights:
         model.save_weights(weights)
-        record = {
-            "format_version": FORMAT_VERSION,
-            "class": type(model).__name__,
-            "config": model.get_config(),
-            "sha256": {WEIGHTS: sha256(weights)},
-        }
-        write_json(config, record)
+    record = {
+        "format_version": FORMAT_VERSION,
+        "class": type(model).__name__,
+        "config": model.get_config(),
+        "sha256": {WEIGHTS: sha256(directory / NEXT)},
+    }
+    write_json(directory / CONFIG, record)
+    os.replace(directory / NEXT, directory / WEIGHTS)
     if metrics is not None:
         write_json(directory / METRICS, metrics)
     if card is not None:
@@ -201,6 +208,12 @@ def _record(folder: Path) -> dict[str, Any]:
     if not isinstance(record.get("config"), dict):
         raise ValueError(f"{path}: config must be a JSON object, received {record.get('config')!r}")
     return record
+
+
+def _weights(folder: Path, record: dict[str, Any]) -> Path:
+    """The file that a config's hash means: the next weights where a save was killed before its last step."""
+    following = folder / NEXT
+    return following if following.is_file() and sha256(following) == record["sha256"][WEIGHTS] else folder / WEIGHTS
 
 
 def _build(model_class: Any, config: dict[str, Any], path: Path) -> "Supernet":

@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -76,13 +77,40 @@ def test_a_save_that_dies_in_the_weights(network, preset, monkeypatch, half):
     same(zoo.load(preset).classifier.kernel, network.classifier.kernel)
 
 
-def test_a_save_that_dies_in_the_config(preset, monkeypatch):
-    """The new weights are not there either: the preset is the old one."""
+def test_a_save_that_dies_in_the_config(network, preset, monkeypatch):
+    """The new weights are not where the old ones are: the preset is the old one."""
     old = contents(preset)
-    monkeypatch.setattr(zoo, "write_json", boom)
-    with pytest.raises(RuntimeError, match="power cut"):
-        zoo.save(nano(num_classes=4), preset)
-    assert contents(preset) == old
+    with monkeypatch.context() as patch:
+        patch.setattr(zoo, "write_json", boom)
+        with pytest.raises(RuntimeError, match="power cut"):
+            zoo.save(nano(num_classes=4), preset)
+    left = contents(preset)
+    assert left.pop(Path(zoo.NEXT)) and left == old
+    same(zoo.load(preset).classifier.kernel, network.classifier.kernel)
+    zoo.save(network, preset)
+    assert contents(preset).keys() == old.keys()
+
+
+def test_a_save_that_dies_behind_the_config(preset, monkeypatch):
+    """The config means the new weights, which lie beside the old ones: the preset is the new one, and stays it."""
+    model, old = nano(num_classes=4), contents(preset)
+    with monkeypatch.context() as patch:
+        patch.setattr(zoo.os, "replace", dies_moving(preset / zoo.NEXT))
+        with pytest.raises(RuntimeError, match="power cut"):
+            zoo.save(model, preset)
+    assert contents(preset)[Path(zoo.WEIGHTS)] == old[Path(zoo.WEIGHTS)]
+    same(zoo.load(preset).classifier.kernel, model.classifier.kernel)
+    with monkeypatch.context() as patch:  # another one dies before its config: what the first one wrote is kept
+        patch.setattr(zoo, "write_json", boom)
+        with pytest.raises(RuntimeError, match="power cut"):
+            zoo.save(nano(num_classes=5), preset)
+    same(zoo.load(preset).classifier.kernel, model.classifier.kernel)
+
+
+def dies_moving(path):
+    """``os.replace`` of every file but one."""
+    move = os.replace
+    return lambda source, target: boom() if Path(source) == path else move(source, target)
 
 
 @pytest.mark.parametrize("what", ["labels", "metrics"])
