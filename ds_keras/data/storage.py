@@ -1,5 +1,6 @@
 """Where the pixels of a source live: in an array, in encoded bytes, or in files. All give random access."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -68,7 +69,7 @@ class ArrayStorage:
             return tf.gather(self._tensor, index)
 
 
-class DecodedStorage:
+class DecodedStorage(ABC):
     """Base of storages that decode on the fly: TensorFlow decodes plain JPEG files, Python all others.
 
     Args:
@@ -79,16 +80,16 @@ class DecodedStorage:
     def __init__(self, shape: ImageShape = (None, None, 3), plain: np.ndarray | None = None):
         self.shape, self.plain = shape, plain
 
-    def __len__(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def __len__(self) -> int: ...
 
+    @abstractmethod
     def read(self, index: int) -> np.ndarray:
         """See ``Storage``."""
-        raise NotImplementedError
 
+    @abstractmethod
     def encoded(self, index: int) -> bytes:
         """See ``Storage``."""
-        raise NotImplementedError
 
     def encoded_tensor(self, index: tf.Tensor) -> tf.Tensor:
         """``encoded`` for graphs: a scalar string tensor."""
