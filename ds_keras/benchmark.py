@@ -13,7 +13,7 @@ from ds_keras import data, export, routing
 from ds_keras.export.subnet import subnet
 from ds_keras.layers.base import Compute
 from ds_keras.runtime import Session
-from ds_keras.runtime.benchmark import against
+from ds_keras.runtime.benchmark import against, routed_to
 from ds_keras.runtime.network import ENGINES, Interpreted
 from ds_keras.timing import paired
 from ds_keras.torch_twin import masked_twin, torch_twin
@@ -160,7 +160,7 @@ def bundle(
 
     Returns:
         Two rows of "mb", the bundle and one file of the largest level, with their ratio as the kind; a row for each
-        level and engine (A is the bundle: shared start, gate, hand-over and body).
+        level and engine (A is the session), and what the gate and the cascade cost where they end in it.
     """
     images = _images(model, batch_size).numpy()
     with tempfile.TemporaryDirectory() as folder:
@@ -173,7 +173,9 @@ def bundle(
         for engine in ENGINES:
             session = Session(path, engine=engine, keep=len(whole))
             for level, data in enumerate(whole):
-                rows += against(f"routed, {engine}", session, level, Interpreted(data, 1), images, rounds)
+                static = Interpreted(data, 1)
+                rows += against(f"session, {engine}", session, level, static, images, rounds)
+                rows += routed_to(session, level, static, images, rounds)
     return rows
 
 

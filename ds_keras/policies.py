@@ -45,26 +45,29 @@ class Times(NamedTuple):
     """What the parts of a bundle take on a device, in milliseconds for an image that is run alone.
 
     Args:
-        route: what every image pays: the shared start, the gate, and the caller's own work.
+        start: what every image pays besides the bodies: the shared start, and the caller's own work.
         bodies: (levels,) of each level's body.
         judge: what a pass of a cascade takes besides its body: the confidence, and the choice that follows from it.
+        gate: what the gate takes besides start and body: its own layers, and a second call of LiteRT.
     """
 
-    route: float
+    start: float
     bodies: Sequence[float]
     judge: float = 0.0
+    gate: float = 0.0
 
-    def of(self, passes: Any, judged: bool) -> Any:
+    def of(self, passes: Any, policy: Policy) -> Any:
         """Milliseconds of an image.
 
         Args:
             passes: (..., levels) how often each body runs.
-            judged: whether a cascade's confidence follows each.
+            policy: "gate", "cascade", or another, which takes neither's time.
 
         Returns:
             (...) float64.
         """
-        return self.route + np.asarray(passes, "float64") @ (np.asarray(self.bodies) + self.judge * judged)
+        bodies = np.asarray(self.bodies) + self.judge * (policy == "cascade")
+        return self.start + self.gate * (policy == "gate") + np.asarray(passes, "float64") @ bodies
 
 
 def check_policy(policy: Any, num_levels: int, allowed: tuple[str, ...] = LEARNED) -> Policy:
@@ -257,4 +260,4 @@ def row_times(rows: Sequence, policy: Policy, times: Times | None) -> np.ndarray
         raise ValueError(NO_PASSES)
     if len(times.bodies) != len(rows[0][3]):
         raise ValueError(f"times must have {len(rows[0][3])} bodies, one for each level, received {times!r}")
-    return np.maximum.accumulate(times.of([row[3] for row in rows], policy == "cascade"))
+    return np.maximum.accumulate(times.of([row[3] for row in rows], policy))

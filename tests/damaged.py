@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ds_keras.runtime.bundle import FACTORS, GRAPH, PLAN, TAIL
-from ds_keras.runtime.manifest import checked_plan
+from ds_keras.runtime.manifest import checked_plan, file_names
 from ds_keras.runtime.materialize import Template, materialize
 
 PART = {"bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
@@ -31,9 +31,13 @@ ROWS = [
 ]
 VALUES = [  # of bundle.json; the cascade is that of two levels, 0 and 2
     *[(["parts", name], PART) for name in NAMES],
-    *[(["levels", 0, "part"], name) for name in NAMES],
-    *[(["kernels", "part"], name) for name in (*NAMES, "route.tflite", "level_0.zip")],
-    *[(keys, number) for keys in (["levels", 1, "size"], ["parts", "kernels.bin", "bytes"]) for number in NUMBERS],
+    *[(["files", "body_0", "part"], name) for name in NAMES],
+    *[(["kernels", "part"], name) for name in (*NAMES, "route.zip", "entry_0.zip")],
+    *[
+        (keys, number)
+        for keys in (["files", "entry_1", "size"], ["parts", "kernels.bin", "bytes"])
+        for number in NUMBERS
+    ],
     *[
         (["madds", key], number)
         for key in ("start", "gate", "body")
@@ -52,7 +56,8 @@ VALUES = [  # of bundle.json; the cascade is that of two levels, 0 and 2
     *[(["labels"], value) for value in (["a"], "abc", [1, 2, 3])],
     *[(["licence"], value) for value in (1, [], True)],
     *[(["kernels", "dtype"], value) for value in ("float64", "float16", None, [])],
-    (["levels"], []),
+    *[(["files"], files) for files in ([], None, {}, {"route": PART})],
+    *[(["files", name], PART) for name in ("body_1", "body_3", "entry_03", "route")],
 ]
 CHANGES = [  # of a row of a plan
     *[{"offset": value} for value in (0, -64, 1, 1 << 20, 1 << 31, 1 << 62, 1.5, None)],
@@ -147,20 +152,20 @@ def _zipped(members):
 
 
 def _with_row(rng, parts, part, change):
-    """Changes a row of the plan of a level."""
+    """Changes a row of the plan of a file."""
     members = _members(parts[part])
     plan = json.loads(members[PLAN])
     plan[rng.randrange(len(plan))] |= change
     return rehashed({**parts, part: _zipped({**members, PLAN: json.dumps(plan).encode()})})
 
 
-def _with_member(rng, parts, level):
-    """Damages a member of a level, and makes all hashes match: that of the file it makes too, where it makes one."""
-    part, manifest = f"level_{level}.zip", json.loads(parts["bundle.json"])
+def _with_member(rng, parts, file):
+    """Damages a member of a template, and makes all hashes match: that of the file it makes too, where it makes one."""
+    part, manifest = f"{file}.zip", json.loads(parts["bundle.json"])
     members = _members(parts[part])
-    name = rng.choice(sorted(members))
+    name = rng.choice(sorted(name for name, data in members.items() if data))
     members[name] = _damaged(rng, members[name])
-    entry, kernels = manifest["levels"][level], manifest["kernels"]
+    entry, kernels = manifest["files"][file], manifest["kernels"]
     try:
         factors = np.frombuffer(members[FACTORS], "<f4")
         plan = json.loads(members[PLAN])
@@ -178,7 +183,7 @@ def _with_member(rng, parts, level):
 
 
 def _with_header(rng, parts, part):
-    """Damages a header of a level's archive, or gives a member a name that is a path."""
+    """Damages a header of a template's archive, or gives a member a name that is a path."""
     if rng.random() < 0.2:
         members, name = _members(parts[part]), rng.choice([name for name in NAMES if name])
         members[name] = members.pop(rng.choice(sorted(members)))
@@ -202,8 +207,8 @@ def samples(parts, seed, count):
     rng = random.Random(seed)
     inner = sorted(set(parts) - {"bundle.json"})
     for i in range(count):
-        kind, level = i % 8, rng.randrange(3)
-        part = f"level_{level}.zip"
+        kind, file = i % 8, rng.choice(file_names(3))
+        part = f"{file}.zip"
         if kind == 0:
             name = rng.choice(sorted(parts))
             yield Sample(f"{name} damaged", {**parts, name: _damaged(rng, parts[name])})
@@ -229,6 +234,6 @@ def samples(parts, seed, count):
             as_file(content, parts)
             yield Sample("the single file damaged", _damaged(rng, content.getvalue()), archive=True)
         elif kind == 6:
-            yield Sample(*_with_member(rng, parts, level), rehashed=True)
+            yield Sample(*_with_member(rng, parts, file), rehashed=True)
         else:
             yield Sample(*_with_header(rng, parts, part), rehashed=True, archive=True)

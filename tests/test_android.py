@@ -17,7 +17,7 @@ from helpers import images, nano
 
 from ds_keras import export, zoo
 from ds_keras.policies import Times, knobs_at, margin
-from ds_keras.runtime import Bundle
+from ds_keras.runtime import Bundle, Session
 from ds_keras.runtime.materialize import Copy, Template, materialize
 
 pytestmark = pytest.mark.skipif(
@@ -77,10 +77,9 @@ def bundles(tmp_path_factory):
 def test_equal_files(bundles, java, tmp_path, name):
     assert java("materialize", bundles[name], tmp_path / "out") == (0, [], [])
     bundle = Bundle(bundles[name])
-    count = len(bundle.manifest["levels"])
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [f"body_{k}.tflite" for k in range(count)]
-    for level in range(count):
-        assert (tmp_path / "out" / f"body_{level}.tflite").read_bytes() == bundle.level(level)
+    assert sorted(file.stem for file in (tmp_path / "out").iterdir()) == sorted(bundle.files)
+    for file in bundle.files:
+        assert (tmp_path / "out" / f"{file}.tflite").read_bytes() == bundle.file(file)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])
@@ -119,21 +118,21 @@ def test_any_slice_of_any_numbers(bundles, java, tmp_path, dtype):
         archive.writestr("plan.json", json.dumps([copy._asdict() for copy in copies]))
         archive.writestr("factors.bin", factors.astype("<f4").tobytes())
         archive.writestr("tail.bin", tail)
-    parts = {**parts_of(bundles["float32"]), "kernels.bin": payload, "level_1.zip": content.getvalue()}
+    parts = {**parts_of(bundles["float32"]), "kernels.bin": payload, "body_1.zip": content.getvalue()}
     manifest = json.loads(parts["bundle.json"])
     manifest["kernels"] = {"part": "kernels.bin", "dtype": dtype, "index": index}
-    manifest["levels"][1] |= {"size": end, "sha256": hashlib.sha256(expected).hexdigest()}
+    manifest["files"]["body_1"] |= {"size": end, "sha256": hashlib.sha256(expected).hexdigest()}
     as_directory(tmp_path / "bundle", rehashed({**parts, "bundle.json": json.dumps(manifest).encode()}))
-    assert java("level", tmp_path / "bundle", 1, tmp_path / "file") == (0, [], [])
+    assert java("file", tmp_path / "bundle", "body_1", tmp_path / "file") == (0, [], [])
     assert (tmp_path / "file").read_bytes() == expected
 
 
-def test_one_level_and_bad_commands(bundles, java, tmp_path):
+def test_one_file_and_bad_commands(bundles, java, tmp_path):
     target = tmp_path / "one.tflite"
     target.write_bytes(b"an older file")
-    assert java("level", bundles["float32"], 1, target) == (0, [], [])
-    assert target.read_bytes() == Bundle(bundles["float32"]).level(1)
-    for arguments in (["level", bundles["float32"], 3, target], ["level", bundles["float32"], "x", target], []):
+    assert java("file", bundles["float32"], "entry_1", target) == (0, [], [])
+    assert target.read_bytes() == Bundle(bundles["float32"]).file("entry_1")
+    for arguments in (["file", bundles["float32"], "entry_3", target], ["file", bundles["float32"], "", target], []):
         status, out, error = java(*arguments)
         assert status == 2 and out == [] and len(error) == 1 and error[0].startswith("error: ")
     assert list(tmp_path.iterdir()) == [target]
@@ -174,7 +173,7 @@ def with_chain(directory, path, chain):
     manifest, rng = json.loads((directory / "bundle.json").read_text()), np.random.default_rng(0)
     costs = (manifest["madds"]["start"] + manifest["madds"]["body"][-1]) * np.array([2, 2, 3, 5, 5, 5, 8, 10, 10]) / 10
     knobs = {"gate": [0.1], "cascade": rng.uniform(0, 1, len(chain) - 1).tolist()}
-    passes = rng.uniform(0, 1, (len(costs), len(manifest["levels"]))).tolist()
+    passes = rng.uniform(0, 1, (len(costs), len(manifest["madds"]["body"]))).tolist()
     tables = {
         policy: [
             [rng.normal(size=len(own)).tolist(), cost, 0.5, row]
@@ -217,9 +216,9 @@ def test_equal_routing(bundles, java, tmp_path, chain):
             except ValueError as error:
                 expected.append(str(error))
         times = Times(0.5, rng.uniform(0, 2, len(body)).tolist(), 0.125)  # bodies in no order
-        spent = np.maximum.accumulate(times.of([row[3] for row in table[policy]], policy == "cascade"))
+        spent = np.maximum.accumulate(times.of([row[3] for row in table[policy]], policy))
         for milliseconds in [*np.linspace(spent[0], spent[-1], 11)[1:-1], 0.0, 100.0]:
-            given = (milliseconds, times.route, times.judge, *times.bodies)
+            given = (milliseconds, times.start, times.judge, *times.bodies)
             arguments += ["times", policy, ",".join(str(float(value)) for value in given)]
             try:
                 expected.append(knobs_at(table, policy, largest, milliseconds=milliseconds, times=times))
@@ -235,18 +234,30 @@ def test_equal_routing(bundles, java, tmp_path, chain):
             np.testing.assert_allclose(np.array(json.loads(got), "float32"), wanted, rtol=1e-5, atol=1e-6)
 
 
+def test_equal_files_for_a_policy(bundles, java):
+    """What is made at install, and what an image meets, in that order."""
+    session = Session(bundles["float32"])
+    policies = ["gate", "cascade", 0, 2]
+    status, found, _ = java(
+        "route", bundles["float32"], *(x for p in policies for x in ("files", p, "-")), main="Probe"
+    )
+    assert status == 0 and found == [f"[{', '.join(session._files(policy))}]" for policy in policies]
+    _, found, _ = java("route", bundles["float32"], "files", 3, "-", "files", "random", "-", main="Probe")
+    assert "a level in [0, 3), received 3" in found[0] and "policy must be 'gate' or 'cascade'" in found[1]
+
+
 def test_a_budget_needs_a_table(bundles, java):
     _, found, _ = java("route", bundles["float32"], "budget", "gate", 0.5, "budget", "oracle", 0.5, main="Probe")
     assert "no budget table" in found[0] and "policy must be 'gate' or 'cascade'" in found[1]
 
 
 def made(path):
-    """What Python's reader makes of a bundle, every part read: its levels' files, or what is wrong."""
+    """What Python's reader makes of a bundle, every part read: its files, or what is wrong."""
     try:
         bundle = Bundle(path)
         for name in bundle.manifest["parts"]:
             bundle.part(name)
-        return [bundle.level(level) for level in range(len(bundle.manifest["levels"]))]
+        return {f"{name}.tflite": bundle.file(name) for name in bundle.files}
     except ValueError as error:
         return str(error)
 
@@ -270,7 +281,7 @@ def compare(java, folder, damaged):
         expected, named = made(path), (f"{path}: ", f"{path} is not a bundle")
         assert tracemalloc.get_traced_memory()[1] < 8 << 20  # no declared size is allocated before it is checked
         tracemalloc.stop()
-        found = [file.read_bytes() for file in files] if line == "ok" else line
+        found = {file.name: file.read_bytes() for file in files} if line == "ok" else line
         why = (sample.what, found, expected)
         if isinstance(expected, str):
             assert line != "ok" and line.startswith(named) and expected.startswith(named), why
@@ -299,19 +310,23 @@ def test_equal_refusals(bundles, java, tmp_path, seed, number):
 
 def test_a_damaged_part_leaves_no_half_made_file(bundles, java, tmp_path):
     parts = parts_of(bundles["float32"])
-    parts["level_2.zip"] = parts["level_2.zip"][:-7]
+    parts["entry_2.zip"] = parts["entry_2.zip"][:-7]
     as_directory(tmp_path / "bundle", parts)
     status, _, error = java("materialize", tmp_path / "bundle", tmp_path / "out")
-    assert status == 2 and len(error) == 1 and "level_2.zip is damaged" in error[0]
-    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["body_0.tflite", "body_1.tflite"]
+    assert status == 2 and len(error) == 1 and "entry_2.zip is damaged" in error[0]
+    assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
+        "entry_0.tflite",
+        "entry_1.tflite",
+        "route.tflite",
+    ]
     assert {file.name for file in tmp_path.iterdir()} == {"bundle", "out"}
 
 
 def test_a_file_that_cannot_be_renamed_leaves_nothing(bundles, java, tmp_path):
-    (tmp_path / "out" / "body_0.tflite").mkdir(parents=True)  # a folder has the file's name
+    (tmp_path / "out" / "route.tflite").mkdir(parents=True)  # a folder has the file's name
     status, _, error = java("materialize", bundles["float32"], tmp_path / "out")
     assert status == 2 and len(error) == 1 and "cannot be written" in error[0]
-    assert [file.name for file in (tmp_path / "out").iterdir()] == ["body_0.tflite"]
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["route.tflite"]
 
 
 def test_an_archive_with_paths_writes_nothing_outside(bundles, java, tmp_path):
@@ -320,7 +335,7 @@ def test_an_archive_with_paths_writes_nothing_outside(bundles, java, tmp_path):
             archive.writestr(zipfile.ZipInfo(name), data)
     assert java("materialize", tmp_path / "x.dsbundle", tmp_path / "out")[0] == 0
     assert {file.name for file in tmp_path.iterdir()} == {"x.dsbundle", "out"}
-    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert len(list((tmp_path / "out").iterdir())) == 7
 
 
 def test_a_deflate_bomb_is_refused_before_it_is_unpacked(bundles, java, tmp_path):
@@ -328,7 +343,7 @@ def test_a_deflate_bomb_is_refused_before_it_is_unpacked(bundles, java, tmp_path
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in ("graph.tflite", "plan.json", "factors.bin", "tail.bin"):
             archive.writestr(name, bytes(40 << 20))
-    parts = {**parts_of(bundles["float32"]), "level_0.zip": content.getvalue()}
+    parts = {**parts_of(bundles["float32"]), "body_0.zip": content.getvalue()}
     as_directory(tmp_path / "bundle", rehashed(parts))
     status, _, error = java("verify", tmp_path / "bundle")
-    assert status == 2 and "level_0.zip is damaged: graph.tflite is damaged: 41943040 bytes" in error[0]
+    assert status == 2 and "body_0.zip is damaged: graph.tflite is damaged: 41943040 bytes" in error[0]

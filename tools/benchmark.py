@@ -71,12 +71,12 @@ def _bundle_rows() -> list[dict]:
     """Timings of a bundle."""
     if FLAGS.layout:
         raise ValueError("give --bundle with or without --preset, not with --layout")
-    from ds_keras.runtime import Session, benchmark
+    from ds_keras.runtime import Session, benchmark, opening
 
     threads = FLAGS.threads or 1
     session = Session(FLAGS.bundle, threads, keep=1000)
     images = _images(session.image_shape)
-    rows = benchmark.load(FLAGS.bundle, threads) + benchmark.memory(FLAGS.bundle, threads)
+    rows = opening.load(FLAGS.bundle, threads) + opening.memory(FLAGS.bundle, threads)
     rows += benchmark.levels(session, images, FLAGS.rounds) + benchmark.routed(session, images, FLAGS.rounds)
     rows += benchmark.budgets(session, images, rounds=FLAGS.rounds) + benchmark.xnnpack(session, images, FLAGS.rounds)
     if FLAGS.plot:
@@ -109,6 +109,7 @@ def _rows_of_a_level(session: Any, networks: Any, level: int, images: Any) -> li
     in_keras = tf.function(lambda x: networks.model(x, level=level))
     rows = benchmark.materialized(session, level, direct, images, FLAGS.rounds)
     rows += benchmark.against("whole file", session, level, whole, images, FLAGS.rounds)
+    rows += benchmark.routed_to(session, level, whole, images, FLAGS.rounds)
     return rows + benchmark.against("Keras", session, level, in_keras, images, FLAGS.rounds)
 
 

@@ -1,4 +1,4 @@
-"""A bundle: the shared start and the gate, every kernel once, and for each level a template without kernels."""
+"""A bundle: every kernel once, and a template without kernels for each file that is made of them."""
 
 import hashlib
 import io
@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ds_keras.export.kernel import DTYPES
-from ds_keras.export.metadata import about, check_licence, described
+from ds_keras.export.metadata import about, check_licence
 from ds_keras.export.networks import Networks
 from ds_keras.export.pack import pack, payload, stored_shapes
 from ds_keras.files import WRITING, write_bytes
 from ds_keras.runtime.bundle import FACTORS, GRAPH, PLAN, TAIL
-from ds_keras.runtime.manifest import FORMAT, FORMAT_VERSION, INDEX, KERNELS, ROUTE, check_manifest
+from ds_keras.runtime.manifest import FORMAT, FORMAT_VERSION, INDEX, KERNELS, check_manifest, file_names
 from ds_keras.runtime.materialize import ALIGNMENT, Template, materialize
 
 if TYPE_CHECKING:
@@ -35,10 +35,11 @@ def to_bundle(
 ) -> Path:
     """Writes a bundle: one download that holds every weight once and becomes a static file for each level.
 
-    It holds ``bundle.json`` (format, levels, costs, policies and their knobs, budget table, sha256 of every part),
-    ``route.tflite``, ``kernels.bin`` (the unfolded kernels) and, for each level, ``level_<k>.zip``: the level's graph
-    without kernels, the plan of copies and the fold vector of its BatchNorm. Every level is made from these parts, run
-    in LiteRT and compared with Keras before anything is written.
+    It holds ``bundle.json`` (format, files, costs, policies and their knobs, budget table, sha256 of every part),
+    ``kernels.bin`` (the unfolded kernels) and, for each file, ``<name>.zip``: the file's graph without kernels, the
+    plan of copies and the fold vector of its BatchNorm. The files are ``route`` (shared start and gate), ``entry_<k>``
+    (level k from the images on) and ``body_<k>`` (level k behind the shared start). Every file is made from these
+    parts, run in LiteRT and compared with Keras before anything is written.
 
     Args:
         model: supernet.
@@ -77,7 +78,7 @@ def to_bundle(
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w") as archive:
             for name, data in parts.items():
-                archive.writestr(zipfile.ZipInfo(name), data)  # stored: the levels are deflated already
+                archive.writestr(zipfile.ZipInfo(name), data)  # stored: the templates are deflated already
         write_bytes(path, content.getvalue())
     else:
         _write_directory(path, parts)
@@ -87,20 +88,20 @@ def to_bundle(
 def _parts(networks: Networks, licence: str | None) -> dict[str, bytes]:
     """Every part by name, ``bundle.json`` last."""
     model, quantization = networks.model, networks.quantization
-    bodies = [networks.folded("body", level) for level in range(len(model.levels))]
-    kernels = [kernel for _, own in bodies for kernel in own]
+    made = {}
+    for name in file_names(len(model.levels)):
+        part, _, level = name.partition("_")
+        made[name] = part, int(level or 0), *networks.file(part, int(level or 0))
+    kernels = [kernel for *_, own in made.values() for kernel in own]
     shapes, arrays = stored_shapes(kernels), payload(kernels, quantization)
-    parts = {ROUTE: described(networks.converted("route", 0), about(model, "route", licence=licence))}
-    networks.check(parts[ROUTE], "route", 0)
-    levels = []
-    for level, (network, own) in enumerate(bodies):
-        file = networks.convert(network, own)
-        template = pack(file, own, quantization, shapes, about(model, "body", level, licence))
+    parts, files = {}, {}
+    for name, (part, level, file, own) in made.items():
+        says = about(model, part, None if part == "route" else level, licence)
+        template = pack(file, own, quantization, shapes, says)
         data = materialize(template, arrays)
-        networks.check(data, "body", level)
-        name = f"level_{level}.zip"
-        parts[name] = _level_part(template)
-        levels.append({"part": name, "size": len(data), "sha256": hashlib.sha256(data).hexdigest()})
+        networks.check(data, part, level)
+        parts[f"{name}.zip"] = _zipped(template)
+        files[name] = {"part": f"{name}.zip", "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     parts[KERNELS], index = _joined(arrays)
     manifest = {
         "format": FORMAT,
@@ -126,7 +127,7 @@ def _parts(networks: Networks, licence: str | None) -> dict[str, bytes]:
             "budget_table": model.budget_table,
         },
         "kernels": {"part": KERNELS, "dtype": DTYPES[quantization], "index": index},
-        "levels": levels,
+        "files": files,
         "parts": {
             name: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for name, data in parts.items()
         },
@@ -135,13 +136,13 @@ def _parts(networks: Networks, licence: str | None) -> dict[str, bytes]:
     return {**parts, INDEX: (json.dumps(manifest) + "\n").encode()}
 
 
-def _level_part(template: Template) -> bytes:
+def _zipped(template: Template) -> bytes:
     content = io.BytesIO()
     plan = json.dumps([copy._asdict() for copy in template.copies])
     with zipfile.ZipFile(content, "w") as archive:
         factors = template.factors.astype("<f4").tobytes()
         members = {GRAPH: template.graph, PLAN: plan.encode(), FACTORS: factors, TAIL: template.tail}
-        for name, data in members.items():  # ZipInfo: no time of day, equal levels give equal bytes
+        for name, data in members.items():  # ZipInfo: no time of day, equal files give equal bytes
             archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, compresslevel=9)
     return content.getvalue()
 

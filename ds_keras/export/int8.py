@@ -28,7 +28,7 @@ def int8_network(
     Args:
         model: supernet of convolutions.
         level: slice level.
-        part: "whole", "route" or "body".
+        part: see ``subnet.assemble``.
         ranges: of the level, see ``quantization.activation_ranges``.
 
     Returns:

@@ -32,8 +32,8 @@ class About:
 
     Args:
         name: of the model.
-        part: "whole", "route" or "body".
-        level: of a whole network or a body.
+        part: "whole", "entry", "route" or "body".
+        level: of all but "route".
         levels: of the supernet.
         madds: multiply-adds of the file.
         image_shape: (height, width, channels) of the images.
@@ -53,11 +53,13 @@ class About:
     @property
     def description(self) -> str:
         """One line."""
-        what = f"level {self.level} of 0..{self.levels - 1}" if self.part == "whole" else self.part
-        if self.part == "body":
-            what = f"body of level {self.level} of 0..{self.levels - 1}: features to logits"
-        elif self.part == "route":
-            what = "shared start and gate: images to features and gate logits"
+        level = f"level {self.level} of 0..{self.levels - 1}"
+        what = {
+            "whole": level,
+            "entry": f"{level}: images to logits, and to the features that larger levels read",
+            "route": "shared start and gate: images to features and gate logits",
+            "body": f"body of {level}: features to logits",
+        }[self.part]
         return f"{what}; {self.madds / 1e6:.3f} million multiply-adds"
 
 
@@ -72,7 +74,7 @@ def about(model: "Supernet", part: str, level: int | None = None, licence: str |
 
     Args:
         model: supernet.
-        part: "whole", "route" or "body".
+        part: "whole", "entry", "route" or "body".
         level: None for "route".
         licence: of the weights, or None.
 
@@ -80,7 +82,7 @@ def about(model: "Supernet", part: str, level: int | None = None, licence: str |
         ``About``.
     """
     start, gate, body = model.costs[level or 0]
-    madds = {"whole": start + body, "route": start + gate, "body": body}[part]
+    madds = {"whole": start + body, "entry": start + body, "route": start + gate, "body": body}[part]
     labels = None if model.labels is None or part == "route" else tuple(model.labels)
     return About(model.name, part, level, len(model.levels), madds, model.image_shape, labels, licence)
 
@@ -111,7 +113,7 @@ def describe(graph: Any, about: About) -> None:
     schema = litert("schema_py_generated")
     own = {"part": about.part, "level": about.level, "levels": about.levels, "madds": about.madds}
     graph.metadata = list(graph.metadata or [])
-    for name, data in ((NAME, _table(about)), (OWN, json.dumps(own).encode())):
+    for name, data in ((NAME, _table(about, _outputs(graph))), (OWN, json.dumps(own).encode())):
         buffer, entry = schema.BufferT(), schema.MetadataT()
         buffer.data = np.frombuffer(data, np.uint8)
         entry.name, entry.buffer = name, len(graph.buffers)
@@ -139,21 +141,24 @@ def tail(about: About, offset: int) -> bytes:
     return content.getvalue()[offset:]
 
 
-def _table(about: About) -> bytes:
+def _outputs(graph: Any) -> list[str]:
+    """The names of a graph's outputs, in the order of its tensors, which readers go by: not that of the signature."""
+    (signature,), (subgraph,) = graph.signatureDefs, graph.subgraphs
+    names = {output.tensorIndex: output.name.decode() for output in signature.outputs}
+    return [names[index] for index in subgraph.outputs]
+
+
+def _table(about: About, outputs: list[str]) -> bytes:
     """The ``ModelMetadata`` flatbuffer."""
     builder = flatbuffers.Builder(1024)
     images = about.part != "body"
     inputs = _tensor(builder, "images" if images else "features", _image(builder, about) if images else {})
-    if about.part == "route":
-        outputs = [_tensor(builder, name, {}) for name in ("features", "gate")]
-    else:
-        files = {}
-        if about.labels is not None:
-            name = builder.CreateString(LABELS)
-            file = _object(builder, 4, {0: name}, {2: AXIS_LABELS})
-            files = {6: _vector(builder, [file])}
-        outputs = [_tensor(builder, "logits", files)]
-    subgraph = _object(builder, 10, {2: _vector(builder, [inputs]), 3: _vector(builder, outputs)})
+    files = {}
+    if about.labels is not None:
+        file = _object(builder, 4, {0: builder.CreateString(LABELS)}, {2: AXIS_LABELS})
+        files = {6: _vector(builder, [file])}
+    tensors = [_tensor(builder, name, files if name == "logits" else {}) for name in outputs]
+    subgraph = _object(builder, 10, {2: _vector(builder, [inputs]), 3: _vector(builder, tensors)})
     texts = {
         "name": f"{about.name} {about.part}" + ("" if about.level is None else f" level {about.level}"),
         "description": about.description,

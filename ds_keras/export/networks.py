@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from ds_keras.export.cut import body_of
 from ds_keras.export.dynamic import with_codes
 from ds_keras.export.int8 import int8_network
 from ds_keras.export.kernel import Kernel
@@ -40,6 +41,7 @@ class Networks:
         model.build()
         self.model, self.quantization = model, quantization
         self._rounded: dict[tuple[str, int], tuple[keras.Model, list[Kernel]]] = {}
+        self._entries: dict[int, tuple[bytes, list[Kernel]]] = {}
         self.ranges = activation_ranges(model, calibration_data) if quantization == "int8" else None
         self.source = halved(model) if quantization == "float16" else model
         if calibration_data is None:
@@ -51,7 +53,7 @@ class Networks:
         """A part with BatchNorm folded, and the kernels that it is made of.
 
         Args:
-            part: "whole", "route" or "body".
+            part: see ``subnet.assemble``.
             level: slice level; 0 for "route".
         """
         if self.ranges is not None:
@@ -62,13 +64,28 @@ class Networks:
         return assemble(self.source, walk, part), walk.kernels
 
     def converted(self, part: str, level: int) -> bytes:
-        """A part as a TFLite file, without metadata."""
+        """A part as a TFLite file, without metadata; where it is float the converter folds BatchNorm."""
         if self.quantization in (None, "float16"):
             return convert(self.plain(part, level), self.quantization)
-        return self.convert(*self.folded(part, level))
+        return self._convert(*self.folded(part, level))
 
-    def convert(self, network: keras.Model, kernels: list[Kernel]) -> bytes:
-        """A folded network as a TFLite file."""
+    def file(self, part: str, level: int) -> tuple[bytes, list[Kernel]]:
+        """A folded part as a TFLite file, without metadata, and the kernels that it may hold.
+
+        Args:
+            part: "route", "entry" or "body", which is cut out of the entry.
+            level: slice level; 0 for "route".
+        """
+        if part == "route":
+            network, kernels = self.folded(part, level)
+            return self._convert(network, kernels), kernels
+        if level not in self._entries:
+            network, kernels = self.folded("entry", level)
+            self._entries[level] = self._convert(network, kernels), kernels
+        data, kernels = self._entries[level]
+        return (body_of(data) if part == "body" else data), kernels
+
+    def _convert(self, network: keras.Model, kernels: list[Kernel]) -> bytes:
         data = convert(network, self.quantization)
         return with_codes(data, kernels) if self.quantization == "dynamic_int8" else data
 

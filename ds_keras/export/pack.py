@@ -1,7 +1,7 @@
-"""A level's body as a template and a copy plan: its graph without kernels, and where they come from.
+"""A file as a template and a copy plan: its graph without kernels, and where they come from.
 
-``pack`` makes both; ``runtime.materialize`` puts the kernels back, on a device or here: the files of a bundle's
-levels and those of ``to_tflite(part="body")`` come from that one function.
+``pack`` makes both; ``runtime.materialize`` puts the kernels back, on a device or here: the files of a bundle and those
+of ``to_tflite`` with any part but "whole" come from that one function.
 """
 
 from collections.abc import Sequence
@@ -24,17 +24,17 @@ def pack(
     stored: dict[str, tuple[int, ...]],
     metadata: About,
 ) -> Template:
-    """Takes the kernels out of a level's body.
+    """Takes the kernels out of a file.
 
     Args:
-        data: TFLite file of the folded body (see ``Networks``).
+        data: TFLite file of a folded part (see ``Networks.file``).
         kernels: what it is made of.
         quantization: of the file.
         stored: shape of every kernel in the payload: see ``stored_shapes``.
         metadata: of the file.
 
     Returns:
-        The level's ``Template``.
+        The file's ``Template``.
     """
     known = {}
     for kernel in kernels:
@@ -65,11 +65,10 @@ def pack(
     return Template(repacked(graph), tuple(copies), factors, files, end + len(files))
 
 
-def materialized(networks: Networks, level: int, licence: str | None = None) -> bytes:
-    """A level's body as a static TFLite file: byte for byte what a bundle of the model makes of its parts."""
-    network, kernels = networks.folded("body", level)
-    says = about(networks.model, "body", level, licence)
-    data, quantization = networks.convert(network, kernels), networks.quantization
+def materialized(networks: Networks, part: str, level: int, licence: str | None = None) -> bytes:
+    """A part as a static TFLite file: byte for byte what a bundle of the model makes of its parts."""
+    (data, kernels), quantization = networks.file(part, level), networks.quantization
+    says = about(networks.model, part, None if part == "route" else level, licence)
     template = pack(data, kernels, quantization, stored_shapes(kernels), says)
     return materialize(template, payload(kernels, quantization))
 
@@ -83,10 +82,10 @@ def stored_shapes(kernels: Sequence[Kernel]) -> dict[str, tuple[int, ...]]:
 
 
 def payload(kernels: Sequence[Kernel], quantization: str | None) -> dict[str, np.ndarray]:
-    """Every kernel once, unfolded, in TFLite's order of axes, as wide as any level uses it.
+    """Every kernel once, unfolded, in TFLite's order of axes, as wide as any file uses it.
 
     Args:
-        kernels: of all levels, smallest level first.
+        kernels: of all files.
         quantization: of the bundle.
 
     Returns:

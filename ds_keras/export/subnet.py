@@ -96,7 +96,8 @@ def assemble(model: "Supernet", walk: "Plain", part: str) -> keras.Model:
     Args:
         model: supernet.
         walk: makes the layers; collects the kernels.
-        part: "whole" (images to logits), "route" (images to features and gate) or "body" (features to logits).
+        part: "whole" (images to logits), "entry" (images to features and logits), "route" (images to features and gate)
+            or "body" (features to logits).
 
     Returns:
         The network.
@@ -106,17 +107,17 @@ def assemble(model: "Supernet", walk: "Plain", part: str) -> keras.Model:
         if part == "body":
             shape, _ = model.start(Shapes(walk.level), model.input_shape)
             source = keras.Input(shape[1:], name="features")
-            return keras.Model(source, _logits(model, walk, source), name=f"{model.name}_body{walk.level}")
+            logits = walk.output(model.body(walk, walk.border(source)))
+            return keras.Model(source, logits, name=f"{model.name}_body{walk.level}")
         images = keras.Input(model.image_shape, name="images")
         features, gate_features = model.start(walk, images)
-        if part == "whole":
-            return keras.Model(images, _logits(model, walk, features), name=f"{model.name}_level{walk.level}")
-        outputs = {"features": walk.border(features), "gate": walk.output(model.gate(walk, gate_features))}
-        return keras.Model(images, outputs, name=f"{model.name}_route")
-
-
-def _logits(model: "Supernet", walk: "Plain", features: Any) -> Any:
-    return walk.output(model.body(walk, walk.border(features)))
+        features = walk.border(features)
+        if part == "route":
+            outputs = {"features": features, "gate": walk.output(model.gate(walk, gate_features))}
+            return keras.Model(images, outputs, name=f"{model.name}_route")
+        logits = walk.output(model.body(walk, features))
+        outputs = logits if part == "whole" else {"features": features, "logits": logits}
+        return keras.Model(images, outputs, name=f"{model.name}_level{walk.level}")
 
 
 class Plain(Walk):

@@ -13,7 +13,7 @@ from ds_keras.files import write_bytes
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
-PARTS = ("whole", "route", "body")
+PARTS = ("whole", "entry", "route", "body")
 
 
 def to_tflite(
@@ -28,9 +28,10 @@ def to_tflite(
     """Writes static TFLite files: builtin operators only, no variables, no Flex.
 
     ``part="whole"`` writes ``level_<k>.tflite`` for each level: "images", float32 (1, height, width, channels) in
-    [0, 255], to "logits" (1, classes); the graph normalises. "route" writes ``route.tflite``: "images" to "features"
-    and "gate" (the gate's logits without the budget shift); "body" writes ``body_<k>.tflite``: "features" to "logits",
-    byte for byte what a bundle makes on a device. Inputs may be resized to larger batches. Every file is run in LiteRT
+    [0, 255], to "logits" (1, classes); the graph normalises. The others are byte for byte what a bundle makes on a
+    device: "entry" writes ``entry_<k>.tflite``, which gives the "features" of the shared start too; "route" writes
+    ``route.tflite``: "images" to "features" and "gate" (the gate's logits without the budget shift); "body" writes
+    ``body_<k>.tflite``: "features" to "logits". Inputs may be resized to larger batches. Every file is run in LiteRT
     and compared with its Keras network before it is moved into place. It holds TFLite metadata: labels, licence, level,
     and a normalisation of mean 0 and std 1, because the graph normalises.
 
@@ -43,7 +44,7 @@ def to_tflite(
             "dynamic_int8" (weights of convolutions and dense layers in int8, float inputs and outputs).
         calibration_data: (count, height, width, channels) images in [0, 255], some hundreds, that the ranges of "int8"
             are taken from.
-        part: "whole", "route" or "body".
+        part: "whole", "entry", "route" or "body".
         licence: of the weights, for the metadata.
 
     Returns:
@@ -69,14 +70,13 @@ def to_tflite(
     if part == "route" and levels != "all":
         raise ValueError(f"levels must be 'all' for part='route', which no level changes, received {levels!r}")
     networks, paths = Networks(model, quantization, calibration_data), []
-    names = {"whole": "level_{}", "body": "body_{}", "route": "route"}
     for level in [0] if part == "route" else wanted:
-        if part == "body":
-            data = materialized(networks, level, licence)
+        if part == "whole":
+            data = described(networks.converted(part, level), about(model, part, level, licence))
         else:
-            says = about(model, part, None if part == "route" else level, licence)
-            data = described(networks.converted(part, level), says)
+            data = materialized(networks, part, level, licence)
         networks.check(data, part, level)
-        paths.append(directory / f"{names[part].format(level)}.tflite")
+        name = part if part == "route" else f"{'level' if part == 'whole' else part}_{level}"
+        paths.append(directory / f"{name}.tflite")
         write_bytes(paths[-1], data)
     return paths

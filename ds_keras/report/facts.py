@@ -70,7 +70,7 @@ def time_bundle(facts: Facts, path: Any, rounds: int, count: int = 200) -> dict[
     passes = curves.passes(model, facts.scored)[chosen].mean(0)
     return {
         "times": times,
-        "composed": float(times.of(passes, model.default_policy == "cascade")),
+        "composed": float(times.of(passes, model.default_policy)),
         "routed": row["a_ms"],
         "largest": row["b_ms"],
         "images": len(images),

@@ -81,10 +81,10 @@ def accuracy_over_milliseconds(facts: Facts, timing: dict[str, Any] | None) -> s
     if timing is None:
         return page.section(title, page.paragraph("Not measured: this page was made without a bundle."))
     times = timing["times"]
-    judged = {name: name == "cascade" or name.startswith("pair") for name in facts.curves}
-    series = {name: figures.Series(times.of(c.passes, judged[name]), c.top1) for name, c in facts.curves.items()}
+    kinds = {name: "cascade" if name.startswith("pair") else name for name in facts.curves}
+    series = {name: figures.Series(times.of(c.passes, kinds[name]), c.top1) for name, c in facts.curves.items()}
     passes = curves.passes(facts.model, facts.scored).mean(0)
-    chosen = float(times.of(passes, facts.model.default_policy == "cascade")), 100 * float(facts.right.mean())
+    chosen = float(times.of(passes, facts.model.default_policy)), 100 * float(facts.right.mean())
     figure = figures.accuracy_over_cost(series, "ms (LiteRT, one thread)", chosen)
     return page.section(
         title,
@@ -95,11 +95,12 @@ def accuracy_over_milliseconds(facts: Facts, timing: dict[str, Any] | None) -> s
         ),
         page.table(
             "Milliseconds of one image",
-            ["part", "ms", "with the route, ms"],
+            ["part", "ms", "with the start, ms"],
             [
-                ["route (shared start, gate, the session's own work)", f"{times.route:.4f}", None],
+                ["start (shared by all levels, with the session's own work)", f"{times.start:.4f}", None],
+                ["gate, with the second file that it needs", f"{times.gate:.4f}", None],
                 ["confidence, for each pass of a cascade", f"{times.judge:.4f}", None],
-                *([f"level {k}", f"{ms:.4f}", f"{times.route + ms:.4f}"] for k, ms in enumerate(times.bodies)),
+                *([f"level {k}", f"{ms:.4f}", f"{times.start + ms:.4f}"] for k, ms in enumerate(times.bodies)),
             ],
         ),
         page.paragraph(

@@ -1,13 +1,9 @@
 """Timings of a bundle in LiteRT, one image at a time, as an app runs it. No TensorFlow."""
 
-import json
 import os
-import subprocess
-import sys
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,11 +12,12 @@ from ds_keras.files import replacing
 from ds_keras.policies import row_times
 from ds_keras.runtime.network import Interpreted
 from ds_keras.runtime.session import Session
+from ds_keras.runtime.times import SMALLEST, STAYS
 from ds_keras.timing import paired
 
 
 def levels(session: Session, images: np.ndarray, rounds: int = 30) -> list[dict[str, Any]]:
-    """Route and body of every level against those of the largest.
+    """Every level against the largest.
 
     Args:
         session: of the bundle.
@@ -70,7 +67,7 @@ def budgets(session: Session, images: np.ndarray, points: int = 5, rounds: int =
                 for k, image in enumerate(images):
                     began = time.perf_counter()
                     session.run(image[None])
-                    times[max(i, 0), j, k] = _since(began)
+                    times[max(i, 0), j, k] = 1e3 * (time.perf_counter() - began)
     finally:
         session.knobs[policy] = before
     return [
@@ -82,7 +79,7 @@ def budgets(session: Session, images: np.ndarray, points: int = 5, rounds: int =
 def materialized(
     session: Session, level: int, direct: bytes, images: np.ndarray, rounds: int = 30
 ) -> list[dict[str, Any]]:
-    """A level's file as the bundle makes it against a direct conversion of the same body.
+    """A level's body as the bundle makes it against a direct conversion.
 
     Args:
         session: of the bundle.
@@ -95,7 +92,7 @@ def materialized(
         One row.
     """
     features = [session.features(image) for image in images]
-    ours, theirs = (Interpreted(data, session.num_threads) for data in (session.bundle.level(level), direct))
+    ours, theirs = (Interpreted(data, session.num_threads) for data in (session.bundle.file(f"body_{level}"), direct))
 
     def run(network: Interpreted) -> None:
         for x in features:
@@ -106,14 +103,19 @@ def materialized(
 
 
 def against(
-    what: str, session: Session, level: int, other: Callable[[np.ndarray], Any], images: np.ndarray, rounds: int = 30
+    what: str,
+    session: Session,
+    level: int | None,
+    other: Callable[[np.ndarray], Any],
+    images: np.ndarray,
+    rounds: int = 30,
 ) -> list[dict[str, Any]]:
-    """A level, shared start included, against another way to run it.
+    """A level against another way to run it.
 
     Args:
         what: name of the row.
         session: of the bundle.
-        level: of the bundle.
+        level: of the bundle; None for the default policy.
         other: what it is compared with: runs one float32 image (1, height, width, channels).
         images: as in ``levels``.
         rounds: pairs.
@@ -121,14 +123,37 @@ def against(
     Returns:
         One row.
     """
+    return [_against(what, level, partial(session.run, level=level), other, images, rounds)]
 
-    def run(function: Callable[[np.ndarray], Any]) -> None:
-        for image in images:
-            function(image[None])
 
-    images = images.astype("float32")
-    found = paired(lambda: run(lambda x: session.run(x, level=level)), lambda: run(other), rounds)
-    return [_scaled(what, level, found, len(images))]
+def routed_to(
+    session: Session, level: int, whole: Callable[[np.ndarray], Any], images: np.ndarray, rounds: int = 30
+) -> list[dict[str, Any]]:
+    """What routing costs beside the level that it ends in: a policy that always picks it, against its static file.
+
+    Args:
+        session: of the bundle; its knobs are put back afterwards.
+        level: of the bundle.
+        whole: the level's static file, see ``against``.
+        images: as in ``levels``.
+        rounds: pairs.
+
+    Returns:
+        A row for the gate where the level is the smallest or the largest (a shift can make it pick those), one for the
+        cascade where the level is its first.
+    """
+    shifts, rows, before = {0: SMALLEST, session.num_levels - 1: -SMALLEST}, [], dict(session.knobs)
+    knobs = {"gate": shifts.get(level), "cascade": STAYS if level == session.manifest["policy"]["cascade"][0] else None}
+    try:
+        for policy, fixed in knobs.items():
+            if fixed is not None:
+                session.knobs[policy] = fixed
+                rows.append(
+                    _against(f"{policy} / file", level, partial(session.run, policy=policy), whole, images, rounds)
+                )
+    finally:
+        session.knobs.update(before)
+    return rows
 
 
 def xnnpack(session: Session, images: np.ndarray, rounds: int = 30) -> list[dict[str, Any]]:
@@ -138,7 +163,7 @@ def xnnpack(session: Session, images: np.ndarray, rounds: int = 30) -> list[dict
     """
     level = session.num_levels - 1
     features = [session.features(image) for image in images]
-    data = session.bundle.level(level)
+    data = session.bundle.file(f"body_{level}")
     ours, plain = Interpreted(data, session.num_threads), Interpreted(data, session.num_threads, delegates=False)
 
     def run(network: Interpreted) -> None:
@@ -146,27 +171,6 @@ def xnnpack(session: Session, images: np.ndarray, rounds: int = 30) -> list[dict
             network(x)
 
     return [_scaled("XNNPACK", level, paired(lambda: run(ours), lambda: run(plain), rounds), len(images))]
-
-
-def memory(path: str | os.PathLike, num_threads: int = 1) -> list[dict[str, Any]]:
-    """Resident megabytes that a process gains by opening a bundle, then each level, and running it once.
-
-    Args:
-        path: of the bundle.
-        num_threads: of LiteRT.
-
-    Returns:
-        Rows: what, level, kind and "mb"; measured in a process of its own (Linux only).
-    """
-    done = subprocess.run(
-        [sys.executable, "-c", _MEMORY, os.fspath(path), str(num_threads)], capture_output=True, text=True
-    )
-    if done.returncode:
-        reason = (done.stderr.strip().splitlines() or [f"exit status {done.returncode}"])[-1]
-        raise RuntimeError(f"the memory could not be measured: {reason}")
-    steps = json.loads(done.stdout)
-    gains = zip(["route", *range(len(steps) - 2)], np.diff(steps).tolist(), strict=True)
-    return [{"what": "memory", "level": level, "kind": "resident", "mb": gain} for level, gain in gains]
 
 
 def plot(rows: list[dict[str, Any]], path: str | os.PathLike) -> None:
@@ -196,61 +200,17 @@ def plot(rows: list[dict[str, Any]], path: str | os.PathLike) -> None:
         figure.savefig(temporary)
 
 
-def load(path: str | os.PathLike, num_threads: int = 1) -> list[dict[str, Any]]:
-    """Milliseconds to open a bundle, to make and open each level, and to open it from the cache.
-
-    Args:
-        path: of the bundle.
-        num_threads: of LiteRT.
-
-    Returns:
-        Rows: what, level, kind, and "ms" (one measurement each: what a user waits once).
-    """
-    rows = []
-    with tempfile.TemporaryDirectory() as cache:
-        for kind in ("first start", "from the cache"):
-            began = time.perf_counter()
-            session = Session(path, num_threads, Path(cache))
-            rows.append({"what": "open", "level": "route", "kind": kind, "ms": _since(began)})
-            for level in range(session.num_levels):
-                began = time.perf_counter()
-                session.open(level)
-                rows.append({"what": "open", "level": level, "kind": kind, "ms": _since(began)})
-    return rows
-
-
-def _since(began: float) -> float:
-    return 1e3 * (time.perf_counter() - began)
-
-
-_MEMORY = """
-import json, os, sys
-import numpy as np
-from ds_keras.runtime import Session
-
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-import ai_edge_litert.interpreter
-steps = [resident()]
-session = Session(sys.argv[1], int(sys.argv[2]), keep=1000)
-image = np.zeros((1, *session.image_shape), "float32")
-session.features(image[0])
-steps.append(resident())
-for level in range(session.num_levels):
-    session.run(image, level=level)
-    steps.append(resident())
-print(json.dumps(steps))
-"""
-
-
 def _row(what: str, level: Any, session: Session, images: np.ndarray, a: dict, b: dict, rounds: int) -> dict[str, Any]:
-    def run(arguments: dict) -> None:
-        for image in images:
-            session.run(image[None], **arguments)
+    return _against(what, level, partial(session.run, **a), partial(session.run, **b), images, rounds)
 
-    return _scaled(what, level, paired(lambda: run(a), lambda: run(b), rounds), len(images))
+
+def _against(what: str, level: Any, ours: Callable, other: Callable, images: np.ndarray, rounds: int) -> dict[str, Any]:
+    def run(function: Callable[[np.ndarray], Any]) -> None:
+        for image in images:
+            function(image[None])
+
+    images = images.astype("float32")
+    return _scaled(what, level, paired(lambda: run(ours), lambda: run(other), rounds), len(images))
 
 
 def _scaled(what: str, level: Any, found: Any, count: int) -> dict[str, Any]:

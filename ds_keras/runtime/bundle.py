@@ -12,14 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras.policies import check_fixed_level
-from ds_keras.runtime.manifest import FORMAT, INDEX, check_manifest, checked_plan
+from ds_keras.runtime.manifest import FORMAT, INDEX, check_manifest, checked_plan, file_names
 from ds_keras.runtime.materialize import Template, materialize
 
 MAX_INDEX = 16 << 20  # bytes of bundle.json
-MAX_GRAPH = 64 << 20  # bytes of a level's graph, which holds no kernels
-MAX_PLAN = 16 << 20  # bytes of a level's plan, of its fold vector, and of its tail
-GRAPH, PLAN, FACTORS, TAIL = "graph.tflite", "plan.json", "factors.bin", "tail.bin"  # of a level's part
+MAX_GRAPH = 64 << 20  # bytes of a file's graph, which holds no kernels
+MAX_PLAN = 16 << 20  # bytes of a file's plan, of its fold vector, and of its tail
+GRAPH, PLAN, FACTORS, TAIL = "graph.tflite", "plan.json", "factors.bin", "tail.bin"  # of a file's part
 
 
 class Bundle:
@@ -34,7 +33,7 @@ class Bundle:
 
     Example:
         >>> bundle = Bundle("ds_mobilenet.dsbundle")
-        >>> Path("level_0.tflite").write_bytes(bundle.level(0))
+        >>> Path("level_0.tflite").write_bytes(bundle.file("entry_0"))
     """
 
     def __init__(self, path: str | os.PathLike):
@@ -75,10 +74,17 @@ class Bundle:
             views[key] = np.frombuffer(data, dtype, int(np.prod(shape)), offset).reshape(shape)
         return views
 
-    def template(self, level: int) -> Template:
-        """A level's template, checked against the kernels."""
-        entry = self.manifest["levels"][check_fixed_level(level, len(self.manifest["levels"]))]
-        name, data = entry["part"], self.part(entry["part"])
+    @property
+    def files(self) -> list[str]:
+        """The names of the files that the parts make: "route", then "entry_<k>" and "body_<k>" of every level k."""
+        return file_names(len(self.manifest["madds"]["body"]))
+
+    def template(self, name: str) -> Template:
+        """A file's template, checked against the kernels."""
+        if name not in self.files:
+            raise ValueError(f"name must be one of {self.files}, received {name!r}")
+        entry = self.manifest["files"][name]
+        part, data = entry["part"], self.part(entry["part"])
         try:
             with zipfile.ZipFile(io.BytesIO(data)) as archive:
                 graph = _member(archive, GRAPH, min(entry["size"], MAX_GRAPH))
@@ -88,19 +94,30 @@ class Bundle:
             values, end = np.frombuffer(factors, "<f4"), entry["size"] - len(tail)
             copies = checked_plan(json.loads(plan), self.manifest["kernels"], len(graph), len(values), end)
         except Exception as error:  # what zipfile raises for a damaged archive has no common type
-            raise ValueError(f"{self.path}: {name} is damaged: {error}") from None
+            raise ValueError(f"{self.path}: {part} is damaged: {error}") from None
         return Template(graph, copies, values, tail, entry["size"])
 
-    def level(self, level: int) -> bytes:
-        """A level's static TFLite file: features to logits."""
-        data = materialize(self.template(level), self.kernels)
-        if not self.is_level(level, data):
-            raise ValueError(f"{self.path}: level {level} is damaged: what its parts make is not the published file")
+    def file(self, name: str) -> bytes:
+        """A static TFLite file.
+
+        Args:
+            name: "route" (images to features and gate logits), "entry_<k>" (level k: images to logits, and to the
+                features) or "body_<k>" (level k behind the shared start: features to logits).
+
+        Returns:
+            The file's bytes, whose hash is that of ``bundle.json``.
+
+        Raises:
+            ValueError: no such file, or a part is missing or damaged.
+        """
+        data = materialize(self.template(name), self.kernels)
+        if not self.is_file(name, data):
+            raise ValueError(f"{self.path}: {name} is damaged: what its parts make is not the published file")
         return data
 
-    def is_level(self, level: int, data: bytes) -> bool:
-        """Whether these bytes are the level's file."""
-        return hashlib.sha256(data).hexdigest() == self.manifest["levels"][level]["sha256"]
+    def is_file(self, name: str, data: bytes) -> bool:
+        """Whether these bytes are that file."""
+        return hashlib.sha256(data).hexdigest() == self.manifest["files"][name]["sha256"]
 
     def _from_directory(self, name: str, limit: int) -> bytes:
         path = self.path / name

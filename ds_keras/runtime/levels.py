@@ -1,29 +1,31 @@
-"""The networks of a bundle: the shared start, and its levels, each made and opened when it is first used."""
+"""The networks of a bundle, each made and opened when it is first used."""
 
 import contextlib
 from collections import OrderedDict
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from ds_keras.files import sweep, write_bytes
 from ds_keras.runtime.bundle import Bundle
-from ds_keras.runtime.manifest import ROUTE
 from ds_keras.runtime.network import ENGINES, Compiled, Interpreted, compiled_with_cache
+
+OUTPUTS = {"route": {"features", "gate"}, "entry": {"features", "logits"}, "body": {"logits"}}  # of the files
 
 
 class Levels:
-    """The shared start and the levels of a bundle, in LiteRT. For one thread at a time.
+    """The files of a bundle in LiteRT. For one thread at a time.
 
     Args:
         bundle: opened.
         num_threads: of LiteRT.
-        cache_dir: keeps the files of the levels for the next start; None makes them in memory.
-        keep: levels that stay open; the one unused for longest is closed first.
+        cache_dir: keeps the files for the next start; None makes them in memory.
+        keep: entries and bodies that stay open; the one unused for longest is closed first.
         engine: "interpreter" or "compiled".
         weight_cache: keeps XNNPACK's packed weights in ``cache_dir`` too; with "compiled" only.
 
     Raises:
-        ValueError: bad argument, or a damaged part.
+        ValueError: bad argument.
         ImportError: ``ai_edge_litert`` is missing.
     """
 
@@ -44,33 +46,46 @@ class Levels:
         self.cache_dir = None if cache_dir is None else Path(cache_dir) / bundle.id[:16]
         if self.cache_dir is not None:
             sweep(self.cache_dir)
-        self.opened: OrderedDict[int, Any] = OrderedDict()
-        self.route = self._network(bundle.part(ROUTE), ROUTE, "route")
-        if set(self.route.outputs) != {"features", "gate"}:
-            raise ValueError(f"{bundle.path}: {ROUTE} must give features and gate")
+        self.opened: OrderedDict[str, Any] = OrderedDict()
 
-    def __getitem__(self, level: int) -> Any:
-        """A level's network, opened."""
-        if level not in self.opened:
-            self.opened[level] = self._network(self.data(level), f"level {level}", f"body_{level}")
+    @cached_property
+    def route(self) -> Any:
+        """The shared start and the gate: images to "features" and "gate"."""
+        return self._network("route")
+
+    def entry(self, level: int) -> Any:
+        """A level from the images on: to "logits", and to the "features" that a larger level's body reads."""
+        return self.open(f"entry_{level}")
+
+    def body(self, level: int) -> Any:
+        """A level behind the shared start: features to "logits"."""
+        return self.open(f"body_{level}")
+
+    def open(self, name: str) -> Any:
+        """The network of a file, opened."""
+        if name == "route":
+            return self.route
+        network = self.opened.get(name)
+        if network is None:
+            network = self.opened[name] = self._network(name)
             if len(self.opened) > self.keep:
                 self.opened.popitem(last=False)
-        self.opened.move_to_end(level)
-        return self.opened[level]
+        self.opened.move_to_end(name)
+        return network
 
-    def path(self, level: int) -> Path:
-        """Where the cache keeps a level's file."""
-        return self.cache_dir / f"body_{level}.tflite"
+    def path(self, name: str) -> Path:
+        """Where the cache keeps a file."""
+        return self.cache_dir / f"{name}.tflite"
 
-    def data(self, level: int, keep: bool = False) -> bytes:
-        """A level's file: the cached one if whole, else made anew and cached; ``keep`` raises where that fails."""
+    def data(self, name: str, keep: bool = False) -> bytes:
+        """A file: the cached one if whole, else made anew and cached; ``keep`` raises where that fails."""
         if self.cache_dir is None:
-            return self.bundle.level(level)
-        path = self.path(level)
+            return self.bundle.file(name)
+        path = self.path(name)
         with contextlib.suppress(OSError):
-            if self.bundle.is_level(level, data := path.read_bytes()):
+            if self.bundle.is_file(name, data := path.read_bytes()):
                 return data
-        data = self.bundle.level(level)
+        data = self.bundle.file(name)
         try:
             write_bytes(path, data)
         except OSError:  # a full disk costs the next start some time, not this one its answer
@@ -78,12 +93,19 @@ class Levels:
                 raise
         return data
 
-    def _network(self, data: bytes, what: str, name: str) -> Any:
+    def _network(self, name: str) -> Any:
+        data, where = self.data(name), f"{self.bundle.path}: {name}"
         try:
-            if self.engine == "interpreter":
-                return Interpreted(data, self.num_threads)
-            if not self.weight_cache:
-                return Compiled(data, self.num_threads)
-            return compiled_with_cache(data, self.num_threads, self.cache_dir / f"{name}.xnnpack")
+            network = self._engine(data, name)
         except (RuntimeError, ValueError, KeyError) as error:
-            raise ValueError(f"{self.bundle.path}: {what} is damaged, LiteRT refuses it: {error}") from None
+            raise ValueError(f"{where} is damaged, LiteRT refuses it: {error}") from None
+        if set(network.outputs) != (wanted := OUTPUTS[name.partition("_")[0]]):
+            raise ValueError(f"{where} must give {sorted(wanted)}, it gives {sorted(network.outputs)}")
+        return network
+
+    def _engine(self, data: bytes, name: str) -> Any:
+        if self.engine == "interpreter":
+            return Interpreted(data, self.num_threads)
+        if not self.weight_cache:
+            return Compiled(data, self.num_threads)
+        return compiled_with_cache(data, self.num_threads, self.cache_dir / f"{name}.xnnpack")

@@ -1,4 +1,4 @@
-"""What ``bundle.json`` and a level's plan must be: types, ranges, and how their numbers fit together."""
+"""What ``bundle.json`` and a file's plan must be: types, ranges, and how their numbers fit together."""
 
 import math
 import re
@@ -7,10 +7,15 @@ from typing import Any
 from ds_keras.policies import LEARNED, check_chain, check_policy
 from ds_keras.runtime.materialize import ALIGNMENT, Copy
 
-FORMAT, FORMAT_VERSION = "ds_keras.bundle", 1
-INDEX, ROUTE, KERNELS = "bundle.json", "route.tflite", "kernels.bin"
+FORMAT, FORMAT_VERSION = "ds_keras.bundle", 2
+INDEX, KERNELS = "bundle.json", "kernels.bin"
 DTYPES = {"float32": 4, "float16": 2, "int8": 1}  # of kernels, bytes
-MAX_SIDE, MAX_COUNT = 1 << 16, 1 << 31
+MAX_SIDE, MAX_COUNT, MAX_LEVELS = 1 << 16, 1 << 31, 1000
+
+
+def file_names(levels: int) -> list[str]:
+    """The files that a bundle of so many levels makes: the route, then every level's entry, then every body."""
+    return ["route", *(f"{kind}_{level}" for kind in ("entry", "body") for level in range(levels))]
 
 
 def check_manifest(manifest: Any) -> None:
@@ -41,20 +46,20 @@ def check_manifest(manifest: Any) -> None:
         _need(_is_name(name) and name != INDEX, "names of parts without folders", name)
         _whole(part["bytes"], 1, MAX_COUNT)
         _hash(part["sha256"])
-    _need(ROUTE in parts, f"a part {ROUTE!r}", sorted(parts))
     _check_kernels(manifest["kernels"], parts)
-    levels = manifest["levels"]
-    _need(isinstance(levels, list) and 1 <= len(levels) <= 1000, "levels: a list", levels)
-    for level in levels:
-        _need(level["part"] in parts, "levels whose part is listed", level["part"])
-        _whole(level["size"], 1, MAX_COUNT)
-        _hash(level["sha256"])
-    _check_policy(manifest["policy"], len(levels))
     costs = manifest["madds"]
-    _need(isinstance(costs["body"], list) and len(costs["body"]) == len(levels), "madds of every level", costs)
+    plain = isinstance(costs["body"], list) and 1 <= len(costs["body"]) <= MAX_LEVELS
+    _need(plain, f"madds of 1 to {MAX_LEVELS} bodies", costs)
     for value in (costs["start"], costs["gate"], *costs["body"]):
         _whole(value, 0, 1 << 53)
+    levels, files = len(costs["body"]), manifest["files"]
     _need(costs["body"][-1] > 0, "madds of the largest level above 0", costs)
+    _need(isinstance(files, dict) and set(files) == set(file_names(levels)), "the files of every level", files)
+    for file in files.values():
+        _need(file["part"] in parts, "files whose part is listed", file["part"])
+        _whole(file["size"], 1, MAX_COUNT)
+        _hash(file["sha256"])
+    _check_policy(manifest["policy"], levels)
 
 
 def _check_kernels(kernels: Any, parts: dict[str, Any]) -> None:
@@ -94,7 +99,7 @@ def _check_policy(policy: Any, levels: int) -> None:
 
 
 def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, end: int) -> tuple[Copy, ...]:
-    """A level's copies, after checking that they lie within the kernels, the fold vector and the file.
+    """A file's copies, after checking that they lie within the kernels, the fold vector and the file.
 
     Args:
         plan: decoded JSON: a list of objects with the fields of ``Copy``.

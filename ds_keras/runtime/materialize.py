@@ -1,4 +1,4 @@
-"""Slice at install: puts a level's kernels, cut from the full ones, back into its template. numpy alone."""
+"""Slice at install: puts a file's kernels, cut from the full ones, back into its template. numpy alone."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -9,14 +9,14 @@ ALIGNMENT = 64  # bytes, of a kernel in a file
 
 
 class Copy(NamedTuple):
-    """A kernel slice of a level.
+    """A kernel slice of a file.
 
     Args:
         kernel: key of the full kernel.
         begin: first index on every axis.
         shape: size on every axis.
         axis: of the output channels, which the factor belongs to.
-        factor: position of the first factor in the level's fold vector, or None for a slice as it is.
+        factor: position of the first factor in the file's fold vector, or None for a slice as it is.
         offset: byte of the file at which the slice begins.
     """
 
@@ -29,7 +29,7 @@ class Copy(NamedTuple):
 
 
 class Template(NamedTuple):
-    """A level's file without its kernels.
+    """A file without its kernels.
 
     Args:
         graph: flatbuffer whose kernels are external: behind it, in the same file.
@@ -47,10 +47,10 @@ class Template(NamedTuple):
 
 
 def materialize(template: Template, kernels: Mapping[str, np.ndarray]) -> bytes:
-    """The level's static TFLite file: slice x factor, one float32 product for each weight.
+    """A static TFLite file: slice x factor, one float32 product for each weight.
 
     Args:
-        template: of the level, checked (see ``Bundle``).
+        template: of the file, checked (see ``Bundle``).
         kernels: the full kernels by key, float32 or float16, in TFLite's order of axes.
 
     Returns:
@@ -59,7 +59,7 @@ def materialize(template: Template, kernels: Mapping[str, np.ndarray]) -> bytes:
     Source: ours; the idea that a level is a dense prefix of every kernel: DS-Net, arXiv 2103.13258, section 3.1.
 
     Example:
-        >>> data = materialize(bundle.template(0), bundle.kernels())
+        >>> data = materialize(bundle.template("entry_0"), bundle.kernels)
     """
     file = bytearray(template.size)
     file[: len(template.graph)] = template.graph
@@ -69,7 +69,7 @@ def materialize(template: Template, kernels: Mapping[str, np.ndarray]) -> bytes:
         part = full[tuple(slice(b, b + n) for b, n in zip(copy.begin, copy.shape, strict=True))]
         if copy.factor is not None:
             factor = template.factors[copy.factor : copy.factor + copy.shape[copy.axis]]
-            with np.errstate(all="ignore"):  # the hash says whether these are the level's numbers
+            with np.errstate(all="ignore"):  # the hash says whether these are the file's numbers
                 part = scaled(part.astype("float32"), factor, copy.axis).astype(full.dtype)
         data = part.tobytes()
         file[copy.offset : copy.offset + len(data)] = data

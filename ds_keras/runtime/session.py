@@ -1,7 +1,8 @@
-"""Runs a bundle with LiteRT: the shared start and the gate once, then the level that the policy picks."""
+"""Runs a bundle with LiteRT: every image at the level that the policy picks."""
 
 import os
 import threading
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,13 +31,15 @@ POLICIES = (*LEARNED, "random")  # those that need no labels
 class Session:
     """A bundle, ready to run. Safe to share between threads: one image runs at a time.
 
-    Levels are made (see ``materialize``) and opened when they are first used.
+    A level runs as one static file from the images on, which under the cascade hands its features to the larger ones;
+    the gate has a file of its own, with the shared start. Files are made (see ``materialize``) and opened when they are
+    first used, that which the default policy begins with at once.
 
     Args:
         bundle: what ``ds_keras.export.to_bundle`` wrote: a directory or a file, or a ``Bundle``.
         num_threads: of LiteRT.
-        cache_dir: keeps the files of the levels for the next start; None makes them in memory.
-        keep: levels that stay open; the one unused for longest is closed first.
+        cache_dir: keeps the files for the next start; None makes them in memory.
+        keep: files that stay open besides the gate's; the one unused for longest is closed first.
         engine: of LiteRT: "interpreter", or "compiled" (CompiledModel: the features pass from the shared start to the
             level without a copy).
         weight_cache: keeps XNNPACK's packed weights in ``cache_dir`` too, which later starts map instead of packing
@@ -73,11 +76,12 @@ class Session:
         body = np.array(self.manifest["madds"]["body"], "float64")
         self._relative = body / body[-1]
         self._lock = threading.RLock()
+        self._levels.open(self._files(self.default_policy)[0])  # a damaged bundle fails here
 
     @property
     def num_levels(self) -> int:
         """Levels of the bundle."""
-        return len(self.manifest["levels"])
+        return len(self._relative)
 
     def run(
         self,
@@ -120,22 +124,11 @@ class Session:
         with self._lock:
             if policy == "cascade":
                 return self._cascade(images, knobs)
-            if len(images) == 1 and policy != "random":
-                return self._one(images[0], policy, knobs)
-            costs = self.manifest["madds"]
-            features, gates = [], []
-            for image in images:
-                found = self._start(image)
-                features.append(found["features"])
-                gates.append(found["gate"])
             if policy == "gate":
-                levels = [self._chosen(gate, knobs) for gate in gates]
-            elif policy == "random":
-                levels = draw_levels(mix, self.num_levels, len(images), seed).tolist()
-            else:
-                levels = [policy] * len(images)
-            paid = costs["start"] + costs["gate"] * (policy == "gate")
-            return self._collect(self._bodies(features, levels), levels, [paid + costs["body"][k] for k in levels])
+                return self._gated(images, knobs)
+            if policy == "random":
+                return self._fixed(images, draw_levels(mix, self.num_levels, len(images), seed).tolist())
+            return self._fixed(images, [policy] * len(images))
 
     def set_budget(
         self,
@@ -171,7 +164,7 @@ class Session:
             rounds: times that each part is timed, in turn; the median counts.
 
         Returns:
-            ``Times(route, bodies, judge)``, milliseconds of one image.
+            ``Times(start, bodies, judge, gate)``, milliseconds of one image.
 
         Raises:
             ValueError: no image or bad ones, or rounds below 1.
@@ -184,31 +177,38 @@ class Session:
         self.times = measure(self, self._check_images(images), rounds)
         return self.times
 
-    def materialize(self) -> list[Path]:
-        """Writes every level's static TFLite file into the cache.
+    def materialize(self, policy: Policy | None = None) -> list[Path]:
+        """Writes the static TFLite files that a policy runs into the cache.
+
+        Args:
+            policy: "gate" (``route.tflite`` and every ``body_<k>.tflite``), "cascade" (the ``entry_<k>.tflite`` of its
+                first level, the bodies of the others), "random" (every entry) or a level (its entry); default
+                ``default_policy``. What the files take and give: see ``Bundle.file``.
 
         Returns:
-            The paths, smallest level first.
+            The paths, in the order in which an image meets the files.
 
         Raises:
-            ValueError: the session has no ``cache_dir``, or a part is damaged.
+            ValueError: the session has no ``cache_dir``, no such policy, or a part is damaged.
             OSError: the cache cannot be written.
         """
+        policy = check_policy(self.default_policy if policy is None else policy, self.num_levels, POLICIES)
         if self._levels.cache_dir is None:
             raise ValueError("cache_dir must be given to the session, received None")
-        for level in range(self.num_levels):
-            self._levels.data(level, keep=True)
-        return [self._levels.path(level) for level in range(self.num_levels)]
+        names = self._files(policy)
+        for name in names:
+            self._levels.data(name, keep=True)
+        return [self._levels.path(name) for name in names]
 
     def features(self, image: Any) -> np.ndarray:
         """The shared start's output for one image: (1, ...) float32, or the int8 codes that the levels read."""
         with self._lock:
-            return to_array(self._start(self._check_images(np.asarray(image)[None])[0])["features"])
+            return to_array(self._levels.route(self._check_images(np.asarray(image)[None]))["features"])
 
     def open(self, level: int) -> None:
         """Makes a level ready to run, which its first use does too."""
         with self._lock:
-            self._levels[check_fixed_level(level, self.num_levels)]
+            self._levels.entry(check_fixed_level(level, self.num_levels))
 
     def _knobs(
         self,
@@ -232,44 +232,55 @@ class Session:
             )
         return images
 
-    def _start(self, image: np.ndarray, lend: bool = False) -> dict[str, Any]:
-        """Features and gate logits of one checked image; lent, they are good until the next image starts."""
-        return self._levels.route(image[None], lend)
+    def _files(self, policy: Policy) -> list[str]:
+        """The files that a policy runs, in the order in which an image meets them."""
+        every = range(self.num_levels)
+        if policy == "gate":
+            return ["route", *(f"body_{level}" for level in every)]
+        if policy == "cascade":
+            first, *others = self.manifest["policy"]["cascade"]
+            return [f"entry_{first}", *(f"body_{level}" for level in others)]
+        return [f"entry_{level}" for level in (every if policy == "random" else [policy])]
 
-    def _chosen(self, gate: np.ndarray, shift: np.ndarray) -> int:
-        """The level that the gate's logits (1, levels) choose."""
-        return int((gate[0] - shift * self._relative).argmax())
+    def _fixed(self, images: np.ndarray, levels: list[int]) -> Routed:
+        costs = self.manifest["madds"]
+        logits = self._grouped(self._levels.entry, images[:, None], levels)
+        return self._collect(logits, levels, [costs["start"] + costs["body"][level] for level in levels])
 
-    def _one(self, image: np.ndarray, policy: Policy, knobs: np.ndarray) -> Routed:
-        """One image at a level or by the gate: as a batch gives, without its lists and a copy of the features."""
-        found, costs = self._start(image, lend=True), self.manifest["madds"]
-        gated = policy == "gate"
-        level = self._chosen(to_array(found["gate"]), knobs) if gated else policy
-        logits = self._levels[level](found["features"])["logits"]
-        paid = costs["start"] + costs["gate"] * gated + costs["body"][level]
-        return Routed(logits, np.array([level], np.int32), np.array([paid], np.float32))
+    def _gated(self, images: np.ndarray, shift: np.ndarray) -> Routed:
+        costs, alone = self.manifest["madds"], len(images) == 1
+        found = [self._levels.route(image, lend=alone) for image in images[:, None]]  # lent until the route runs again
+        levels = [int((to_array(x["gate"])[0] - shift * self._relative).argmax()) for x in found]
+        logits = self._grouped(self._levels.body, [x["features"] for x in found], levels)
+        paid = costs["start"] + costs["gate"]
+        return self._collect(logits, levels, [paid + costs["body"][level] for level in levels])
 
     def _cascade(self, images: np.ndarray, thresholds: np.ndarray) -> Routed:
-        costs, chain = self.manifest["madds"], self.manifest["policy"]["cascade"]
-        features = [self._start(image, lend=len(images) == 1)["features"] for image in images]
-        logits: list[Any] = [None] * len(images)
-        levels, madds, going = [0] * len(images), [costs["start"]] * len(images), list(range(len(images)))
-        for step, level in enumerate(chain):  # each level runs what the one before was not sure of
-            rows = self._bodies([features[i] for i in going], [level] * len(going))
-            for i, row in zip(going, rows, strict=True):
-                logits[i], levels[i], madds[i] = row, level, madds[i] + costs["body"][level]
-            if step + 1 < len(chain):
-                going = [i for i in going if margin(logits[i]) < thresholds[step]]
+        costs, (first, *larger) = self.manifest["madds"], self.manifest["policy"]["cascade"]
+        entry, alone = self._levels.entry(first), len(images) == 1
+        logits, features = [], {}
+        for i, image in enumerate(images[:, None]):
+            found = entry(image, lend=alone)
+            logits.append(to_array(found["logits"])[0])
+            if margin(logits[i]) < thresholds[0]:
+                features[i] = found["features"]
+        levels, madds = [first] * len(images), [costs["start"] + costs["body"][first]] * len(images)
+        for step, level in enumerate(larger, 1):  # each level runs what the one before was not sure of
+            body = self._levels.body(level) if features else None
+            for i, x in features.items():
+                logits[i], levels[i], madds[i] = to_array(body(x)["logits"])[0], level, madds[i] + costs["body"][level]
+            if step < len(thresholds):
+                features = {i: x for i, x in features.items() if margin(logits[i]) < thresholds[step]}
         return self._collect(logits, levels, madds)
 
-    def _bodies(self, features: list[Any], levels: list[int]) -> list[np.ndarray]:
-        """Logits in the order of the images; a level's images run together, so that it is opened once."""
+    def _grouped(self, network: Callable[[int], Any], inputs: Sequence[Any], levels: list[int]) -> list[np.ndarray]:
+        """Logits in the order of the inputs; a level's inputs run together, so that it is opened once."""
         logits: list[Any] = [None] * len(levels)
         for level in sorted(set(levels)):
-            network = self._levels[level]
+            run = network(level)
             for i, chosen in enumerate(levels):
                 if chosen == level:
-                    logits[i] = network(features[i])["logits"][0]
+                    logits[i] = to_array(run(inputs[i], lend=True)["logits"])[0]
         return logits
 
     def _collect(self, logits: list[np.ndarray], levels: list[int], madds: list[float]) -> Routed:

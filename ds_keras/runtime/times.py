@@ -11,6 +11,9 @@ from ds_keras.policies import Times
 if TYPE_CHECKING:
     from ds_keras.runtime.session import Session
 
+STAYS = np.zeros(1000, "float32")  # thresholds: no margin is below 0, so that the cascade stays at its first level
+SMALLEST = np.array([1e9], "float32")  # a shift under which the gate picks the level that costs least
+
 
 def measure(session: "Session", images: np.ndarray, rounds: int = 30) -> Times:
     """Times the parts of a bundle, each image's in random order.
@@ -18,9 +21,10 @@ def measure(session: "Session", images: np.ndarray, rounds: int = 30) -> Times:
     So a noisy moment touches all of them, and a part finds the processor's caches as others left them, which is how it
     runs in a mix: again and again, each would look too fast.
 
-    Bodies are timed alone. The route is the time of the cascade's first level through the session, less its body: so
+    Bodies are timed alone. The start is the time of the cascade's first level through the session, less its body: so
     the session's own work for an image is part of it. The judge is what the same level takes more under the cascade,
-    where the confidence follows it, but no other level.
+    where the confidence follows it, but no other level. The gate is what an image that it sends to the smallest level
+    takes more than the start and that level's body.
 
     Args:
         session: of the bundle.
@@ -35,14 +39,14 @@ def measure(session: "Session", images: np.ndarray, rounds: int = 30) -> Times:
     """
     if not len(images) or type(rounds) is not int or rounds < 1:
         raise ValueError(f"a benchmark needs an image and a round at least, received {len(images)} and {rounds!r}")
-    count = session.num_levels
-    first, stays = session.manifest["policy"]["cascade"][0], np.zeros(count, "float32")  # no margin is below 0
+    count, first = session.num_levels, session.manifest["policy"]["cascade"][0]
     with session._lock:
-        features = [session._start(image)["features"] for image in images]
-        networks = [session._levels[level] for level in range(count)]  # held here, whatever the session keeps open
+        features = [session._levels.route(image[None])["features"] for image in images]
+        networks = [session._levels.body(level) for level in range(count)]  # held here, whatever the session keeps open
         whole: list[Callable[[Any], Any]] = [
             lambda image: session.run(image[None], level=first),
-            lambda image: session._cascade(image[None], stays),
+            lambda image: session._cascade(image[None], STAYS),
+            lambda image: session._gated(image[None], SMALLEST),
         ]
         runs = [*((run, images) for run in whole), *((network, features) for network in networks)]
         times = np.zeros((rounds, len(runs), len(images)))
@@ -53,5 +57,6 @@ def measure(session: "Session", images: np.ndarray, rounds: int = 30) -> Times:
                 began = time.perf_counter()
                 run(inputs[k])
                 times[max(i - 1, 0), j, k] = 1e3 * (time.perf_counter() - began)
-    alone, judged, *bodies = np.median(times, axis=(0, 2)).tolist()
-    return Times(alone - bodies[first], bodies, max(judged - alone, 0.0))
+    alone, judged, gated, *bodies = np.median(times, axis=(0, 2)).tolist()
+    start = alone - bodies[first]
+    return Times(start, bodies, max(judged - alone, 0.0), max(gated - bodies[0] - start, 0.0))

@@ -9,8 +9,9 @@ from helpers import budgeted_nano, close, images, nano
 
 from ds_keras.export import bundle as writer
 from ds_keras.export import pack, subnet, to_bundle, to_tflite
-from ds_keras.export.subnet import folded_body
+from ds_keras.export.subnet import Plain, assemble
 from ds_keras.runtime import Bundle, Session
+from ds_keras.runtime.manifest import file_names
 
 X = images(16)
 
@@ -37,7 +38,7 @@ def test_the_parts(network, written):
     quantization, path = written
     manifest = json.loads((path / "bundle.json").read_text())
     assert {file.name for file in path.iterdir()} == {"bundle.json", *manifest["parts"]}
-    assert {"route.tflite", "kernels.bin", "level_0.zip", "level_1.zip", "level_2.zip"} == set(manifest["parts"])
+    assert {"kernels.bin", *(f"{name}.zip" for name in file_names(3))} == set(manifest["parts"])
     assert manifest["madds"]["body"] == [part.body for part in network.costs]
     assert manifest["policy"]["budget_table"] == network.budget_table
     size = 2 if quantization else 4
@@ -46,13 +47,14 @@ def test_the_parts(network, written):
     assert manifest["kernels"]["dtype"] == (quantization or "float32")
 
 
-def test_levels_are_byte_equal_to_the_files_of_to_tflite(network, written, tmp_path):
+def test_the_files_are_byte_equal_to_those_of_to_tflite(network, written, tmp_path):
     quantization, path = written
     bundle = Bundle(path)
-    for level, file in enumerate(to_tflite(network, tmp_path, quantization=quantization, part="body")):
-        assert bundle.level(level) == file.read_bytes()
-    (route,) = to_tflite(network, tmp_path, quantization=quantization, part="route")
-    assert bundle.part("route.tflite") == route.read_bytes()
+    parts = ("route", "entry", "body")
+    files = [file for part in parts for file in to_tflite(network, tmp_path, quantization=quantization, part=part)]
+    assert [file.stem for file in files] == bundle.files
+    for file in files:
+        assert bundle.file(file.stem) == file.read_bytes()
 
 
 def test_it_runs_as_keras(network, written):
@@ -71,7 +73,7 @@ def test_the_single_file_holds_the_same_parts(network, written, tmp_path):
             part.name: part.read_bytes() for part in path.iterdir()
         }
     assert Bundle(file).id == Bundle(path).id
-    assert Bundle(file).level(1) == Bundle(path).level(1)
+    assert Bundle(file).file("body_1") == Bundle(path).file("body_1")
 
 
 def test_an_older_bundle_is_replaced_and_nothing_else(network, both, tmp_path):
@@ -164,8 +166,11 @@ def test_bad_arguments(network, tmp_path):
 def test_the_templates_hold_no_kernels(network, written):
     """All but the smallest kernels, which are cheaper where they are, come from the one payload."""
     bundle = Bundle(written[1])
-    for level in range(3):
-        size = 2 if written[0] else 4
-        large = {k.key for k in folded_body(network, level)[1] if size * np.prod(k.sizes) >= pack.SMALLEST}
-        assert {copy.kernel for copy in bundle.template(level).copies} == large
-    assert large
+    size = 2 if written[0] else 4
+    for name in bundle.files:
+        part, _, level = name.partition("_")
+        walk = Plain(int(level or 0), fold=True)
+        assemble(network, walk, part)
+        large = {k.key for k in walk.kernels if size * np.prod(k.sizes) >= pack.SMALLEST}
+        assert {copy.kernel for copy in bundle.template(name).copies} == large
+    assert large  # of the largest body

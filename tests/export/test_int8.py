@@ -54,7 +54,7 @@ def test_kernels_are_stored_once(network, bundle):
     manifest = json.loads((bundle / "bundle.json").read_text())
     assert manifest["quantization"] == "int8" and manifest["kernels"]["dtype"] == "int8"
     for level in range(3):
-        assert all(copy.factor is None for copy in Bundle(bundle).template(level).copies)
+        assert all(copy.factor is None for copy in Bundle(bundle).template(f"entry_{level}").copies)
     kernels = Bundle(bundle).kernels
     assert kernels["classifier/kernel"].dtype == np.int8 and kernels["classifier/kernel"].shape[0] == 3
     for key, codes in kernels.items():
@@ -70,16 +70,16 @@ def normalised(network):
 
 def test_a_level_is_byte_equal_to_the_file_of_to_tflite(network, bundle, tmp_path):
     (path,) = to_tflite(network, tmp_path, [1], "int8", X, part="body")
-    assert Bundle(bundle).level(1) == path.read_bytes()
+    assert Bundle(bundle).file("body_1") == path.read_bytes()
     assert litert.float_operators(path.read_bytes()) == []
 
 
 def test_the_border_has_one_scale(bundle):
-    route = Interpreter(model_content=Bundle(bundle).part("route.tflite"))
+    route = Interpreter(model_content=Bundle(bundle).file("route"))
     features = route.get_signature_runner("serve").get_output_details()["features"]
     assert features["dtype"] is np.int8 and features["quantization"][0] > 0
     for level in range(3):
-        (entry,) = Interpreter(model_content=Bundle(bundle).level(level)).get_input_details()
+        (entry,) = Interpreter(model_content=Bundle(bundle).file(f"body_{level}")).get_input_details()
         assert entry["dtype"] is np.int8 and entry["quantization"] == features["quantization"]
 
 
@@ -108,7 +108,7 @@ def test_dynamic(make, tmp_path):
     (body,) = to_tflite(model, tmp_path, [1], "dynamic_int8", part="body")
     (whole,) = to_tflite(model, tmp_path, [1], "dynamic_int8")
     session, kernels = Session(path), Bundle(path).kernels
-    assert Bundle(path).level(1) == body.read_bytes()
+    assert Bundle(path).file("body_1") == body.read_bytes()
     assert all(codes.dtype == np.int8 for codes in kernels.values()) and "classifier/kernel" in kernels
     assert not any("depthwise" in key for key in kernels)
     for level in range(3):

@@ -6,6 +6,7 @@ import zipfile
 import flatbuffers
 import numpy as np
 import pytest
+from ai_edge_litert.interpreter import Interpreter
 from helpers import close, nano
 
 from ds_keras import __version__, export
@@ -77,14 +78,14 @@ def model():
 def files(model, tmp_path_factory):
     """The bytes of each part's file, level 1."""
     folder = tmp_path_factory.mktemp("files")
-    levels = {"whole": [1], "body": [1], "route": "all"}
+    levels = {"whole": [1], "entry": [1], "body": [1], "route": "all"}
     return {
         part: export.to_tflite(model, folder, chosen, part=part, licence="CC0-1.0")[0].read_bytes()
         for part, chosen in levels.items()
     }
 
 
-@pytest.mark.parametrize("part", ["whole", "body", "route"])
+@pytest.mark.parametrize("part", ["whole", "entry", "body", "route"])
 def test_the_standard_table(model, files, part):
     root = Table.root(entries(files[part])["TFLITE_METADATA"])
     assert root.text(0) == f"small {part}" + ("" if part == "route" else " level 1")
@@ -92,8 +93,12 @@ def test_the_standard_table(model, files, part):
     assert root.text(2) == f"ds_keras {__version__}" and root.text(5) == "CC0-1.0" and root.text(7) == "1.0.0"
     (graph,) = root.children(3)
     (images,), outputs = graph.children(2), graph.children(3)
-    names = {"whole": ["logits"], "body": ["logits"], "route": ["features", "gate"]}[part]
-    assert [output.text(0) for output in outputs] == names
+    sizes = {"features": None, "gate": 3, "logits": 3}  # three levels, three classes
+    names = {"entry": {"features", "logits"}, "route": {"features", "gate"}}.get(part, {"logits"})
+    found = [output.text(0) for output in outputs]
+    assert set(found) == names
+    for name, detail in zip(found, Interpreter(model_content=files[part]).get_output_details(), strict=True):
+        assert list(detail["shape"]) == [1, sizes[name]] or name == "features" and len(detail["shape"]) == 4
     if part == "body":
         assert images.text(0) == "features" and not images.children(4)
     else:
@@ -106,16 +111,16 @@ def test_the_standard_table(model, files, part):
         assert unit.child(1).floats(0) == [0] and unit.child(1).floats(1) == [1]
         assert images.child(5).floats(0) == [255] and images.child(5).floats(1) == [0]
     if part != "route":
-        (file,) = outputs[0].children(6)
+        (file,) = outputs[found.index("logits")].children(6)
         assert file.text(0) == "labels.txt" and file.number(2, "<B") == 2  # labels of an axis
         assert labels_in(files[part]) == ["cat", "wild dog", "été"]
 
 
-@pytest.mark.parametrize("part", ["whole", "body", "route"])
+@pytest.mark.parametrize("part", ["whole", "entry", "body", "route"])
 def test_the_level_for_programs(model, files, part):
     own = json.loads(entries(files[part])["ds_keras"])
     start, gate, body = model.costs[1]
-    madds = {"whole": start + body, "body": body, "route": start + gate}[part]
+    madds = {"whole": start + body, "entry": start + body, "body": body, "route": start + gate}[part]
     assert own == {"part": part, "level": None if part == "route" else 1, "levels": 3, "madds": madds}
 
 
@@ -124,7 +129,9 @@ def test_files_run_and_bundles_hold_the_same(model, files, tmp_path):
     close(run_tflite(files["whole"], x)["logits"], model(x, level=1))
     export.to_bundle(model, tmp_path / "bundle", licence="CC0-1.0")
     session = Session(tmp_path / "bundle", cache_dir=tmp_path / "cache")
-    assert session.materialize()[1].read_bytes() == files["body"]
+    for policy, part in (("gate", "body"), ("random", "entry")):
+        (path,) = (path for path in session.materialize(policy) if path.name == f"{part}_1.tflite")
+        assert path.read_bytes() == files[part]
     assert session.manifest["licence"] == "CC0-1.0" and session.manifest["labels"] == LABELS
 
 

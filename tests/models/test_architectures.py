@@ -135,9 +135,9 @@ def test_route_and_bodies_are_the_level_in_two_files(model, x, every, bundle, tm
     direct = litert.convert(export.body_network(model, 1))
     close(litert.run_tflite(direct, found["features"])["logits"], every[1])
     reader = runtime.Bundle(bundle)
-    assert reader.level(1) == body.read_bytes() and reader.part("route.tflite") == route.read_bytes()
+    assert reader.file("body_1") == body.read_bytes() and reader.file("route") == route.read_bytes()
     large = {k.key for k in folded_body(model, 1)[1] if 4 * np.prod(k.sizes) >= pack.SMALLEST}
-    assert large and {copy.kernel for copy in reader.template(1).copies} == large
+    assert large and {copy.kernel for copy in reader.template("body_1").copies} == large
 
 
 @one_of_a_kind

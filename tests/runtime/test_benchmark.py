@@ -1,8 +1,6 @@
 """What is measured and how rows look; never how long it took."""
 
-import subprocess
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +9,7 @@ from helpers import budgeted_nano, images, nano
 from ds_keras import export
 from ds_keras.export.litert import convert
 from ds_keras.policies import row_times
-from ds_keras.runtime import Session, benchmark
+from ds_keras.runtime import Session, benchmark, opening
 
 X = images(3)
 
@@ -72,16 +70,22 @@ def test_materialized_runs_both_files(network, path):
     assert (row["what"], row["level"]) == ("materialised", 1) and row["a_ms"] > 0
 
 
-def test_load(path):
-    rows = benchmark.load(path)
-    assert [row["level"] for row in rows] == ["route", 0, 1, 2] * 2
-    assert {row["kind"] for row in rows} == {"first start", "from the cache"} and all(row["ms"] > 0 for row in rows)
-
-
 def test_against_another_way_to_run_a_level(network, path):
     seen = []
     (row,) = benchmark.against("Keras", Session(path), 1, lambda x: seen.append(x.shape), X, rounds=3)
     assert (row["what"], row["level"]) == ("Keras", 1) and row["a_ms"] > 0 and set(seen) == {(1, 8, 8, 1)}
+
+
+def test_what_routing_costs_beside_its_level(path):
+    session, seen = Session(path), []
+    before = dict(session.knobs)
+    rows = [row for k in range(3) for row in benchmark.routed_to(session, k, lambda x: seen.append(x), X, rounds=3)]
+    assert [(row["what"], row["level"]) for row in rows] == [
+        ("gate / file", 0),
+        ("cascade / file", 0),
+        ("gate / file", 2),
+    ]
+    assert session.knobs == before and len(seen) % len(X) == 0 and seen
 
 
 def test_xnnpack_runs_the_same_file_twice(path):
@@ -89,26 +93,10 @@ def test_xnnpack_runs_the_same_file_twice(path):
     assert (row["what"], row["level"]) == ("XNNPACK", 2) and row["b_ms"] > 0
 
 
-@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from Linux's /proc")
-def test_memory(path):
-    rows = benchmark.memory(path)
-    assert [row["level"] for row in rows] == ["route", 0, 1, 2]
-    assert all(np.isfinite(row["mb"]) for row in rows) and sum(row["mb"] for row in rows) > 0
-    with pytest.raises(RuntimeError, match="the memory could not be measured: .*path must be a bundle"):
-        benchmark.memory(path / "none")
-
-
-def test_memory_of_a_process_that_was_killed(path, monkeypatch):
-    killed = subprocess.CompletedProcess([], -9, "", "")
-    monkeypatch.setattr(subprocess, "run", lambda *_, **__: killed)
-    with pytest.raises(RuntimeError, match="the memory could not be measured: exit status -9"):
-        benchmark.memory(path)
-
-
 def test_plot(path, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="plots need matplotlib")
     session = Session(path)
-    rows = benchmark.levels(session, X, rounds=1) + benchmark.routed(session, X, rounds=1) + benchmark.load(path)
+    rows = benchmark.levels(session, X, rounds=1) + benchmark.routed(session, X, rounds=1) + opening.load(path)
     benchmark.plot(rows, tmp_path / "levels.svg")
     text = (tmp_path / "levels.svg").read_text()
     assert "<svg" in text and list(tmp_path.iterdir()) == [tmp_path / "levels.svg"]

@@ -39,14 +39,20 @@ def write(directory, parts, rehash):
 
 def run_all(path):
     session = Session(path)
-    return [session.run(X, level=level).logits for level in range(3)]
+    return [session.run(X, policy=policy).logits for policy in (0, 1, 2, "gate", "cascade")]
 
 
-PART = st.sampled_from(["bundle.json", "route.tflite", "kernels.bin", "level_0.zip", "level_2.zip"])
+PARTS = ["bundle.json", "kernels.bin", "route.zip", "entry_0.zip", "entry_2.zip", "body_2.zip"]
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(name=PART, position=st.floats(0, 0.999), bit=st.integers(0, 7), cut=st.booleans(), rehash=st.booleans())
+@given(
+    name=st.sampled_from(PARTS),
+    position=st.floats(0, 0.999),
+    bit=st.integers(0, 7),
+    cut=st.booleans(),
+    rehash=st.booleans(),
+)
 def test_flipped_bits_and_truncated_parts(parts, tmp_path, name, position, bit, cut, rehash):
     data = bytearray(parts[name])
     at = int(position * len(data))
@@ -54,8 +60,6 @@ def test_flipped_bits_and_truncated_parts(parts, tmp_path, name, position, bit, 
         del data[at:]
     else:
         data[at] ^= 1 << bit
-    if name == "route.tflite":
-        rehash = False  # a route of another meaning, under its own hash, is LiteRT's to judge
     try:
         path = write(tmp_path / "bundle", {**parts, name: bytes(data)}, rehash)
     except (KeyError, ValueError):
@@ -65,7 +69,6 @@ def test_flipped_bits_and_truncated_parts(parts, tmp_path, name, position, bit, 
     except ValueError as error:
         assert str(path) in str(error)
     else:  # a bit of what no level reads: a label, a knob
-        assert name in ("bundle.json", "kernels.bin", "level_0.zip", "level_2.zip")
         assert all(np.isfinite(row).all() for row in logits)
 
 
@@ -73,11 +76,11 @@ def test_a_changed_kernel_under_its_own_hash_is_refused(parts, tmp_path):
     data = bytearray(parts["kernels.bin"])
     data[3] ^= 0x40
     path = write(tmp_path / "bundle", {**parts, "kernels.bin": bytes(data)}, rehash=True)
-    with pytest.raises(ValueError, match=r"level \d is damaged: what its parts make is not the published file"):
+    with pytest.raises(ValueError, match=r"(route|entry_\d) is damaged: what its parts make is not the published file"):
         run_all(path)
 
 
-@pytest.mark.parametrize("name", ["route.tflite", "kernels.bin", "level_0.zip"])
+@pytest.mark.parametrize("name", ["route.zip", "kernels.bin", "entry_0.zip"])
 def test_the_damaged_part_is_named(parts, tmp_path, name):
     data = bytearray(parts[name])
     data[len(data) // 2] ^= 1
@@ -91,13 +94,13 @@ def test_the_damaged_part_is_named(parts, tmp_path, name):
 
 WRONG = {
     "format": ["other", None, 3],
-    "format_version": [2, "1", None, True, 1.0],
+    "format_version": [1, 3, "1", None, True, 1.0],
     "image_shape": [[8, 8], [8, -8, 1], [8, 8, 1 << 40], "888", None, [8, 8, True]],
     "num_classes": [1, -3, 1 << 40, "3"],
     "labels": [["a"], "abc", [1, 2, 3]],
-    "parts": [[], {"../up": {"bytes": 1, "sha256": "0" * 64}}, {"route.tflite": {"bytes": -1, "sha256": "0" * 64}}],
+    "parts": [[], {"../up": {"bytes": 1, "sha256": "0" * 64}}, {"route.zip": {"bytes": -1, "sha256": "0" * 64}}],
     "kernels": [{}, {"part": "x"}, None],
-    "levels": [[], [{"part": "/etc/passwd", "size": 1, "sha256": "0" * 64}], {}, None],
+    "files": [{}, {"route": {"part": "/etc/passwd", "size": 1, "sha256": "0" * 64}}, [], None],
     "madds": [{}, {"start": -1, "gate": 0, "body": [1, 2, 3]}, {"start": 0, "gate": 0, "body": [1, 2, 0]}],
     "policy": [{}, {"default": "oracle"}, {"default": 9}],
 }
@@ -134,10 +137,10 @@ def test_wrong_values_in_the_manifest(parts, tmp_path, key, value):
 )
 def test_plans_that_reach_outside(parts, change):
     kernels = json.loads(parts["bundle.json"])["kernels"]
-    with zipfile.ZipFile(io.BytesIO(parts["level_2.zip"])) as archive:
+    with zipfile.ZipFile(io.BytesIO(parts["entry_2.zip"])) as archive:
         plan, graph = json.loads(archive.read("plan.json")), len(archive.read("graph.tflite"))
         factors, tail = len(archive.read("factors.bin")) // 4, len(archive.read("tail.bin"))
-    end = json.loads(parts["bundle.json"])["levels"][2]["size"] - tail
+    end = json.loads(parts["bundle.json"])["files"]["entry_2"]["size"] - tail
     assert tail > 0
     assert len(checked_plan(plan, kernels, graph, factors, end)) == len(plan)
     for row in range(len(plan)):
@@ -166,23 +169,23 @@ def test_a_deflate_bomb_is_refused_before_it_is_unpacked(parts, tmp_path):
         for name in ("graph.tflite", "plan.json", "factors.bin", "tail.bin"):
             archive.writestr(name, bytes(40 << 20))
     bomb = bytearray(content.getvalue())
-    path = write(tmp_path / "bundle", {**parts, "level_0.zip": bytes(bomb)}, rehash=True)
-    with pytest.raises(ValueError, match="level_0.zip is damaged"):
+    path = write(tmp_path / "bundle", {**parts, "entry_0.zip": bytes(bomb)}, rehash=True)
+    with pytest.raises(ValueError, match="entry_0.zip is damaged"):
         run_all(path)
 
 
 @pytest.mark.parametrize("name", ["graph.tflite", "tail.bin"])
-def test_a_part_of_a_level_is_bounded_whatever_the_level_declares(parts, tmp_path, name):
+def test_a_member_is_bounded_whatever_its_file_declares(parts, tmp_path, name):
     """The manifest may say two gigabytes, under hashes that match."""
     content, manifest = io.BytesIO(), json.loads(parts["bundle.json"])
-    with zipfile.ZipFile(io.BytesIO(parts["level_0.zip"])) as old, zipfile.ZipFile(content, "w", 8) as new:
+    with zipfile.ZipFile(io.BytesIO(parts["body_0.zip"])) as old, zipfile.ZipFile(content, "w", 8) as new:
         for member in old.namelist():
             new.writestr(member, bytes(80 << 20) if member == name else old.read(member))
-    manifest["levels"][0]["size"] = 2**31 - 1
-    changed = {**parts, "level_0.zip": content.getvalue(), "bundle.json": json.dumps(manifest).encode()}
+    manifest["files"]["body_0"]["size"] = 2**31 - 1
+    changed = {**parts, "body_0.zip": content.getvalue(), "bundle.json": json.dumps(manifest).encode()}
     path = write(tmp_path / "bundle", changed, rehash=True)
-    with pytest.raises(ValueError, match=f"level_0.zip is damaged: {name} is damaged: {80 << 20} bytes, at most"):
-        Bundle(path).level(0)
+    with pytest.raises(ValueError, match=f"body_0.zip is damaged: {name} is damaged: {80 << 20} bytes, at most"):
+        Bundle(path).file("body_0")
 
 
 @pytest.mark.parametrize("data", [b"", b"PK", b"x" * 1000])

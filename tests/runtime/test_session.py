@@ -63,8 +63,8 @@ def test_a_budget_means_what_it_means_to_the_model(network, session, policy):
 @pytest.mark.parametrize("policy", ["gate", "cascade"])
 def test_a_budget_in_milliseconds(network, session, policy):
     """It lies between two rows of the table, for the session and for the model alike."""
-    session.times = times = Times(1.0, [0.5, 1.0, 4.0], 0.25)
-    spent = times.of([row[3] for row in network.budget_table[policy]], policy == "cascade")
+    session.times = times = Times(1.0, [0.5, 1.0, 4.0], 0.25, 0.5)
+    spent = times.of([row[3] for row in network.budget_table[policy]], policy)
     for below, above in itertools.pairwise(spent):
         milliseconds = (below + above) / 2
         session.set_budget(milliseconds=milliseconds, policy=policy)
@@ -84,7 +84,7 @@ def test_benchmark(path, network):
     with pytest.raises(ValueError, match="a budget of 100000.000 ms is out of reach"):
         session.set_budget(milliseconds=1e5, policy="gate")
     times = session.times
-    assert len(times.bodies) == 3 and min(*times.bodies, times.route) > 0 and times.judge >= 0
+    assert len(times.bodies) == 3 and min(times.bodies) > 0 and min(times.judge, times.gate) >= 0
     for arguments in ({"images": X[:0]}, {"rounds": 0}, {"rounds": 1.5}):
         with pytest.raises(ValueError, match="a benchmark needs an image and a round at least, received"):
             session.benchmark(**arguments)
@@ -114,16 +114,16 @@ def test_one_image_is_as_in_a_batch(path, policy, engine):
 
 def test_a_level_that_fails_leaves_the_session_usable(session, monkeypatch):
     """While its error is handled too, when the features that it was lent are not yet forgotten."""
-    expected = session.run(X[:1], level=0).logits
+    expected, session.knobs["cascade"] = session.run(X[:1], level=0).logits, np.ones(2, "float32")
 
-    def refuse(level, make=session._levels.data):
-        if level == 2:
-            raise ValueError("level 2 is damaged")
-        return make(level)
+    def refuse(name, make=session._levels.data):
+        if name == "body_2":
+            raise ValueError("body_2 is damaged")
+        return make(name)
 
     monkeypatch.setattr(session._levels, "data", refuse)
     try:
-        session.run(X[:1], level=2)
+        session.run(X[:1], policy="cascade")
     except ValueError:
         same(session.run(X[:1], level=0).logits, expected)
     else:
@@ -136,32 +136,33 @@ def test_results_are_the_callers(session):
     first.levels[:], first.madds[:] = 9, 9
     second = session.run(X[1:2], level=1)
     same(first.logits, kept)
-    assert second.levels == [1] and second.madds > 9 and first.logits.flags.owndata
+    assert second.levels == [1] and second.madds > 9
 
 
 def test_few_levels_stay_open(path):
     session = Session(path, keep=1)
     for level in (0, 2, 1, 0):
         session.run(X[:2], level=level)
-        assert list(session._levels.opened) == [level]
-    session.run(X, policy="cascade")
-    assert len(session._levels.opened) == 1 and set(session._levels.opened) < set(session.manifest["policy"]["cascade"])
+        assert list(session._levels.opened) == [f"entry_{level}"]
+    for policy in ("cascade", "gate"):
+        session.run(X, policy=policy)
+        assert [name[:5] for name in session._levels.opened] == ["body_"]
 
 
 def test_the_cache_is_used_and_mended(network, path, tmp_path, monkeypatch):
     session = Session(path, cache_dir=tmp_path)
-    files = session.materialize()
-    assert [file.name for file in files] == ["body_0.tflite", "body_1.tflite", "body_2.tflite"]
-    bodies = export.to_tflite(network, tmp_path / "direct", part="body")
-    assert [file.read_bytes() for file in files] == [body.read_bytes() for body in bodies]
+    files = session.materialize("random")
+    assert [file.name for file in files] == ["entry_0.tflite", "entry_1.tflite", "entry_2.tflite"]
+    entries = export.to_tflite(network, tmp_path / "direct", part="entry")
+    assert [file.read_bytes() for file in files] == [entry.read_bytes() for entry in entries]
     damaged = files[1].read_bytes()[:-9]
     files[1].write_bytes(damaged)
     made = []
-    monkeypatch.setattr(Bundle, "level", lambda self, level, make=Bundle.level: made.append(level) or make(self, level))
+    monkeypatch.setattr(Bundle, "file", lambda self, name, make=Bundle.file: made.append(name) or make(self, name))
     again = Session(path, cache_dir=tmp_path)
     for level in range(3):
         close(again.run(X, level=level).logits, network(X, level=level))
-    assert made == [1] and files[1].read_bytes() == bodies[1].read_bytes()
+    assert made == ["entry_1"] and files[1].read_bytes() == entries[1].read_bytes()
 
 
 def test_threads_share_a_session(session):
@@ -215,9 +216,9 @@ def test_bad_sessions(path, tmp_path):
         Session(path, cache_dir=path)
     with pytest.raises(ValueError, match=r"level must be an integer in \[0, 3\), received 7"):
         Session(path).open(7)
-    for level in (-1, 3, True):
-        with pytest.raises(ValueError, match=rf"level must be an integer in \[0, 3\), received {level}"):
-            Bundle(path).level(level)
+    for name in ("body_3", "level_0", 1, None):
+        with pytest.raises(ValueError, match=rf"name must be one of \['route', 'entry_0', .*\], received {name!r}"):
+            Bundle(path).file(name)
 
 
 def test_a_full_disk_costs_no_answer(path, session, tmp_path, monkeypatch):
@@ -234,6 +235,19 @@ def test_a_full_disk_costs_no_answer(path, session, tmp_path, monkeypatch):
         cached.materialize()
     monkeypatch.undo()
     assert all(file.is_file() for file in cached.materialize())
+
+
+@pytest.mark.parametrize("policy", [None, "gate", "cascade", "random", 1])
+def test_a_policy_runs_the_files_that_it_says(path, tmp_path, policy):
+    session = Session(path, cache_dir=tmp_path / "asked")
+    for file in session.materialize(policy):
+        assert session.bundle.is_file(file.stem, file.read_bytes())
+    used = Session(path, cache_dir=tmp_path / "used", keep=9)
+    before = set(used._levels.opened)
+    used.run(X, policy=policy)
+    ran = set(used._levels.opened) | {"route"} & set(vars(used._levels))
+    asked = {file.stem for file in session.materialize(policy)}
+    assert asked <= ran <= asked | before | {"route"}
 
 
 def test_it_needs_no_tensorflow(path, network):
@@ -272,7 +286,7 @@ def test_the_weight_cache_is_used_and_mended(path, session, tmp_path):
 
     def start():
         close(Session(path, cache_dir=tmp_path, engine="compiled", weight_cache=True).run(X, level=1).logits, expected)
-        return next(tmp_path.rglob("body_1.xnnpack"))
+        return next(tmp_path.rglob("entry_1.xnnpack"))
 
     cache = start()
     whole, moment = cache.read_bytes(), cache.stat().st_mtime_ns

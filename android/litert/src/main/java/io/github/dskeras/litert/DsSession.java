@@ -23,12 +23,14 @@ import org.tensorflow.lite.DataType;
 import org.tensorflow.lite.Interpreter;
 
 /**
- * A bundle, ready to run with LiteRT: the shared start and the gate once, then the level that the policy picks.
+ * A bundle, ready to run with LiteRT: every image at the level that the policy picks.
  *
- * <p>Levels are made when they are first used, and kept as files. Safe to share between threads: one image at a time.
+ * <p>A level runs as one file from the image on, which under the cascade hands its features to the larger ones; the gate
+ * has a file of its own, with the shared start. Files are made when they are first used, and kept. Safe to share between
+ * threads: one image at a time.
  */
 public final class DsSession implements Closeable {
-    private static final int KEEP = 3; // levels that stay open
+    private static final int KEEP = 3; // files that stay open besides the gate's
     private static final String SIGNATURE = "serve";
 
     /** Result for one image. */
@@ -52,15 +54,15 @@ public final class DsSession implements Closeable {
     private final Router router;
     private final File folder;
     private final int threads;
-    private final Network route;
-    private final Map<Integer, Network> open = new LinkedHashMap<>(8, 0.75f, true); // least recently used first
+    private Network route; // null until the gate is asked
+    private final Map<String, Network> open = new LinkedHashMap<>(8, 0.75f, true); // least recently used first
     private final Map<String, float[]> knobs = new HashMap<>();
 
     /**
      * Opens a bundle.
      *
      * @param path a directory, or a .dsbundle file
-     * @param cache where the levels' files are kept, such as {@code context.getNoBackupFilesDir()}
+     * @param cache where the bundle's files are kept, such as {@code context.getNoBackupFilesDir()}
      * @param threads of LiteRT
      * @throws IOException not a bundle, or a damaged one; the message names the part
      */
@@ -73,10 +75,6 @@ public final class DsSession implements Closeable {
             throw new IOException(folder + " cannot be made");
         }
         this.threads = threads;
-        byte[] data = bundle.route();
-        ByteBuffer model = ByteBuffer.allocateDirect(data.length).order(ByteOrder.nativeOrder());
-        model.put(data);
-        route = new Network(new Interpreter(model, options()), "features", "gate");
         knobs.put(Router.GATE, router.knobs(Router.GATE));
         knobs.put(Router.CASCADE, router.knobs(Router.CASCADE));
     }
@@ -96,28 +94,32 @@ public final class DsSession implements Closeable {
      * Times the parts on this device: call it on a thread of its own, with the phone as it will be in use.
      *
      * @param rounds runs of each part, at least 1
-     * @return median milliseconds: the shared start with the gate, then the body of each level
+     * @return median milliseconds: the shared start under the gate, with the gate; that of a cascade, which is a part of
+     *     its first file; then the body of each level
      * @throws IOException a damaged part
      */
     public synchronized double[] benchmark(int rounds) throws IOException {
         int[] shape = manifest.imageShape;
         float[] image = new float[shape[0] * shape[1] * shape[2]];
-        double[] found = new double[1 + manifest.numLevels()];
-        Map<String, ByteBuffer> features = route.run(input(image));
+        double[] found = new double[2 + manifest.numLevels()];
+        ByteBuffer features = route().run(input(route(), image)).get("features");
         for (int part = 0; part < found.length; part++) {
             double[] times = new double[rounds];
-            for (int round = -1; round < rounds; round++) { // the first is to warm up, and opens the level
+            for (int round = -1; round < rounds; round++) { // the first is to warm up, and opens the file
                 long start = System.nanoTime();
                 if (part == 0) {
-                    features = route.run(input(image));
+                    route().run(input(route(), image));
+                } else if (part == 1) {
+                    entry(manifest.cascade[0], image);
                 } else {
-                    body(part - 1, features);
+                    body(part - 2, features);
                 }
                 times[Math.max(round, 0)] = (System.nanoTime() - start) / 1e6;
             }
             Arrays.sort(times);
             found[part] = times[rounds / 2];
         }
+        found[1] = Math.max(found[1] - found[2 + manifest.cascade[0]], 0);
         return found;
     }
 
@@ -130,8 +132,9 @@ public final class DsSession implements Closeable {
      * @throws IllegalArgumentException no table, or a time out of reach (the message names the interval)
      */
     public synchronized void setBudget(String policy, double milliseconds, double[] parts) {
-        double[] bodies = Arrays.copyOfRange(parts, 1, parts.length);
-        knobs.put(policy, router.knobsAtMilliseconds(policy, milliseconds, parts[0], bodies, 0));
+        double[] bodies = Arrays.copyOfRange(parts, 2, parts.length);
+        double start = parts[policy.equals(Router.GATE) ? 0 : 1];
+        knobs.put(policy, router.knobsAtMilliseconds(policy, milliseconds, start, bodies, 0));
     }
 
     /**
@@ -156,8 +159,8 @@ public final class DsSession implements Closeable {
      */
     public synchronized Result run(float[] image, int level) throws IOException {
         Router.checkLevel(level, manifest.numLevels());
-        Map<String, ByteBuffer> found = route.run(input(image));
-        return new Result(body(level, found), level, manifest.startMadds + manifest.bodyMadds[level]);
+        float[] logits = floats(entry(level, image).get("logits"));
+        return new Result(logits, level, manifest.startMadds + manifest.bodyMadds[level]);
     }
 
     /**
@@ -173,69 +176,94 @@ public final class DsSession implements Closeable {
         if (set == null) {
             throw new IllegalArgumentException("policy must be 'gate' or 'cascade', received '" + policy + "'");
         }
-        Map<String, ByteBuffer> found = route.run(input(image));
-        long madds = manifest.startMadds;
         if (policy.equals(Router.GATE)) {
+            Map<String, ByteBuffer> found = route().run(input(route(), image));
             int level = router.gateLevel(floats(found.get("gate")), set[0]);
-            return new Result(body(level, found), level, madds + manifest.gateMadds + manifest.bodyMadds[level]);
+            long madds = manifest.startMadds + manifest.gateMadds + manifest.bodyMadds[level];
+            return new Result(body(level, found.get("features")), level, madds);
         }
-        for (int step = 0; ; step++) { // each level but the last has a threshold
-            int level = manifest.cascade[step];
-            madds += manifest.bodyMadds[level];
-            float[] logits = body(level, found);
-            if (step == set.length || Router.isSure(logits, set[step])) {
-                return new Result(logits, level, madds);
-            }
+        Map<String, ByteBuffer> found = entry(manifest.cascade[0], image);
+        float[] logits = floats(found.get("logits"));
+        long madds = manifest.startMadds + manifest.bodyMadds[manifest.cascade[0]];
+        int step = 0;
+        while (step < set.length && !Router.isSure(logits, set[step])) { // each level but the last has a threshold
+            step++;
+            logits = body(manifest.cascade[step], found.get("features"));
+            madds += manifest.bodyMadds[manifest.cascade[step]];
         }
+        return new Result(logits, manifest.cascade[step], madds);
     }
 
-    /** Makes every level's file, for example behind a progress bar after the download. */
+    /** Makes the files that the default policy runs, for example behind a progress bar after the download. */
     public synchronized void materialize() throws IOException {
         Materializer materializer = new Materializer(bundle);
-        for (int level = 0; level < manifest.numLevels(); level++) {
-            materializer.write(level, file(level));
+        for (String name : manifest.fileNames(manifest.defaultPolicy)) {
+            materializer.write(name, file(name));
         }
     }
 
     @Override
     public synchronized void close() {
-        route.interpreter.close();
+        if (route != null) {
+            route.interpreter.close();
+            route = null;
+        }
         for (Network network : open.values()) {
             network.interpreter.close();
         }
         open.clear();
     }
 
-    private float[] body(int level, Map<String, ByteBuffer> route) throws IOException {
-        Network network = open.get(level);
+    private Network route() throws IOException {
+        if (route == null) {
+            route = network("route", "features", "gate");
+        }
+        return route;
+    }
+
+    private Map<String, ByteBuffer> entry(int level, float[] image) throws IOException {
+        Network network = opened("entry_" + level, "features", "logits");
+        return network.run(input(network, image));
+    }
+
+    private float[] body(int level, ByteBuffer features) throws IOException {
+        return floats(opened("body_" + level, "logits").run(features).get("logits"));
+    }
+
+    private Network opened(String name, String... outputs) throws IOException {
+        Network network = open.get(name);
         if (network == null) {
-            new Materializer(bundle).write(level, file(level)); // nothing to do where the file is there and whole
-            network = new Network(new Interpreter(file(level), options()), "logits");
-            open.put(level, network);
+            network = network(name, outputs);
+            open.put(name, network);
             if (open.size() > KEEP) {
                 Iterator<Network> oldest = open.values().iterator();
                 oldest.next().interpreter.close();
                 oldest.remove();
             }
         }
-        return floats(network.run(route.get("features")).get("logits"));
+        return network;
     }
 
-    private File file(int level) {
-        return new File(folder, "body_" + level + ".tflite");
+    private Network network(String name, String... outputs) throws IOException {
+        new Materializer(bundle).write(name, file(name)); // nothing to do where the file is there and whole
+        return new Network(new Interpreter(file(name), options()), outputs);
+    }
+
+    private File file(String name) {
+        return new File(folder, name + ".tflite");
     }
 
     private Interpreter.Options options() {
         return new Interpreter.Options().setNumThreads(threads);
     }
 
-    private ByteBuffer input(float[] image) {
+    private ByteBuffer input(Network network, float[] image) {
         int[] shape = manifest.imageShape;
         int size = shape[0] * shape[1] * shape[2];
         if (image.length != size) {
             throw new IllegalArgumentException("an image of " + size + " values, received " + image.length);
         }
-        boolean bytes = route.inputType() == DataType.UINT8; // an int8 file: it takes whole numbers
+        boolean bytes = network.inputType() == DataType.UINT8; // an int8 file: it takes whole numbers
         ByteBuffer buffer = ByteBuffer.allocateDirect(bytes ? size : 4 * size).order(ByteOrder.nativeOrder());
         if (bytes) {
             for (float value : image) {

@@ -13,7 +13,7 @@ import java.security.NoSuchAlgorithmException;
  */
 public final class Bundle {
     private static final int MAX_INDEX = 16 << 20; // bytes of a JSON text, of a fold vector, or of a tail
-    private static final int MAX_GRAPH = 64 << 20; // bytes of a level's graph, which holds no kernels
+    private static final int MAX_GRAPH = 64 << 20; // bytes of a file's graph, which holds no kernels
 
     private final File path;
     private final Archive archive; // null for a directory
@@ -48,7 +48,7 @@ public final class Bundle {
     }
 
     /**
-     * Names the bundle: the sha256 of {@code bundle.json}. Caches of level files use it.
+     * Names the bundle: the sha256 of {@code bundle.json}. Caches of its files use it.
      *
      * @return 64 hexadecimal digits
      */
@@ -66,17 +66,7 @@ public final class Bundle {
     }
 
     /**
-     * Reads the shared start and the gate.
-     *
-     * @return a TFLite file
-     * @throws BundleException where the part is missing or damaged
-     */
-    public byte[] route() throws BundleException {
-        return part(Manifest.ROUTE);
-    }
-
-    /**
-     * Reads every part, and makes every level, without keeping anything.
+     * Reads every part, and makes every file, without keeping anything.
      *
      * @throws BundleException for the first part that is missing or damaged
      */
@@ -85,8 +75,8 @@ public final class Bundle {
             part(name);
         }
         Materializer materializer = new Materializer(this);
-        for (int level = 0; level < manifest.numLevels(); level++) {
-            materializer.level(level);
+        for (String name : manifest.fileNames()) {
+            materializer.file(name);
         }
     }
 
@@ -106,31 +96,31 @@ public final class Bundle {
         return data;
     }
 
-    /** A level's template, checked against the kernels. */
-    Plan plan(int level) throws BundleException {
-        Manifest.Level entry = manifest.levels.get(level);
+    /** A file's template, checked against the kernels. */
+    Plan plan(String name) throws BundleException {
+        Manifest.Template entry = manifest.files.get(name);
         byte[] data = part(entry.part);
-        if (entry.file.bytes > Integer.MAX_VALUE - 8) {
-            throw damaged(entry.part, "its level has more bytes than this reader holds");
+        if (entry.made.bytes > Integer.MAX_VALUE - 8) {
+            throw damaged(entry.part, "its file has more bytes than this reader holds");
         }
         try {
             Archive members = new Archive(Source.of(data));
-            byte[] graph = members.read("graph.tflite", Math.min(entry.file.bytes, MAX_GRAPH), false);
+            byte[] graph = members.read("graph.tflite", Math.min(entry.made.bytes, MAX_GRAPH), false);
             Object rows = Json.parse(members.read("plan.json", MAX_INDEX, false));
             byte[] tail = members.read("tail.bin", MAX_INDEX, false);
             byte[] factors = members.read("factors.bin", MAX_INDEX, false);
             Check.need(factors.length % 4 == 0, "whole numbers of factors", factors.length + " bytes");
             float[] values = new float[factors.length / 4];
             ByteBuffer.wrap(factors).order(ByteOrder.LITTLE_ENDIAN).asFloatBuffer().get(values);
-            return new Plan(rows, manifest, graph, values, tail, (int) entry.file.bytes);
+            return new Plan(rows, manifest, graph, values, tail, (int) entry.made.bytes);
         } catch (IOException error) {
             throw damaged(entry.part, error.getMessage());
         }
     }
 
-    /** Whether these bytes are the level's file. */
-    boolean isLevel(int level, byte[] data) {
-        return sha256(data).equals(manifest.levels.get(level).file.sha256);
+    /** Whether these bytes are that file. */
+    boolean isFile(String name, byte[] data) {
+        return sha256(data).equals(manifest.files.get(name).made.sha256);
     }
 
     BundleException damaged(String what, String reason) {

@@ -8,12 +8,12 @@ import java.io.IOException;
  *
  * <pre>
  * verify PATH...           one line for each bundle: "ok PATH" or "error: ..."
- * materialize PATH OUTDIR  writes body_0.tflite, body_1.tflite, ...
- * level PATH K OUTFILE     writes one level
+ * materialize PATH OUTDIR  writes route.tflite, entry_0.tflite, body_0.tflite, ...: every file
+ * file PATH NAME OUTFILE   writes one, for example entry_0
  * </pre>
  */
 public final class Main {
-    private static final String USAGE = "usage: verify PATH... | materialize PATH OUTDIR | level PATH K OUTFILE";
+    private static final String USAGE = "usage: verify PATH... | materialize PATH OUTDIR | file PATH NAME OUTFILE";
 
     private Main() {}
 
@@ -37,21 +37,21 @@ public final class Main {
         if (args.length == 3 && args[0].equals("materialize")) {
             return attempt("materialize", args[1], null, args[2]);
         }
-        if (args.length == 4 && args[0].equals("level")) {
-            return attempt("level", args[1], args[2], args[3]);
+        if (args.length == 4 && args[0].equals("file")) {
+            return attempt("file", args[1], args[2], args[3]);
         }
         System.err.println("error: " + USAGE);
         return 2;
     }
 
-    private static int attempt(String command, String path, String level, String target) {
+    private static int attempt(String command, String path, String name, String target) {
         try {
             Bundle bundle = new Bundle(new File(path));
             if (command.equals("verify")) {
                 bundle.verify();
                 System.out.println("ok " + path);
-            } else if (command.equals("level")) {
-                new Materializer(bundle).write(number(level), new File(target));
+            } else if (command.equals("file")) {
+                new Materializer(bundle).write(name, new File(target));
             } else {
                 materialize(bundle, new File(target));
             }
@@ -62,21 +62,13 @@ public final class Main {
         }
     }
 
-    private static int number(String level) {
-        try {
-            return Integer.parseInt(level);
-        } catch (NumberFormatException error) {
-            throw new IllegalArgumentException("a level is a whole number, received " + level, error);
-        }
-    }
-
     private static void materialize(Bundle bundle, File folder) throws IOException {
         if (!folder.isDirectory() && !folder.mkdirs()) {
             throw new IOException(folder + " cannot be made");
         }
         Materializer materializer = new Materializer(bundle);
-        for (int level = 0; level < bundle.manifest().numLevels(); level++) {
-            materializer.write(level, new File(folder, "body_" + level + ".tflite"));
+        for (String name : bundle.manifest().fileNames()) {
+            materializer.write(name, new File(folder, name + ".tflite"));
         }
     }
 }

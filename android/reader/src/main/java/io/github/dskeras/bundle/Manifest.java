@@ -2,6 +2,7 @@ package io.github.dskeras.bundle;
 
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
@@ -9,7 +10,6 @@ import java.util.Map;
 /** The checked content of {@code bundle.json}. Its collections cannot be changed; treat its arrays as constants. */
 public final class Manifest {
     static final String INDEX = "bundle.json";
-    static final String ROUTE = "route.tflite";
     static final String FORMAT = "ds_keras.bundle";
     static final int ALIGNMENT = 64; // bytes, of a kernel in a file
     private static final Map<Object, Integer> DTYPES = dtypes();
@@ -36,14 +36,14 @@ public final class Manifest {
         }
     }
 
-    /** A level: its part, and the size and hash of the file made from it. */
-    static final class Level {
+    /** A file's template: its part, and the size and hash of the file made from it. */
+    static final class Template {
         final String part;
-        final Part file;
+        final Part made;
 
-        Level(String part, Part file) {
+        Template(String part, Part made) {
             this.part = part;
-            this.file = file;
+            this.made = made;
         }
     }
 
@@ -76,7 +76,7 @@ public final class Manifest {
     final String kernelsPart;
     final int elementSize;
     final Map<String, Kernel> kernels;
-    final List<Level> levels;
+    final Map<String, Template> files;
 
     /**
      * Checks a manifest and takes its values.
@@ -89,7 +89,7 @@ public final class Manifest {
         Object format = Check.field(json, "format");
         Check.need(FORMAT.equals(format), "format '" + FORMAT + "'", format);
         Object version = Check.field(json, "format_version");
-        Check.need(Long.valueOf(1).equals(version), "format_version 1", version);
+        Check.need(Long.valueOf(2).equals(version), "format_version 2", version);
         name = Check.string(Check.field(json, "name"), "a name");
         long[] shape = Check.shape(Check.field(json, "image_shape"), Check.MAX_SIDE);
         Check.need(shape.length == 3, "image_shape of three numbers", json.get("image_shape"));
@@ -99,29 +99,28 @@ public final class Manifest {
         licence = terms == null ? null : Check.string(terms, "licence: null or a text");
         labels = labels(Check.field(json, "labels"), numClasses);
         parts = parts(Check.object(Check.field(json, "parts"), "parts"));
-        Check.need(parts.containsKey(ROUTE), "a part '" + ROUTE + "'", parts.keySet());
         Map<String, Object> stored = Check.object(Check.field(json, "kernels"), "kernels");
         kernelsPart = listed(Check.field(stored, "part"));
         Object dtype = Check.field(stored, "dtype");
         Check.need(DTYPES.containsKey(dtype), "dtype of " + DTYPES.keySet(), dtype);
         elementSize = DTYPES.get(dtype);
         kernels = kernels(Check.object(Check.field(stored, "index"), "an index of the kernels"));
-        levels = levels(Check.list(Check.field(json, "levels"), "levels"));
-        Map<String, Object> policy = Check.object(Check.field(json, "policy"), "policy");
-        defaultPolicy = policy(Check.field(policy, "default"));
-        cascade = cascade(Check.list(Check.field(policy, "cascade"), "cascade"));
-        knobs = knobs(Check.object(Check.field(policy, "knobs"), "knobs by policy"));
-        budgetTable = table(Check.object(Check.field(policy, "budget_table"), "a budget_table"));
         Map<String, Object> costs = Check.object(Check.field(json, "madds"), "madds");
         startMadds = Check.whole(Check.field(costs, "start"), 0, 1L << 53);
         gateMadds = Check.whole(Check.field(costs, "gate"), 0, 1L << 53);
         List<Object> body = Check.list(Check.field(costs, "body"), "madds of the bodies");
-        Check.need(body.size() == levels.size(), "madds of every level", body);
+        Check.need(!body.isEmpty() && body.size() <= 1000, "madds of 1 to 1000 bodies", body.size());
         bodyMadds = new long[body.size()];
         for (int i = 0; i < bodyMadds.length; i++) {
             bodyMadds[i] = Check.whole(body.get(i), 0, 1L << 53);
         }
         Check.need(bodyMadds[bodyMadds.length - 1] > 0, "madds of the largest level above 0", body);
+        files = files(Check.object(Check.field(json, "files"), "files"));
+        Map<String, Object> policy = Check.object(Check.field(json, "policy"), "policy");
+        defaultPolicy = policy(Check.field(policy, "default"));
+        cascade = cascade(Check.list(Check.field(policy, "cascade"), "cascade"));
+        knobs = knobs(Check.object(Check.field(policy, "knobs"), "knobs by policy"));
+        budgetTable = table(Check.object(Check.field(policy, "budget_table"), "a budget_table"));
     }
 
     /**
@@ -130,7 +129,50 @@ public final class Manifest {
      * @return how many there are
      */
     public int numLevels() {
-        return levels.size();
+        return bodyMadds.length;
+    }
+
+    /**
+     * Names the files that the bundle's parts make.
+     *
+     * @return "route", then "entry_k" for every level k, then "body_k"
+     */
+    public List<String> fileNames() {
+        List<String> found = new ArrayList<>(Collections.singletonList("route"));
+        for (String kind : new String[] {"entry_", "body_"}) {
+            for (int level = 0; level < numLevels(); level++) {
+                found.add(kind + level);
+            }
+        }
+        return found;
+    }
+
+    /**
+     * Names the files that a policy runs, in the order in which an image meets them.
+     *
+     * @param policy "gate", "cascade" (a String) or a level (an Integer), as {@link #defaultPolicy}
+     * @return some of {@link #fileNames()}
+     * @throws IllegalArgumentException for another policy
+     */
+    public List<String> fileNames(Object policy) {
+        if (policy instanceof Integer) {
+            return Collections.singletonList("entry_" + Router.checkLevel((Integer) policy, numLevels()));
+        }
+        Router.checkLearned(String.valueOf(policy));
+        boolean gated = Router.GATE.equals(policy);
+        List<String> found = new ArrayList<>();
+        found.add(gated ? "route" : "entry_" + cascade[0]);
+        for (int i = gated ? 0 : 1; i < (gated ? numLevels() : cascade.length); i++) {
+            found.add("body_" + (gated ? i : cascade[i]));
+        }
+        return found;
+    }
+
+    /** Refuses the name of a file that there is not. */
+    void checkFile(String name) {
+        if (!files.containsKey(name)) {
+            throw new IllegalArgumentException("a file of " + files.keySet() + ", received '" + name + "'");
+        }
     }
 
     private static Map<Object, Integer> dtypes() {
@@ -191,31 +233,31 @@ public final class Manifest {
         return Collections.unmodifiableMap(found);
     }
 
-    private List<Level> levels(List<Object> json) throws BundleException {
-        Check.need(!json.isEmpty() && json.size() <= 1000, "1 to 1000 levels", json.size());
-        List<Level> found = new ArrayList<>();
-        for (Object value : json) {
-            Map<String, Object> level = Check.object(value, "a level");
-            found.add(new Level(listed(Check.field(level, "part")), part(level, "size")));
+    private Map<String, Template> files(Map<String, Object> json) throws BundleException {
+        Check.need(json.keySet().equals(new HashSet<>(fileNames())), "the files of every level", json.keySet());
+        Map<String, Template> found = new LinkedHashMap<>();
+        for (String file : fileNames()) {
+            Map<String, Object> entry = Check.object(json.get(file), "a file");
+            found.put(file, new Template(listed(Check.field(entry, "part")), part(entry, "size")));
         }
-        return Collections.unmodifiableList(found);
+        return Collections.unmodifiableMap(found);
     }
 
     private Object policy(Object value) throws BundleException {
-        boolean level = value instanceof Long && (Long) value >= 0 && (Long) value < levels.size();
+        boolean level = value instanceof Long && (Long) value >= 0 && (Long) value < numLevels();
         boolean known = level || Router.GATE.equals(value) || Router.CASCADE.equals(value);
         Check.need(known, "policy: 'gate', 'cascade' or a level", value);
         return level ? (Object) ((Long) value).intValue() : value;
     }
 
     private int[] cascade(List<Object> json) throws BundleException {
-        String what = "cascade: two or more levels in [0, " + levels.size() + "), smaller ones first";
-        Check.need(json.size() >= 2 && json.size() <= levels.size(), what, json);
+        String what = "cascade: two or more levels in [0, " + numLevels() + "), smaller ones first";
+        Check.need(json.size() >= 2 && json.size() <= numLevels(), what, json);
         int[] found = new int[json.size()];
         for (int i = 0; i < found.length; i++) {
             Object level = json.get(i);
             long lowest = i == 0 ? 0 : found[i - 1] + 1;
-            boolean rising = level instanceof Long && lowest <= (Long) level && (Long) level < levels.size();
+            boolean rising = level instanceof Long && lowest <= (Long) level && (Long) level < numLevels();
             Check.need(rising, what, json);
             found[i] = ((Long) level).intValue();
         }
@@ -250,7 +292,7 @@ public final class Manifest {
                 double cost = measured.get(0);
                 boolean rising = rows.isEmpty() || rows.get(rows.size() - 1).madds <= cost;
                 Check.need(rising, "rows of a budget_table by rising cost", cost);
-                List<Double> passes = row.size() == 4 ? Check.numbers(row.get(3), levels.size()) : null;
+                List<Double> passes = row.size() == 4 ? Check.numbers(row.get(3), numLevels()) : null;
                 for (double share : passes == null ? Collections.<Double>emptyList() : passes) {
                     Check.need(share >= 0 && share <= 1, "passes in [0, 1]", passes);
                 }

@@ -8,9 +8,9 @@ import java.nio.ByteOrder;
 import java.nio.channels.FileChannel;
 
 /**
- * Slice at install: puts a level's kernels, cut from the full ones, back into its template.
+ * Slice at install: puts a file's kernels, cut from the full ones, back into its template.
  *
- * <p>Holds the full kernels once a level was made: drop it when the levels are there. Not for several threads at once.
+ * <p>Holds the full kernels once a file was made: drop it when the files are there. Not for several threads at once.
  */
 public final class Materializer {
     private final Bundle bundle;
@@ -19,23 +19,24 @@ public final class Materializer {
     /**
      * Makes a materializer; reads nothing yet.
      *
-     * @param bundle whose levels it makes
+     * @param bundle whose files it makes
      */
     public Materializer(Bundle bundle) {
         this.bundle = bundle;
     }
 
     /**
-     * Makes a level's static TFLite file: features to logits.
+     * Makes a static TFLite file.
      *
-     * @param level from 0, the smallest, to the number of levels less one
+     * @param name "route" (images to features and gate logits), "entry_k" (level k: images to logits, and to the
+     *     features) or "body_k" (level k behind the shared start: features to logits): see {@link Manifest#fileNames()}
      * @return the file's bytes, whose hash is that of the manifest
      * @throws BundleException where a part is missing or damaged
-     * @throws IllegalArgumentException where there is no such level
+     * @throws IllegalArgumentException where there is no such file
      */
-    public byte[] level(int level) throws BundleException {
-        Router.checkLevel(level, bundle.manifest().numLevels());
-        Plan plan = bundle.plan(level);
+    public byte[] file(String name) throws BundleException {
+        bundle.manifest().checkFile(name);
+        Plan plan = bundle.plan(name);
         if (kernels == null) {
             byte[] data = bundle.part(bundle.manifest().kernelsPart);
             kernels = ByteBuffer.wrap(data).order(ByteOrder.LITTLE_ENDIAN);
@@ -47,27 +48,27 @@ public final class Materializer {
         for (Plan.Copy copy : plan.copies) {
             copy(copy, plan.factors, file);
         }
-        if (!bundle.isLevel(level, data)) {
-            throw bundle.damaged("level " + level, "what its parts make is not the published file");
+        if (!bundle.isFile(name, data)) {
+            throw bundle.damaged(name, "what its parts make is not the published file");
         }
         return data;
     }
 
     /**
-     * Writes a level's file; one that is there already, whole, stays. The file has its name only when it is complete:
-     * it is written beside it, forced to the disk and renamed.
+     * Writes a file; one that is there already, whole, stays. The file has its name only when it is complete: it is
+     * written beside it, forced to the disk and renamed.
      *
-     * @param level see {@link #level}
+     * @param name see {@link #file}
      * @param target the file; its folder exists
      * @throws BundleException where a part is missing or damaged
      * @throws IOException where the file cannot be written
      */
-    public void write(int level, File target) throws IOException {
-        Router.checkLevel(level, bundle.manifest().numLevels());
-        if (isWritten(level, target)) {
+    public void write(String name, File target) throws IOException {
+        bundle.manifest().checkFile(name);
+        if (isWritten(name, target)) {
             return;
         }
-        byte[] data = level(level);
+        byte[] data = file(name);
         File part = File.createTempFile(".writing-", ".tmp", target.getAbsoluteFile().getParentFile());
         try {
             try (FileOutputStream stream = new FileOutputStream(part)) {
@@ -86,10 +87,10 @@ public final class Materializer {
         }
     }
 
-    private boolean isWritten(int level, File target) throws IOException {
+    private boolean isWritten(String name, File target) throws IOException {
         Source source = Source.of(target);
-        boolean fits = target.isFile() && source.size() == bundle.manifest().levels.get(level).file.bytes;
-        return fits && bundle.isLevel(level, source.read(0, source.size()));
+        boolean fits = target.isFile() && source.size() == bundle.manifest().files.get(name).made.bytes;
+        return fits && bundle.isFile(name, source.read(0, source.size()));
     }
 
     /** Copies a slice row by row (a row runs along the last axis), times the factor of its output channel. */

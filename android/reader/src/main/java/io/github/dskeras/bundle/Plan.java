@@ -8,12 +8,12 @@ import java.util.List;
 import java.util.Map;
 import java.util.Set;
 
-/** A level's template: its graph without kernels, the checked plan of copies, the fold vector, and the file's tail. */
+/** A file's template: its graph without kernels, the checked plan of copies, the fold vector, and the file's tail. */
 final class Plan {
     private static final Set<String> FIELDS =
             new HashSet<>(Arrays.asList("kernel", "begin", "shape", "axis", "factor", "offset"));
 
-    /** A kernel slice of a level. */
+    /** A kernel slice of a file. */
     static final class Copy {
         final Manifest.Kernel kernel;
         final int[] begin;

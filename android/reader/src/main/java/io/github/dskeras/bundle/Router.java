@@ -92,7 +92,7 @@ public final class Router {
      *
      * @param policy {@link #GATE} or {@link #CASCADE}
      * @param milliseconds average time of an image
-     * @param route milliseconds of what every image pays: the shared start and the gate
+     * @param start milliseconds of what every image pays besides: the shared start, under the gate its layers too
      * @param bodies milliseconds of each level's body
      * @param judge milliseconds that a pass of the cascade takes besides its body
      * @return the gate's shift, or the cascade's thresholds
@@ -100,7 +100,7 @@ public final class Router {
      *     interval)
      */
     public float[] knobsAtMilliseconds(
-            String policy, double milliseconds, double route, double[] bodies, double judge) {
+            String policy, double milliseconds, double start, double[] bodies, double judge) {
         checkLearned(policy);
         List<Row> rows = manifest.budgetTable.get(policy);
         if (rows == null || rows.isEmpty()) {
@@ -119,7 +119,7 @@ public final class Router {
             for (int level = 0; level < bodies.length; level++) {
                 cost += passes.get(level) * (bodies[level] + (policy.equals(CASCADE) ? judge : 0));
             }
-            costs[i] = Math.max(route + cost, i == 0 ? 0 : costs[i - 1]);
+            costs[i] = Math.max(start + cost, i == 0 ? 0 : costs[i - 1]);
         }
         double low = costs[0];
         double high = costs[costs.length - 1];
@@ -229,7 +229,8 @@ public final class Router {
         return level;
     }
 
-    private static void checkLearned(String policy) {
+    /** Refuses a policy that has no knobs. */
+    static void checkLearned(String policy) {
         if (!LEARNED.contains(policy)) {
             throw new IllegalArgumentException("policy must be 'gate' or 'cascade', received '" + policy + "'");
         }

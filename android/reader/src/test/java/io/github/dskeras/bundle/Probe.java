@@ -53,7 +53,7 @@ final class Probe {
         }
     }
 
-    /** cache FOLDER BUNDLE...: verifies each, writes its levels to FOLDER/NAME; a line for each: "ok" or what is wrong. */
+    /** cache FOLDER BUNDLE...: verifies each, writes its files to FOLDER/NAME; a line for each: "ok" or what is wrong. */
     private static void cache(String[] args) throws IOException {
         for (int i = 2; i < args.length; i++) {
             String found = "ok";
@@ -65,8 +65,8 @@ final class Probe {
                 if (!folder.mkdir()) {
                     throw new IOException(folder + " cannot be made");
                 }
-                for (int level = 0; level < bundle.manifest().numLevels(); level++) {
-                    materializer.write(level, new File(folder, "body_" + level + ".tflite"));
+                for (String name : bundle.manifest().fileNames()) {
+                    materializer.write(name, new File(folder, name + ".tflite"));
                 }
             } catch (BundleException error) { // anything else is a crash
                 found = error.getMessage();
@@ -77,10 +77,12 @@ final class Probe {
 
     /**
      * route BUNDLE, then "gate SHIFT LOGITS", "cascade THRESHOLD LOGITS", "knobs POLICY -", "budget POLICY FRACTION" or
-     * "times POLICY MILLISECONDS,ROUTE,JUDGE,BODIES": one line for each.
+     * "times POLICY MILLISECONDS,START,JUDGE,BODIES" or
+     * "files POLICY -": one line for each.
      */
     private static void route(String[] args) throws IOException {
-        Router router = new Router(new Bundle(new File(args[1])).manifest());
+        Bundle bundle = new Bundle(new File(args[1]));
+        Router router = new Router(bundle.manifest());
         for (int i = 2; i < args.length; i += 3) {
             String found;
             try {
@@ -90,6 +92,10 @@ final class Probe {
                     double[] ms = Arrays.stream(args[i + 2].split(",")).mapToDouble(Double::parseDouble).toArray();
                     double[] bodies = Arrays.copyOfRange(ms, 3, ms.length);
                     found = Arrays.toString(router.knobsAtMilliseconds(args[i + 1], ms[0], ms[1], bodies, ms[2]));
+                } else if (args[i].equals("files")) {
+                    boolean level = args[i + 1].matches("-?\\d+");
+                    Object policy = level ? (Object) Integer.valueOf(args[i + 1]) : args[i + 1];
+                    found = bundle.manifest().fileNames(policy).toString();
                 } else if (args[i].equals("knobs")) {
                     found = Arrays.toString(router.knobs(args[i + 1]));
                 } else {
