@@ -5,6 +5,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from damaged import parts_of
 from helpers import budgeted_nano, close, images, nano
 
 from ds_keras.export import bundle as writer
@@ -34,6 +35,14 @@ def written(request, both):
     return request.param, both[request.param]
 
 
+@pytest.fixture
+def quick(both, monkeypatch):
+    """What is written is that of the bundle in single precision, and not made again."""
+    parts = parts_of(both[None])
+    ordered = sorted(parts, key=lambda name: name == "bundle.json")
+    monkeypatch.setattr(writer, "_parts", lambda *_: {name: parts[name] for name in ordered})
+
+
 def test_the_parts(network, written):
     quantization, path = written
     manifest = json.loads((path / "bundle.json").read_text())
@@ -50,10 +59,8 @@ def test_the_parts(network, written):
 def test_the_files_are_byte_equal_to_those_of_to_tflite(network, written, tmp_path):
     quantization, path = written
     bundle = Bundle(path)
-    parts = ("route", "entry", "body")
-    files = [file for part in parts for file in to_tflite(network, tmp_path, quantization=quantization, part=part)]
-    assert [file.stem for file in files] == bundle.files
-    for file in files:
+    for part, levels in {"route": "all", "entry": [1], "body": [2]}.items():
+        (file,) = to_tflite(network, tmp_path, levels, quantization, part=part)
         assert bundle.file(file.stem) == file.read_bytes()
 
 
@@ -65,17 +72,15 @@ def test_it_runs_as_keras(network, written):
         close(session.run(X, level=level).logits, expected, 2e-2 if quantization else 1e-4)
 
 
-def test_the_single_file_holds_the_same_parts(network, written, tmp_path):
-    quantization, path = written
-    file = to_bundle(network, tmp_path / "one.dsbundle", quantization)
+def test_the_single_file_holds_the_same_parts(network, both, tmp_path):
+    file, path = to_bundle(network, tmp_path / "one.dsbundle"), both[None]
     with zipfile.ZipFile(file) as archive:
-        assert {name: archive.read(name) for name in archive.namelist()} == {
-            part.name: part.read_bytes() for part in path.iterdir()
-        }
+        assert {name: archive.read(name) for name in archive.namelist()} == parts_of(path)
     assert Bundle(file).id == Bundle(path).id
     assert Bundle(file).file("body_1") == Bundle(path).file("body_1")
 
 
+@pytest.mark.usefixtures("quick")
 def test_an_older_bundle_is_replaced_and_nothing_else(network, both, tmp_path):
     path = shutil.copytree(both["float16"], tmp_path / "bundle")
     to_bundle(network, path)
@@ -85,6 +90,7 @@ def test_an_older_bundle_is_replaced_and_nothing_else(network, both, tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["bundle"]
 
 
+@pytest.mark.usefixtures("quick")
 @pytest.mark.parametrize("index", ["", "[]", '{"name": "my-web-app"}', None])
 def test_files_of_ones_own_are_never_removed(network, both, tmp_path, index):
     """Beside a bundle's parts, and beside a ``bundle.json`` of something else."""
@@ -98,6 +104,7 @@ def test_files_of_ones_own_are_never_removed(network, both, tmp_path, index):
     assert {file.name: file.read_bytes() for file in path.iterdir()} == before
 
 
+@pytest.mark.usefixtures("quick")
 def test_a_move_that_fails_brings_the_older_bundle_back(network, both, tmp_path, monkeypatch):
     path = shutil.copytree(both[None], tmp_path / "bundle")
     before = {file.name: file.read_bytes() for file in path.iterdir()}
@@ -127,19 +134,14 @@ def test_equal_kernels(tmp_path):
 
 
 def test_a_failure_leaves_the_older_bundle(network, both, tmp_path, monkeypatch):
+    payload = writer.payload
     path = shutil.copytree(both[None], tmp_path / "bundle")
     before = {file.name: file.read_bytes() for file in path.iterdir()}
-    monkeypatch.setattr(writer, "materialize", lambda template, kernels: broken(template, kernels))
-
-    def broken(template, kernels):
-        kernels = {key: values + 1 for key, values in kernels.items()}
-        return materialize(template, kernels)
-
-    from ds_keras.runtime.materialize import materialize
-
-    with pytest.raises(RuntimeError, match="LiteRT differs from Keras by"):
-        to_bundle(network, path)
-    monkeypatch.setattr(writer, "materialize", materialize)
+    with monkeypatch.context() as patch:
+        patch.setattr(writer, "payload", lambda *args: {key: values + 1 for key, values in payload(*args).items()})
+        with pytest.raises(RuntimeError, match="LiteRT differs from Keras by"):
+            to_bundle(network, path)
+    monkeypatch.setattr(writer, "_parts", lambda *_: before)
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
         to_bundle(network, path)

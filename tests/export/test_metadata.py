@@ -98,7 +98,7 @@ def test_the_standard_table(model, files, part):
     found = [output.text(0) for output in outputs]
     assert set(found) == names
     for name, detail in zip(found, Interpreter(model_content=files[part]).get_output_details(), strict=True):
-        assert list(detail["shape"]) == [1, sizes[name]] or name == "features" and len(detail["shape"]) == 4
+        assert list(detail["shape"]) == [1, sizes[name]] or (name == "features" and len(detail["shape"]) == 4)
     if part == "body":
         assert images.text(0) == "features" and not images.children(4)
     else:
