@@ -75,13 +75,9 @@ class Session:
         self.image_shape = tuple(self.manifest["image_shape"])
         body = np.array(self.manifest["madds"]["body"], "float64")
         self._relative = body / body[-1]
+        self.num_levels = len(body)
         self._lock = threading.RLock()
         self._levels.open(self._files(self.default_policy)[0])  # a damaged bundle fails here
-
-    @property
-    def num_levels(self) -> int:
-        """Levels of the bundle."""
-        return len(self._relative)
 
     def run(
         self,
@@ -116,7 +112,8 @@ class Session:
             policy = check_fixed_level(level, self.num_levels)
         else:
             policy = check_policy(self.default_policy if policy is None else policy, self.num_levels, POLICIES)
-        check_belongs(policy, mix=mix, seed=seed)
+        if mix is not None or seed is not None:
+            check_belongs(policy, mix=mix, seed=seed)
         images = self._check_images(images)
         knobs = self.knobs.get(policy)
         if budget is not None or milliseconds is not None:
@@ -127,8 +124,8 @@ class Session:
             if policy == "gate":
                 return self._gated(images, knobs)
             if policy == "random":
-                return self._fixed(images, draw_levels(mix, self.num_levels, len(images), seed).tolist())
-            return self._fixed(images, [policy] * len(images))
+                return self._random(images, draw_levels(mix, self.num_levels, len(images), seed).tolist())
+            return self._fixed(images, policy)
 
     def set_budget(
         self,
@@ -225,7 +222,7 @@ class Session:
 
     def _check_images(self, images: Any) -> np.ndarray:
         images = np.asarray(images)
-        if images.shape[1:] != self.image_shape or images.ndim != 4 or images.dtype.kind not in "uif":
+        if images.shape[1:] != self.image_shape or images.dtype.kind not in "uif":
             raise ValueError(
                 f"images must be numbers of shape (count, {', '.join(map(str, self.image_shape))}), "
                 f"received {images.dtype} {images.shape}"
@@ -242,7 +239,12 @@ class Session:
             return [f"entry_{first}", *(f"body_{level}" for level in others)]
         return [f"entry_{level}" for level in (every if policy == "random" else [policy])]
 
-    def _fixed(self, images: np.ndarray, levels: list[int]) -> Routed:
+    def _fixed(self, images: np.ndarray, level: int) -> Routed:
+        costs, entry = self.manifest["madds"], self._levels.entry(level)
+        logits = [to_array(entry(images[i : i + 1], lend=True)["logits"]) for i in range(len(images))]
+        return self._collect(logits, [level] * len(images), [costs["start"] + costs["body"][level]] * len(images))
+
+    def _random(self, images: np.ndarray, levels: list[int]) -> Routed:
         costs = self.manifest["madds"]
         logits = self._grouped(self._levels.entry, images[:, None], levels)
         return self._collect(logits, levels, [costs["start"] + costs["body"][level] for level in levels])
@@ -259,18 +261,20 @@ class Session:
         costs, (first, *larger) = self.manifest["madds"], self.manifest["policy"]["cascade"]
         entry, alone = self._levels.entry(first), len(images) == 1
         logits, features = [], {}
-        for i, image in enumerate(images[:, None]):
-            found = entry(image, lend=alone)
-            logits.append(to_array(found["logits"])[0])
-            if margin(logits[i]) < thresholds[0]:
+        for i in range(len(images)):
+            found = entry(images[i : i + 1], lend=alone)
+            logits.append(to_array(found["logits"]))
+            if margin(logits[i][0]) < thresholds[0]:
                 features[i] = found["features"]
         levels, madds = [first] * len(images), [costs["start"] + costs["body"][first]] * len(images)
         for step, level in enumerate(larger, 1):  # each level runs what the one before was not sure of
-            body = self._levels.body(level) if features else None
+            if not features:
+                break
+            body = self._levels.body(level)
             for i, x in features.items():
-                logits[i], levels[i], madds[i] = to_array(body(x)["logits"])[0], level, madds[i] + costs["body"][level]
+                logits[i], levels[i], madds[i] = to_array(body(x)["logits"]), level, madds[i] + costs["body"][level]
             if step < len(thresholds):
-                features = {i: x for i, x in features.items() if margin(logits[i]) < thresholds[step]}
+                features = {i: x for i, x in features.items() if margin(logits[i][0]) < thresholds[step]}
         return self._collect(logits, levels, madds)
 
     def _grouped(self, network: Callable[[int], Any], inputs: Sequence[Any], levels: list[int]) -> list[np.ndarray]:
@@ -280,10 +284,11 @@ class Session:
             run = network(level)
             for i, chosen in enumerate(levels):
                 if chosen == level:
-                    logits[i] = to_array(run(inputs[i], lend=True)["logits"])[0]
+                    logits[i] = to_array(run(inputs[i], lend=True)["logits"])
         return logits
 
     def _collect(self, logits: list[np.ndarray], levels: list[int], madds: list[float]) -> Routed:
-        shape = len(logits), self.manifest["num_classes"]  # np.stack is slow for one row
-        rows = np.array(logits, np.float32).reshape(shape)
-        return Routed(rows, np.array(levels, np.int32), np.array(madds, np.float32))
+        """The result of images whose logits are (1, classes) each; one image's array is handed on as it is."""
+        if len(logits) != 1:
+            logits = [np.concatenate(logits or [np.zeros((0, self.manifest["num_classes"]), np.float32)])]
+        return Routed(logits[0], np.array(levels, np.int32), np.array(madds, np.float32))
