@@ -241,7 +241,7 @@ def test_equal_files_for_a_policy(bundles, java):
     status, found, _ = java(
         "route", bundles["float32"], *(x for p in policies for x in ("files", p, "-")), main="Probe"
     )
-    assert status == 0 and found == [f"[{', '.join(session._files(policy))}]" for policy in policies]
+    assert status == 0 and found == [f"[{', '.join(session._router.files(policy))}]" for policy in policies]
     _, found, _ = java("route", bundles["float32"], "files", 3, "-", "files", "random", "-", main="Probe")
     assert "a level in [0, 3), received 3" in found[0] and "policy must be 'gate' or 'cascade'" in found[1]
 

@@ -2,7 +2,6 @@
 
 import os
 import threading
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,11 @@ from ds_keras.policies import (
     check_policy,
     draw_levels,
     knobs_at,
-    margin,
 )
 from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.levels import Levels
 from ds_keras.runtime.network import to_array
+from ds_keras.runtime.router import Router
 from ds_keras.runtime.times import measure
 
 POLICIES = (*LEARNED, "random")  # those that need no labels
@@ -73,11 +72,10 @@ class Session:
         self.times: Times | None = None  # of ``benchmark``
         self.labels: list[str] | None = self.manifest["labels"]
         self.image_shape = tuple(self.manifest["image_shape"])
-        body = np.array(self.manifest["madds"]["body"], "float64")
-        self._relative = body / body[-1]
-        self.num_levels = len(body)
+        self.num_levels = len(self.manifest["madds"]["body"])
+        self._router = Router(self._levels, self.manifest)
         self._lock = threading.RLock()
-        self._levels.open(self._files(self.default_policy)[0])  # a damaged bundle fails here
+        self._levels.open(self._router.files(self.default_policy)[0])  # a damaged bundle fails here
 
     def run(
         self,
@@ -120,12 +118,12 @@ class Session:
             knobs = self._knobs(policy, fraction=budget, milliseconds=milliseconds)
         with self._lock:
             if policy == "cascade":
-                return self._cascade(images, knobs)
+                return self._router.cascade(images, knobs)
             if policy == "gate":
-                return self._gated(images, knobs)
+                return self._router.gated(images, knobs)
             if policy == "random":
-                return self._random(images, draw_levels(mix, self.num_levels, len(images), seed).tolist())
-            return self._fixed(images, policy)
+                return self._router.mixed(images, draw_levels(mix, self.num_levels, len(images), seed).tolist())
+            return self._router.fixed(images, policy)
 
     def set_budget(
         self,
@@ -192,7 +190,7 @@ class Session:
         policy = check_policy(self.default_policy if policy is None else policy, self.num_levels, POLICIES)
         if self._levels.cache_dir is None:
             raise ValueError("cache_dir must be given to the session, received None")
-        names = self._files(policy)
+        names = self._router.files(policy)
         for name in names:
             self._levels.data(name, keep=True)
         return [self._levels.path(name) for name in names]
@@ -228,67 +226,3 @@ class Session:
                 f"received {images.dtype} {images.shape}"
             )
         return images
-
-    def _files(self, policy: Policy) -> list[str]:
-        """The files that a policy runs, in the order in which an image meets them."""
-        every = range(self.num_levels)
-        if policy == "gate":
-            return ["route", *(f"body_{level}" for level in every)]
-        if policy == "cascade":
-            first, *others = self.manifest["policy"]["cascade"]
-            return [f"entry_{first}", *(f"body_{level}" for level in others)]
-        return [f"entry_{level}" for level in (every if policy == "random" else [policy])]
-
-    def _fixed(self, images: np.ndarray, level: int) -> Routed:
-        costs, entry = self.manifest["madds"], self._levels.entry(level)
-        logits = [to_array(entry(images[i : i + 1], lend=True)["logits"]) for i in range(len(images))]
-        return self._collect(logits, [level] * len(images), [costs["start"] + costs["body"][level]] * len(images))
-
-    def _random(self, images: np.ndarray, levels: list[int]) -> Routed:
-        costs = self.manifest["madds"]
-        logits = self._grouped(self._levels.entry, images[:, None], levels)
-        return self._collect(logits, levels, [costs["start"] + costs["body"][level] for level in levels])
-
-    def _gated(self, images: np.ndarray, shift: np.ndarray) -> Routed:
-        costs, alone = self.manifest["madds"], len(images) == 1
-        found = [self._levels.route(image, lend=alone) for image in images[:, None]]  # lent until the route runs again
-        levels = [int((to_array(x["gate"])[0] - shift * self._relative).argmax()) for x in found]
-        logits = self._grouped(self._levels.body, [x["features"] for x in found], levels)
-        paid = costs["start"] + costs["gate"]
-        return self._collect(logits, levels, [paid + costs["body"][level] for level in levels])
-
-    def _cascade(self, images: np.ndarray, thresholds: np.ndarray) -> Routed:
-        costs, (first, *larger) = self.manifest["madds"], self.manifest["policy"]["cascade"]
-        entry, alone = self._levels.entry(first), len(images) == 1
-        logits, features = [], {}
-        for i in range(len(images)):
-            found = entry(images[i : i + 1], lend=alone)
-            logits.append(to_array(found["logits"]))
-            if margin(logits[i][0]) < thresholds[0]:
-                features[i] = found["features"]
-        levels, madds = [first] * len(images), [costs["start"] + costs["body"][first]] * len(images)
-        for step, level in enumerate(larger, 1):  # each level runs what the one before was not sure of
-            if not features:
-                break
-            body = self._levels.body(level)
-            for i, x in features.items():
-                logits[i], levels[i], madds[i] = to_array(body(x)["logits"]), level, madds[i] + costs["body"][level]
-            if step < len(thresholds):
-                features = {i: x for i, x in features.items() if margin(logits[i][0]) < thresholds[step]}
-        return self._collect(logits, levels, madds)
-
-    def _grouped(self, network: Callable[[int], Any], inputs: Sequence[Any], levels: list[int]) -> list[np.ndarray]:
-        """Logits in the order of the inputs; a level's inputs run together, so that it is opened once."""
-        logits: list[Any] = [None] * len(levels)
-        for level in sorted(set(levels)):
-            run = network(level)
-            for i, chosen in enumerate(levels):
-                if chosen == level:
-                    logits[i] = to_array(run(inputs[i], lend=True)["logits"])
-        return logits
-
-    def _collect(self, logits: list[np.ndarray], levels: list[int], madds: list[float]) -> Routed:
-        """The result of images whose logits are (1, classes) each; one image's array is handed on as it is."""
-        if len(logits) != 1:
-            logits = [np.concatenate(logits or [np.zeros((0, self.manifest["num_classes"]), np.float32)])]
-        return Routed(logits[0], np.array(levels, np.int32), np.array(madds, np.float32))

@@ -45,8 +45,8 @@ def measure(session: "Session", images: np.ndarray, rounds: int = 30) -> Times:
         networks = [session._levels.body(level) for level in range(count)]  # held here, whatever the session keeps open
         whole: list[Callable[[Any], Any]] = [
             lambda image: session.run(image[None], level=first),
-            lambda image: session._cascade(image[None], STAYS),
-            lambda image: session._gated(image[None], SMALLEST),
+            lambda image: session._router.cascade(image[None], STAYS),
+            lambda image: session._router.gated(image[None], SMALLEST),
         ]
         runs = [*((run, images) for run in whole), *((network, features) for network in networks)]
         times = np.zeros((rounds, len(runs), len(images)))

@@ -150,7 +150,7 @@ def test_export_and_benchmark_of_a_bundle(tmp_path):
     arguments += ["--against=int8.dsbundle"]
     result = tool("benchmark", *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
-    rows = ["open"] * 10 + ["memory"] * 5 + ["level"] * 4 + ["routed"] + ["budget"] * 5 + ["XNNPACK"] + ["int8"] * 5
+    rows = ["open"] * 18 + ["memory"] * 5 + ["level"] * 4 + ["routed"] + ["budget"] * 5 + ["XNNPACK"] + ["int8"] * 5
     assert [line.split()[0] for line in result.stdout.splitlines()] == rows
     assert (tmp_path / "levels.png").stat().st_size > 1000
     (tmp_path / "digits.dsbundle").write_bytes(b"x")
@@ -253,7 +253,7 @@ def test_report(tmp_path):
     text = (tmp_path / "page.html").read_text()
     assert result.stdout == f"page.html  {len(text.encode())} bytes\n"
     assert f"python tools/report.py {' '.join(arguments)}" in text
-    for part in ("route", "level 3"):
+    for part in ("start", "gate", "level 3"):
         assert re.search(rf'<th scope="row">{part}.*</th><td>0\.\d{{4}}</td>', text)
     composed = float(re.search(r"(0\.\d{4}) ms as the sum", text)[1])
     times = [float(t) for t in re.findall(r'<th scope="row">level \d</th><td>0\.\d{4}</td><td>(0\.\d{4})</td>', text)]
