@@ -191,7 +191,7 @@ def pytorch(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[s
         rounds: pairs.
 
     Returns:
-        Three rows for each level (A is the bundle: shared start, gate, hand-over and body).
+        Three rows for each level (A is the session at that level).
     """
     import torch
 

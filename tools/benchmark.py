@@ -1,10 +1,10 @@
 """Paired timings: of a bundle in LiteRT (--bundle), of an ONNX file (--onnx), or of a supernet in TensorFlow.
 
 With --bundle: every level and the default policy against the largest level, one image at a time, budgets in
-milliseconds asked and spent, load times and memory; with --preset too, every level's file against its direct
-conversion, against a static file of the whole network, and against Keras. With --onnx, a file with the level as an
-input, and its --preset: each level against its static ONNX file, and that against its TFLite file. Else: slicing at run
-time, routed batches, the Stage I step, the pipeline.
+milliseconds asked and spent, load times and memory; with --preset too, every level's body against its direct
+conversion, and the session against a static file of the whole network, and against Keras. With --onnx, a file with the
+level as an input, and its --preset: each level against its static ONNX file, and that against its TFLite file. Else:
+slicing at run time, routed batches, the Stage I step, the pipeline.
 
 Example:
     python tools/benchmark.py --bundle=model.dsbundle --images=photos --plot=levels.png

@@ -15,7 +15,7 @@ def body_of(entry: bytes) -> bytes:
         The file of the same operators from "features" to "logits", without metadata.
 
     Raises:
-        RuntimeError: the logits do not depend on the images by the features alone.
+        ValueError: the logits do not depend on the images by the features alone.
     """
     graph = unpacked(entry)
     (signature,), (subgraph,) = graph.signatureDefs, graph.subgraphs
@@ -32,9 +32,7 @@ def body_of(entry: bytes) -> bytes:
         used.update(own)
         waiting += [index for index in own if index != features]
     if used & set(subgraph.inputs):
-        raise RuntimeError(
-            "a level's logits must depend on the images by the features alone, the converter made another way"
-        )
+        raise ValueError("entry must give logits that depend on the images by the features alone")
     subgraph.operators = [operator for operator in subgraph.operators if id(operator) in behind]
     (source,) = signature.inputs
     source.name, source.tensorIndex = b"features", features

@@ -55,6 +55,9 @@ class Networks:
         Args:
             part: see ``subnet.assemble``.
             level: slice level; 0 for "route".
+
+        Returns:
+            The network and its kernels.
         """
         if self.ranges is not None:
             if (part, level) not in self._rounded:
@@ -73,8 +76,11 @@ class Networks:
         """A folded part as a TFLite file, without metadata, and the kernels that it may hold.
 
         Args:
-            part: "route", "entry" or "body", which is cut out of the entry.
+            part: "route", "entry" or "body", which is cut out of the entry where that can be done.
             level: slice level; 0 for "route".
+
+        Returns:
+            The file's bytes and the kernels.
         """
         if part == "route":
             network, kernels = self.folded(part, level)
@@ -83,7 +89,13 @@ class Networks:
             network, kernels = self.folded("entry", level)
             self._entries[level] = self._convert(network, kernels), kernels
         data, kernels = self._entries[level]
-        return (body_of(data) if part == "body" else data), kernels
+        if part == "entry":
+            return data, kernels
+        try:
+            return body_of(data), kernels
+        except ValueError:  # the converter joined operators on both sides of the border
+            network, kernels = self.folded("body", level)
+            return self._convert(network, kernels), kernels
 
     def _convert(self, network: keras.Model, kernels: list[Kernel]) -> bytes:
         data = convert(network, self.quantization)

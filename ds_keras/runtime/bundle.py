@@ -57,7 +57,17 @@ class Bundle:
             raise ValueError(f"{self.path}: {INDEX} is not that of a {FORMAT}: {reason}") from None
 
     def part(self, name: str) -> bytes:
-        """A part's bytes, compared with their hash."""
+        """A part's bytes, compared with their hash.
+
+        Args:
+            name: of ``bundle.json``'s parts.
+
+        Returns:
+            The bytes.
+
+        Raises:
+            ValueError: the part is missing or damaged.
+        """
         entry = self.manifest["parts"][name]
         data = self._read(name, entry["bytes"])
         if len(data) != entry["bytes"] or hashlib.sha256(data).hexdigest() != entry["sha256"]:
@@ -80,7 +90,17 @@ class Bundle:
         return file_names(len(self.manifest["madds"]["body"]))
 
     def template(self, name: str) -> Template:
-        """A file's template, checked against the kernels."""
+        """A file's template, checked against the kernels.
+
+        Args:
+            name: see ``file``.
+
+        Returns:
+            The template.
+
+        Raises:
+            ValueError: no such file, or its part is missing or damaged.
+        """
         if name not in self.files:
             raise ValueError(f"name must be one of {self.files}, received {name!r}")
         entry = self.manifest["files"][name]

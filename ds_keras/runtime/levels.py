@@ -2,6 +2,7 @@
 
 import contextlib
 from collections import OrderedDict
+from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -68,10 +69,23 @@ class Levels:
         network = self.opened.get(name)
         if network is None:
             network = self.opened[name] = self._network(name)
-            if len(self.opened) > self.keep:
-                self.opened.popitem(last=False)
+            self._trim()
         self.opened.move_to_end(name)
         return network
+
+    @contextlib.contextmanager
+    def keeping(self, files: int) -> Iterator[None]:
+        """At least so many files stay open in here."""
+        keep, self.keep = self.keep, max(self.keep, files)
+        try:
+            yield
+        finally:
+            self.keep = keep
+            self._trim()
+
+    def _trim(self) -> None:
+        while len(self.opened) > self.keep:
+            self.opened.popitem(last=False)
 
     def path(self, name: str) -> Path:
         """Where the cache keeps a file."""

@@ -14,7 +14,14 @@ MAX_SIDE, MAX_COUNT, MAX_LEVELS = 1 << 16, 1 << 31, 1000
 
 
 def file_names(levels: int) -> list[str]:
-    """The files that a bundle of so many levels makes: the route, then every level's entry, then every body."""
+    """The names of a bundle's files: the route, then every level's entry, then every body.
+
+    Args:
+        levels: of the bundle.
+
+    Returns:
+        "route", "entry_0", ..., "body_0", ...
+    """
     return ["route", *(f"{kind}_{level}" for kind in ("entry", "body") for level in range(levels))]
 
 
@@ -30,7 +37,11 @@ def check_manifest(manifest: Any) -> None:
     _need(isinstance(manifest, dict), "an object", manifest)
     _need(manifest["format"] == FORMAT, f"format {FORMAT!r}", manifest["format"])
     version = manifest["format_version"]
-    _need(type(version) is int and version == FORMAT_VERSION, f"format_version {FORMAT_VERSION}", version)
+    _need(
+        type(version) is int and version == FORMAT_VERSION,
+        f"format_version {FORMAT_VERSION} (export bundles of another one again, with to_bundle)",
+        version,
+    )
     _need(isinstance(manifest["name"], str), "a name", manifest["name"])
     shape = _shape(manifest["image_shape"], MAX_SIDE)
     _need(len(shape) == 3, "image_shape of three numbers", shape)

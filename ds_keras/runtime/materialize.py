@@ -51,7 +51,7 @@ def materialize(template: Template, kernels: Mapping[str, np.ndarray]) -> bytes:
 
     Args:
         template: of the file, checked (see ``Bundle``).
-        kernels: the full kernels by key, float32 or float16, in TFLite's order of axes.
+        kernels: the full kernels by key, float32, float16 or int8, in TFLite's order of axes.
 
     Returns:
         The file's bytes.

@@ -74,14 +74,19 @@ class Compiled:
         self.outputs = {name: tuple(details[name]["shape"]) for name in names["outputs"]}
         self.dtype = np.dtype(self.model.get_input_tensor_details(SIGNATURE)[self.input]["dtype"])
         self.x = self.model.create_input_buffer_by_name(SIGNATURE, self.input)
-        self.buffers = {name: self._buffer(name) for name in self.outputs if name != "features"}
+        self.buffers = {name: self._buffer(name) for name in self.outputs}
 
     def __call__(self, x: Any, lend: bool = False) -> dict[str, Any]:
-        """Outputs by name for one input: an array, or another network's "features", which are always lent."""
+        """Outputs by name for one input: an array, or another network's "features".
+
+        "features" stay in their buffer, which is another one each time; lent, it is good until this runs again.
+        """
         if isinstance(x, np.ndarray):
             self.x.write(as_input(x, self.dtype))
             x = self.x
-        buffers = {name: self.buffers.get(name) or self._buffer(name) for name in self.outputs}
+        buffers = dict(self.buffers)
+        if not lend and "features" in buffers:
+            buffers["features"] = self._buffer("features")
         self.model.run_by_name(SIGNATURE, {self.input: x}, buffers)
         return {
             name: buffer if name == "features" else to_array(buffer, self.outputs[name])

@@ -61,10 +61,10 @@ class Router:
         entry, alone = self.levels.entry(first), len(images) == 1
         logits, features = [], {}
         for i in range(len(images)):
-            found = entry(images[i : i + 1], lend=alone)
+            found = entry(images[i : i + 1], lend=True)
             logits.append(to_array(found["logits"]))
-            if margin(logits[i][0]) < thresholds[0]:
-                features[i] = found["features"]
+            if margin(logits[i][0]) < thresholds[0]:  # lent until the entry runs again
+                features[i] = found["features"] if alone else to_array(found["features"])
         levels, madds = [first] * len(images), [costs["start"] + costs["body"][first]] * len(images)
         for step, level in enumerate(larger, 1):  # each level runs what the one before was not sure of
             if not features:

@@ -39,8 +39,8 @@ class Session:
         num_threads: of LiteRT.
         cache_dir: keeps the files for the next start; None makes them in memory.
         keep: files that stay open besides the gate's; the one unused for longest is closed first.
-        engine: of LiteRT: "interpreter", or "compiled" (CompiledModel: the features pass from the shared start to the
-            level without a copy).
+        engine: of LiteRT: "interpreter", or "compiled" (CompiledModel: the features pass from file to file
+            without a copy).
         weight_cache: keeps XNNPACK's packed weights in ``cache_dir`` too, which later starts map instead of packing
             them again; with engine="compiled" only.
 
@@ -196,12 +196,29 @@ class Session:
         return [self._levels.path(name) for name in names]
 
     def features(self, image: Any) -> np.ndarray:
-        """The shared start's output for one image: (1, ...) float32, or the int8 codes that the levels read."""
+        """The shared start's output for one image.
+
+        Args:
+            image: (height, width, channels) in [0, 255].
+
+        Returns:
+            (1, ...) float32, or the int8 codes that the bodies read.
+
+        Raises:
+            ValueError: another shape, or a damaged part.
+        """
         with self._lock:
             return to_array(self._levels.route(self._check_images(np.asarray(image)[None]))["features"])
 
     def open(self, level: int) -> None:
-        """Makes a level ready to run, which its first use does too."""
+        """Makes a level ready to run, which its first use does too.
+
+        Args:
+            level: of the bundle.
+
+        Raises:
+            ValueError: no such level, or a damaged part.
+        """
         with self._lock:
             self._levels.entry(check_fixed_level(level, self.num_levels))
 

@@ -40,9 +40,10 @@ def measure(session: "Session", images: np.ndarray, rounds: int = 30) -> Times:
     if not len(images) or type(rounds) is not int or rounds < 1:
         raise ValueError(f"a benchmark needs an image and a round at least, received {len(images)} and {rounds!r}")
     count, first = session.num_levels, session.manifest["policy"]["cascade"][0]
-    with session._lock:
+    with session._lock, session._levels.keeping(count + 1):  # else files would be made while others are timed
+        smallest = int(session._router.gated(images[:1], SMALLEST).levels[0])
         features = [session._levels.route(image[None])["features"] for image in images]
-        networks = [session._levels.body(level) for level in range(count)]  # held here, whatever the session keeps open
+        networks = [session._levels.body(level) for level in range(count)]
         whole: list[Callable[[Any], Any]] = [
             lambda image: session.run(image[None], level=first),
             lambda image: session._router.cascade(image[None], STAYS),
@@ -59,4 +60,4 @@ def measure(session: "Session", images: np.ndarray, rounds: int = 30) -> Times:
                 times[max(i - 1, 0), j, k] = 1e3 * (time.perf_counter() - began)
     alone, judged, gated, *bodies = np.median(times, axis=(0, 2)).tolist()
     start = alone - bodies[first]
-    return Times(start, bodies, max(judged - alone, 0.0), max(gated - bodies[0] - start, 0.0))
+    return Times(start, bodies, max(judged - alone, 0.0), max(gated - bodies[smallest] - start, 0.0))

@@ -53,8 +53,8 @@ def test_whole_files(network, tmp_path):
 def test_kernels_are_stored_once(network, bundle):
     manifest = json.loads((bundle / "bundle.json").read_text())
     assert manifest["quantization"] == "int8" and manifest["kernels"]["dtype"] == "int8"
-    for level in range(3):
-        assert all(copy.factor is None for copy in Bundle(bundle).template(f"entry_{level}").copies)
+    for name in Bundle(bundle).files:
+        assert all(copy.factor is None for copy in Bundle(bundle).template(name).copies)
     kernels = Bundle(bundle).kernels
     assert kernels["classifier/kernel"].dtype == np.int8 and kernels["classifier/kernel"].shape[0] == 3
     for key, codes in kernels.items():
@@ -79,8 +79,10 @@ def test_the_border_has_one_scale(bundle):
     features = route.get_signature_runner("serve").get_output_details()["features"]
     assert features["dtype"] is np.int8 and features["quantization"][0] > 0
     for level in range(3):
-        (entry,) = Interpreter(model_content=Bundle(bundle).file(f"body_{level}")).get_input_details()
-        assert entry["dtype"] is np.int8 and entry["quantization"] == features["quantization"]
+        (read,) = Interpreter(model_content=Bundle(bundle).file(f"body_{level}")).get_input_details()
+        entry = Interpreter(model_content=Bundle(bundle).file(f"entry_{level}")).get_signature_runner("serve")
+        for found in (read, entry.get_output_details()["features"]):
+            assert found["dtype"] is np.int8 and found["quantization"] == features["quantization"]
 
 
 @pytest.mark.parametrize("engine", ["interpreter", "compiled"])

@@ -131,8 +131,15 @@ def test_the_same_page_twice(network, source, report, log, tmp_path):
 def test_milliseconds(network, source):
     """Every policy is the sum of what it runs; ``tests/tools`` measures a real bundle."""
     found = facts.Facts(network, {}, source)
-    timing = {"times": Times(1.0, [2.0, 4.0, 8.0], 0.25), "composed": 5.5, "routed": 6.25, "largest": 9.5, "images": 7}
+    timing = {
+        "times": Times(1.0, [2.0, 4.0, 8.0], 0.25, 0.75),
+        "composed": 5.5,
+        "routed": 6.25,
+        "largest": 9.5,
+        "images": 7,
+    }
     shown = Page(sections.accuracy_over_milliseconds(found, timing)).shown
+    assert "gate, with the second file that it needs0.7500" in shown
     assert "level 02.00003.0000" in shown and "level 28.00009.0000" in shown
     assert "Check on 7 of the images" in shown and "takes 6.2500 ms as it runs, 5.5000 ms as the sum" in shown
 

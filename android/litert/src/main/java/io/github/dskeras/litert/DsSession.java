@@ -64,7 +64,8 @@ public final class DsSession implements Closeable {
      * @param path a directory, or a .dsbundle file
      * @param cache where the bundle's files are kept, such as {@code context.getNoBackupFilesDir()}
      * @param threads of LiteRT
-     * @throws IOException not a bundle, or a damaged one; the message names the part
+     * @throws IOException not a bundle, or a damaged one; the message names the part. Only what the default policy begins
+     *     with is read here
      */
     public DsSession(File path, File cache, int threads) throws IOException {
         bundle = new Bundle(path);
@@ -77,6 +78,12 @@ public final class DsSession implements Closeable {
         this.threads = threads;
         knobs.put(Router.GATE, router.knobs(Router.GATE));
         knobs.put(Router.CASCADE, router.knobs(Router.CASCADE));
+        String first = manifest.fileNames(manifest.defaultPolicy).get(0);
+        if (first.equals("route")) { // a damaged bundle fails here
+            route();
+        } else {
+            opened(first, "features", "logits");
+        }
     }
 
     /**
@@ -102,15 +109,15 @@ public final class DsSession implements Closeable {
         int[] shape = manifest.imageShape;
         float[] image = new float[shape[0] * shape[1] * shape[2]];
         double[] found = new double[2 + manifest.numLevels()];
-        ByteBuffer features = route().run(input(route(), image)).get("features");
+        ByteBuffer features = routed(image).get("features");
         for (int part = 0; part < found.length; part++) {
             double[] times = new double[rounds];
             for (int round = -1; round < rounds; round++) { // the first is to warm up, and opens the file
                 long start = System.nanoTime();
                 if (part == 0) {
-                    route().run(input(route(), image));
+                    routed(image);
                 } else if (part == 1) {
-                    entry(manifest.cascade[0], image);
+                    entry(manifest.cascade[0], image, "features", "logits");
                 } else {
                     body(part - 2, features);
                 }
@@ -159,7 +166,7 @@ public final class DsSession implements Closeable {
      */
     public synchronized Result run(float[] image, int level) throws IOException {
         Router.checkLevel(level, manifest.numLevels());
-        float[] logits = floats(entry(level, image).get("logits"));
+        float[] logits = floats(entry(level, image, "logits").get("logits"));
         return new Result(logits, level, manifest.startMadds + manifest.bodyMadds[level]);
     }
 
@@ -177,12 +184,12 @@ public final class DsSession implements Closeable {
             throw new IllegalArgumentException("policy must be 'gate' or 'cascade', received '" + policy + "'");
         }
         if (policy.equals(Router.GATE)) {
-            Map<String, ByteBuffer> found = route().run(input(route(), image));
+            Map<String, ByteBuffer> found = routed(image);
             int level = router.gateLevel(floats(found.get("gate")), set[0]);
             long madds = manifest.startMadds + manifest.gateMadds + manifest.bodyMadds[level];
             return new Result(body(level, found.get("features")), level, madds);
         }
-        Map<String, ByteBuffer> found = entry(manifest.cascade[0], image);
+        Map<String, ByteBuffer> found = entry(manifest.cascade[0], image, "features", "logits");
         float[] logits = floats(found.get("logits"));
         long madds = manifest.startMadds + manifest.bodyMadds[manifest.cascade[0]];
         int step = 0;
@@ -194,10 +201,16 @@ public final class DsSession implements Closeable {
         return new Result(logits, manifest.cascade[step], madds);
     }
 
-    /** Makes the files that the default policy runs, for example behind a progress bar after the download. */
-    public synchronized void materialize() throws IOException {
+    /**
+     * Makes the files that a policy runs, for example behind a progress bar after the download.
+     *
+     * @param policy {@link Router#GATE}, {@link Router#CASCADE} or a level (an Integer); for the bundle's own, the
+     *     {@code defaultPolicy} of its manifest
+     * @throws IOException a damaged part, or a file that cannot be written
+     */
+    public synchronized void materialize(Object policy) throws IOException {
         Materializer materializer = new Materializer(bundle);
-        for (String name : manifest.fileNames(manifest.defaultPolicy)) {
+        for (String name : manifest.fileNames(policy)) {
             materializer.write(name, file(name));
         }
     }
@@ -221,13 +234,17 @@ public final class DsSession implements Closeable {
         return route;
     }
 
-    private Map<String, ByteBuffer> entry(int level, float[] image) throws IOException {
+    private Map<String, ByteBuffer> routed(float[] image) throws IOException {
+        return route().run(input(route(), image), "features", "gate");
+    }
+
+    private Map<String, ByteBuffer> entry(int level, float[] image, String... wanted) throws IOException {
         Network network = opened("entry_" + level, "features", "logits");
-        return network.run(input(network, image));
+        return network.run(input(network, image), wanted);
     }
 
     private float[] body(int level, ByteBuffer features) throws IOException {
-        return floats(opened("body_" + level, "logits").run(features).get("logits"));
+        return floats(opened("body_" + level, "logits").run(features, "logits").get("logits"));
     }
 
     private Network opened(String name, String... outputs) throws IOException {
@@ -246,7 +263,13 @@ public final class DsSession implements Closeable {
 
     private Network network(String name, String... outputs) throws IOException {
         new Materializer(bundle).write(name, file(name)); // nothing to do where the file is there and whole
-        return new Network(new Interpreter(file(name), options()), outputs);
+        Interpreter interpreter = new Interpreter(file(name), options());
+        try {
+            return new Network(interpreter, outputs);
+        } catch (RuntimeException error) { // its memory is not Java's
+            interpreter.close();
+            throw error;
+        }
     }
 
     private File file(String name) {
@@ -307,13 +330,15 @@ public final class DsSession implements Closeable {
             return interpreter.getInputTensorFromSignature(input, SIGNATURE).dataType();
         }
 
-        Map<String, ByteBuffer> run(ByteBuffer x) {
+        /** The outputs that are wanted, by name, in buffers of this network's: good until it runs again. */
+        Map<String, ByteBuffer> run(ByteBuffer x, String... wanted) {
             rewind(x);
-            for (ByteBuffer output : outputs.values()) {
-                rewind(output);
+            Map<String, Object> asked = new HashMap<>();
+            for (String name : wanted) {
+                rewind(outputs.get(name));
+                asked.put(name, outputs.get(name));
             }
-            Map<String, Object> inputs = Collections.<String, Object>singletonMap(input, x);
-            interpreter.runSignature(inputs, new HashMap<String, Object>(outputs), SIGNATURE);
+            interpreter.runSignature(Collections.<String, Object>singletonMap(input, x), asked, SIGNATURE);
             return outputs;
         }
     }
