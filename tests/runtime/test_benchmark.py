@@ -4,7 +4,7 @@ import sys
 
 import numpy as np
 import pytest
-from helpers import budgeted_nano, images, nano
+from helpers import images
 
 from ds_keras import export
 from ds_keras.export.litert import convert
@@ -12,16 +12,6 @@ from ds_keras.policies import row_times
 from ds_keras.runtime import Session, benchmark, opening
 
 X = images(3)
-
-
-@pytest.fixture(scope="module")
-def network():
-    return nano()
-
-
-@pytest.fixture(scope="module")
-def path(network, tmp_path_factory):
-    return export.to_bundle(network, tmp_path_factory.mktemp("bundle") / "nano.dsbundle")
 
 
 def test_levels_and_routed(path):
@@ -33,14 +23,12 @@ def test_levels_and_routed(path):
         assert all(np.isfinite(row[name]) and row[name] > 0 for name in ("a_ms", "b_ms", "ratio", "ratio_p90"))
 
 
-def test_budgets(tmp_path):
-    x = images(24)
-    model = budgeted_nano(x, points=9)
-    model.default_policy = "cascade"
-    session = Session(export.to_bundle(model, tmp_path / "budgeted.dsbundle"))
+def test_budgets(network, path):
+    x, session = images(24), Session(path)
+    session.default_policy = "cascade"
     before = session.knobs["cascade"]
     rows = benchmark.budgets(session, x, points=3, rounds=2)
-    spent = row_times(model.budget_table["cascade"], "cascade", session.times)
+    spent = row_times(network.budget_table["cascade"], "cascade", session.times)
     assert [row["kind"] for row in rows] == [f"asked {ms:.4f}" for ms in np.linspace(spent[0], spent[-1], 5)[1:-1]]
     assert all(row["ms"] > 0 and row["level"] == "cascade" for row in rows) and session.knobs["cascade"] is before
 
@@ -54,7 +42,9 @@ def test_budgets(tmp_path):
 
 
 def test_a_bundle_without_a_table_has_no_budgets(path):
-    assert benchmark.budgets(Session(path), X) == []
+    session = Session(path)
+    session.manifest["policy"]["budget_table"] = {}
+    assert benchmark.budgets(session, X) == []
 
 
 def test_the_times_are_of_one_image(path, monkeypatch):

@@ -5,15 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import nano
 
-from ds_keras import export
 from ds_keras.runtime import opening
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return export.to_bundle(nano(), tmp_path_factory.mktemp("bundle") / "nano.dsbundle")
 
 
 def test_load(path):

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from helpers import budgeted_nano, close, images, same
+from helpers import close, images, same
 
 from ds_keras import budget, export, routing
 from ds_keras.policies import Times
@@ -13,17 +13,6 @@ from ds_keras.runtime import Bundle, Session, levels
 from ds_keras.runtime.network import Interpreted
 
 X = images(24)
-
-
-@pytest.fixture(scope="module")
-def network():
-    """Three levels, images of different levels, a budget table: do not change it."""
-    return budgeted_nano(X, points=9)
-
-
-@pytest.fixture(scope="module")
-def path(network, tmp_path_factory):
-    return export.to_bundle(network, tmp_path_factory.mktemp("bundle") / "nano.dsbundle")
 
 
 @pytest.fixture

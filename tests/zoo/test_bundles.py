@@ -36,4 +36,4 @@ def test_a_bundle_is_near_half_the_size_of_a_float32_file_of_the_largest_level(n
     bundle = Bundle(zoo.bundle(name))
     weights = sum(int(np.prod(shape)) for _, shape in bundle.manifest["kernels"]["index"].values())
     assert bundle.manifest["quantization"] == "float16"
-    assert zoo.bundle(name).stat().st_size < 1.1 * 2 * weights + 120_000  # route, and a template for each level
+    assert zoo.bundle(name).stat().st_size < 1.1 * 2 * weights + 200_000  # route, and a template for each level
