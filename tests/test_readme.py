@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from helpers import images, nano, nano_resnet
+from helpers import images, nano_resnet, nano_vit
 from PIL import Image
 
 import ds_keras
@@ -81,12 +81,7 @@ def test_the_bundle_runs(tmp_path, monkeypatch):
 def test_int8_bundles_are_written(tmp_path, monkeypatch):
     (code,) = [block for block in BLOCKS if "int8.dsbundle" in block]
     monkeypatch.chdir(tmp_path)
-    names = {
-        "ds_keras": ds_keras,
-        "model": nano(),
-        "vit": nano(),
-        "images": images(8),
-    }  # a transformer takes half a minute
+    names = {"ds_keras": ds_keras, "model": nano_resnet(), "vit": nano_vit(), "images": images(8)}
     exec(compile(code, "README.md", "exec"), names)
     assert {path.name for path in tmp_path.iterdir()} == {"int8.dsbundle", "vit.dsbundle"}
 
