@@ -96,8 +96,7 @@ def _parts(networks: Networks, licence: str | None) -> dict[str, bytes]:
     shapes, arrays = stored_shapes(kernels), payload(kernels, quantization)
     parts, files = {}, {}
     for name, (part, level, file, own) in made.items():
-        says = about(model, part, None if part == "route" else level, licence)
-        template = pack(file, own, quantization, shapes, says)
+        template = pack(file, own, quantization, shapes, about(model, part, level, licence))
         data = materialize(template, arrays)
         networks.check(data, part, level)
         parts[f"{name}.zip"] = _zipped(template)

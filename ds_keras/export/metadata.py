@@ -75,12 +75,13 @@ def about(model: "Supernet", part: str, level: int | None = None, licence: str |
     Args:
         model: supernet.
         part: "whole", "entry", "route" or "body".
-        level: None for "route".
+        level: that "route" does not have, whatever is given.
         licence: of the weights, or None.
 
     Returns:
         ``About``.
     """
+    level = None if part == "route" else level
     start, gate, body = model.costs[level or 0]
     madds = {"whole": start + body, "entry": start + body, "route": start + gate, "body": body}[part]
     labels = None if model.labels is None or part == "route" else tuple(model.labels)

@@ -1,5 +1,6 @@
 """The plain networks that a model's files are converted from, and what the files are compared with."""
 
+import contextlib
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -41,7 +42,7 @@ class Networks:
         model.build()
         self.model, self.quantization = model, quantization
         self._rounded: dict[tuple[str, int], tuple[keras.Model, list[Kernel]]] = {}
-        self._entries: dict[int, tuple[bytes, list[Kernel]]] = {}
+        self._files: dict[tuple[str, int], tuple[bytes, list[Kernel]]] = {}
         self.ranges = activation_ranges(model, calibration_data) if quantization == "int8" else None
         self.source = halved(model) if quantization == "float16" else model
         if calibration_data is None:
@@ -82,20 +83,14 @@ class Networks:
         Returns:
             The file's bytes and the kernels.
         """
-        if part == "route":
+        if part == "body":
+            entry, kernels = self.file("entry", level)
+            with contextlib.suppress(ValueError):  # where the converter joined operators on both sides of the border
+                return body_of(entry), kernels
+        if (part, level) not in self._files:
             network, kernels = self.folded(part, level)
-            return self._convert(network, kernels), kernels
-        if level not in self._entries:
-            network, kernels = self.folded("entry", level)
-            self._entries[level] = self._convert(network, kernels), kernels
-        data, kernels = self._entries[level]
-        if part == "entry":
-            return data, kernels
-        try:
-            return body_of(data), kernels
-        except ValueError:  # the converter joined operators on both sides of the border
-            network, kernels = self.folded("body", level)
-            return self._convert(network, kernels), kernels
+            self._files[part, level] = self._convert(network, kernels), kernels
+        return self._files[part, level]
 
     def _convert(self, network: keras.Model, kernels: list[Kernel]) -> bytes:
         data = convert(network, self.quantization)

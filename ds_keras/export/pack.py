@@ -68,7 +68,7 @@ def pack(
 def materialized(networks: Networks, part: str, level: int, licence: str | None = None) -> bytes:
     """A part as a static TFLite file: byte for byte what a bundle of the model makes of its parts."""
     (data, kernels), quantization = networks.file(part, level), networks.quantization
-    says = about(networks.model, part, None if part == "route" else level, licence)
+    says = about(networks.model, part, level, licence)
     template = pack(data, kernels, quantization, stored_shapes(kernels), says)
     return materialize(template, payload(kernels, quantization))
 

@@ -13,7 +13,8 @@ from ds_keras.files import write_bytes
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
-PARTS = ("whole", "entry", "route", "body")
+NAMES = {"whole": "level_{}", "entry": "entry_{}", "route": "route", "body": "body_{}"}  # of the files, by part
+PARTS = tuple(NAMES)
 
 
 def to_tflite(
@@ -76,7 +77,6 @@ def to_tflite(
         else:
             data = materialized(networks, part, level, licence)
         networks.check(data, part, level)
-        name = part if part == "route" else f"{'level' if part == 'whole' else part}_{level}"
-        paths.append(directory / f"{name}.tflite")
+        paths.append(directory / f"{NAMES[part].format(level)}.tflite")
         write_bytes(paths[-1], data)
     return paths

@@ -28,16 +28,15 @@ def levels(session: Session, images: np.ndarray, rounds: int = 30) -> list[dict[
         Rows: what, level, kind ("" here), and the fields of ``timing.Paired``, whose times are of one image.
     """
     largest = session.num_levels - 1
-    return [
-        _row("level", k, session, images, {"level": k}, {"level": largest}, rounds) for k in range(session.num_levels)
-    ]
+    full = partial(session.run, level=largest)
+    return [row for k in range(session.num_levels) for row in against("level", session, k, full, images, rounds)]
 
 
 def routed(session: Session, images: np.ndarray, rounds: int = 30) -> list[dict[str, Any]]:
     """The default policy against the largest level. Arguments and rows as ``levels``; kind is the policy."""
     largest = session.num_levels - 1
-    row = _row("routed", "mixed", session, images, {}, {"level": largest}, rounds)
-    return [{**row, "kind": str(session.default_policy)}]
+    (row,) = against("routed", session, None, partial(session.run, level=largest), images, rounds)
+    return [{**row, "level": "mixed", "kind": str(session.default_policy)}]
 
 
 def budgets(session: Session, images: np.ndarray, points: int = 5, rounds: int = 30) -> list[dict[str, Any]]:
@@ -93,13 +92,7 @@ def materialized(
     """
     features = [session.features(image) for image in images]
     ours, theirs = (Interpreted(data, session.num_threads) for data in (session.bundle.file(f"body_{level}"), direct))
-
-    def run(network: Interpreted) -> None:
-        for x in features:
-            network(x)
-
-    found = paired(lambda: run(ours), lambda: run(theirs), rounds)
-    return [_scaled("materialised", level, found, len(images))]
+    return [_compared("materialised", level, ours, theirs, features, rounds)]
 
 
 def against(
@@ -123,7 +116,7 @@ def against(
     Returns:
         One row.
     """
-    return [_against(what, level, partial(session.run, level=level), other, images, rounds)]
+    return [_compared(what, level, partial(session.run, level=level), other, _one_by_one(images), rounds)]
 
 
 def routed_to(
@@ -148,9 +141,8 @@ def routed_to(
         for policy, fixed in knobs.items():
             if fixed is not None:
                 session.knobs[policy] = fixed
-                rows.append(
-                    _against(f"{policy} / file", level, partial(session.run, policy=policy), whole, images, rounds)
-                )
+                ours = partial(session.run, policy=policy)
+                rows.append(_compared(f"{policy} / file", level, ours, whole, _one_by_one(images), rounds))
     finally:
         session.knobs.update(before)
     return rows
@@ -165,12 +157,7 @@ def xnnpack(session: Session, images: np.ndarray, rounds: int = 30) -> list[dict
     features = [session.features(image) for image in images]
     data = session.bundle.file(f"body_{level}")
     ours, plain = Interpreted(data, session.num_threads), Interpreted(data, session.num_threads, delegates=False)
-
-    def run(network: Interpreted) -> None:
-        for x in features:
-            network(x)
-
-    return [_scaled("XNNPACK", level, paired(lambda: run(ours), lambda: run(plain), rounds), len(images))]
+    return [_compared("XNNPACK", level, ours, plain, features, rounds)]
 
 
 def plot(rows: list[dict[str, Any]], path: str | os.PathLike) -> None:
@@ -200,19 +187,17 @@ def plot(rows: list[dict[str, Any]], path: str | os.PathLike) -> None:
         figure.savefig(temporary)
 
 
-def _row(what: str, level: Any, session: Session, images: np.ndarray, a: dict, b: dict, rounds: int) -> dict[str, Any]:
-    return _against(what, level, partial(session.run, **a), partial(session.run, **b), images, rounds)
+def _one_by_one(images: np.ndarray) -> list[np.ndarray]:
+    return list(images.astype("float32")[:, None])
 
 
-def _against(what: str, level: Any, ours: Callable, other: Callable, images: np.ndarray, rounds: int) -> dict[str, Any]:
+def _compared(what: str, level: Any, ours: Callable, theirs: Callable, inputs: list, rounds: int) -> dict[str, Any]:
+    """The row of two ways to run inputs, one after another; its times are of one input."""
+
     def run(function: Callable[[np.ndarray], Any]) -> None:
-        for image in images:
-            function(image[None])
+        for x in inputs:
+            function(x)
 
-    images = images.astype("float32")
-    return _scaled(what, level, paired(lambda: run(ours), lambda: run(other), rounds), len(images))
-
-
-def _scaled(what: str, level: Any, found: Any, count: int) -> dict[str, Any]:
-    one = found._replace(a_ms=found.a_ms / count, b_ms=found.b_ms / count)
+    found = paired(lambda: run(ours), lambda: run(theirs), rounds)
+    one = found._replace(a_ms=found.a_ms / len(inputs), b_ms=found.b_ms / len(inputs))
     return {"what": what, "level": level, "kind": "", **one._asdict()}

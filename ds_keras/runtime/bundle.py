@@ -101,7 +101,7 @@ class Bundle:
         Raises:
             ValueError: no such file, or its part is missing or damaged.
         """
-        if name not in self.files:
+        if name not in self.manifest["files"]:
             raise ValueError(f"name must be one of {self.files}, received {name!r}")
         entry = self.manifest["files"][name]
         part, data = entry["part"], self.part(entry["part"])

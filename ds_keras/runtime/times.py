@@ -11,7 +11,7 @@ from ds_keras.policies import Times
 if TYPE_CHECKING:
     from ds_keras.runtime.session import Session
 
-STAYS = np.zeros(1000, "float32")  # thresholds: no margin is below 0, so that the cascade stays at its first level
+STAYS = np.zeros(1, "float32")  # the first threshold: no margin is below 0, so a cascade stays at its first level
 SMALLEST = np.array([1e9], "float32")  # a shift under which the gate picks the level that costs least
 
 
