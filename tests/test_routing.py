@@ -149,6 +149,19 @@ def test_margin_is_the_same_in_numpy_and_tensorflow():
     same(policies.margin(np.array([[3, 3, 1], [900, -900, 0]], "float32")), np.array([0, 1], "float32"))
 
 
+@pytest.mark.parametrize("classes", [2, policies.FEW, policies.FEW + 1])
+def test_margin_of_one_row_is_that_of_a_batch(classes):
+    logits = np.random.default_rng(0).normal(0, 5, (20, classes)).astype("float32")
+    close([policies.margin(row) for row in logits], policies.margin(logits), tolerance=1e-6)
+    logits[0, :2] = np.nan, -3e38  # of a damaged bundle made to look whole: nothing is raised, the image stays
+    assert not policies.margin(logits[0]) < 1.01
+
+
+def test_margin_keeps_the_axes_of_many_networks():
+    logits = np.random.default_rng(0).normal(0, 5, (3, 4, 5)).astype("float32")
+    same(policies.margin(logits), np.stack([policies.margin(each) for each in logits]))
+
+
 @pytest.mark.parametrize("chain", [(0,), (0, 0), (2, 1), (0, 4), (-1, 2), (0, 1.0), "01", 3, ["a", "b"], (True, 2)])
 def test_bad_cascade(chain):
     with pytest.raises(ValueError, match=r"cascade must be two or more levels in \[0, 4\)"):

@@ -110,7 +110,8 @@ class Session:
             policy = check_fixed_level(level, self.num_levels)
         else:
             policy = check_policy(self.default_policy if policy is None else policy, self.num_levels, POLICIES)
-        check_belongs(policy, mix=mix, seed=seed)
+        if mix is not None or seed is not None:
+            check_belongs(policy, mix=mix, seed=seed)
         images = self._check_images(images)
         knobs = self.knobs.get(policy)
         if budget is not None or milliseconds is not None:
