@@ -7,13 +7,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ds_keras.layers.base import Compute
 from ds_keras.models.supernet import Supernet
 from ds_keras.quantization import check_quantize
 from ds_keras.slicing import Level, LevelTensor
 from ds_keras.training import losses
 from ds_keras.training.base import Trainer, accuracy
-from ds_keras.training.distillation import TEACHERS, trained_teacher
+from ds_keras.training.distillation import TEACHERS, Targets, follow, probabilities, trained_teacher
 from ds_keras.training.weight_decay import active_kernels
 
 OBJECTIVES = ("ib", "mvco", "distill", "inplace", "ce")
@@ -128,16 +127,14 @@ class SupernetTrainer(Trainer):
                 f"ema_decay must be in [0, 1) and weight_decay at least 0, received {ema_decay!r}, {weight_decay!r}"
             )
         self.kind = check_quantize(model, quantize)
-        self.num_random, self.objective, self.ensemble = num_random, objective, ensemble
+        self.num_random, self.objective, self.label_smoothing = num_random, objective, label_smoothing
         self.keep_weight, self.gate_weight = keep_weight, gate_weight
-        self.label_smoothing, self.hard_label_weight = label_smoothing, hard_label_weight
-        self.distill_start, self.ema_decay, self.weight_decay = distill_start, ema_decay, weight_decay
+        self.ema_decay, self.weight_decay = ema_decay, weight_decay
         self.candidates = [model.static_level(k) for k in (range(len(model.levels)) if levels is None else levels)]
         if not self.candidates:
             raise ValueError(f"levels must name at least one level, received {levels!r}")
         self.largest = model.teacher_level.index if levels is None else max(self.candidates)
         self.smallest = min(self.candidates)
-        self.teacher_at = teacher
         alone = self.smallest == self.largest
         if objective in ("ib", "mvco") and not alone:
             self.teacher = model.clone()
@@ -147,6 +144,7 @@ class SupernetTrainer(Trainer):
         if self.teacher is not None:
             self.teacher.trainable = False
         self.views = views if objective == "mvco" and not alone else 1
+        self.targets = Targets(objective, self.teacher, teacher, ensemble, hard_label_weight, distill_start)
         self.progress = [
             keras.metrics.Mean(name=name) for name in ("largest_loss", "smallest_loss", "largest_accuracy")
         ]
@@ -174,14 +172,14 @@ class SupernetTrainer(Trainer):
             shared = walk.rounded(shared)
             gate = self.supernet.gate(walk, gate_features) if self.gate_weight else None
         features = tf.split(shared, self.views)
-        targets = self.targets(views, truth, levels)
+        targets = self.targets(views, truth, levels, self.step)
         total, starts = [None] * len(variables), [tf.zeros_like(part) for part in features]
         previous, outputs = [], []
         for i, level in enumerate(levels):
             view = i % self.views
             with tf.control_dependencies(previous):  # the activations of one sub-network at a time
                 if self.objective == "inplace" and i > 0:
-                    targets[i] = self.blend(truth, lambda: tf.nn.softmax(tf.cast(outputs[0][0], tf.float32)))
+                    targets[i] = self.targets.blend(truth, lambda: probabilities(outputs[0][0]), self.step)
                 with tf.GradientTape() as tape:
                     tape.watch(features[view])
                     logits = self.forward(views[view], features[view], level, largest=i == 0)
@@ -202,7 +200,7 @@ class SupernetTrainer(Trainer):
         total = [_add(a, b) for a, b in zip(total, gradients, strict=True)]
         self.optimizer.apply(total, variables)
         if self.objective in ("ib", "mvco") and self.teacher is not None:
-            self.update_teacher()
+            follow(self.teacher, self.supernet, self.ema_decay, self.step)
         for metric, value in zip(
             self.progress, (outputs[0][1], outputs[-1][1], accuracy(y, outputs[0][0])), strict=True
         ):
@@ -236,7 +234,7 @@ class SupernetTrainer(Trainer):
         if self.num_random is None:
             return sorted({self.largest, *self.candidates}, reverse=True)
         picks = tf.random.stateless_uniform([self.num_random], self.step_seed(0), 0, len(self.candidates), tf.int32)
-        if self.teacher_at == "next":
+        if self.targets.teacher_at == "next":
             picks = tf.sort(picks, direction="DESCENDING")
         randoms = tf.gather(tf.constant(self.candidates, tf.int32), picks)
         drawn = [LevelTensor(level, len(self.supernet.levels)) for level in tf.unstack(randoms)]
@@ -249,53 +247,11 @@ class SupernetTrainer(Trainer):
             return walk.rounded(self.supernet.logits(walk, x))
         return walk.rounded(self.supernet.body(walk, features))
 
-    def targets(self, views: list[tf.Tensor], truth: tf.Tensor, levels: list[Level]) -> list[tf.Tensor]:
-        """Target distribution of every pass, as far as it does not depend on this step's outputs."""
-        if self.teacher is None:
-            return [truth] * len(levels)
-
-        def of(among: list[Level]) -> tf.Tensor:
-            return self.blend(truth, lambda: self.teacher_probabilities(views, among))
-
-        if self.objective == "distill":
-            return [of([self.teacher.levels[-1].index])] * len(levels)
-        largest = of(levels[:1])
-        rest = [largest] * (len(levels) - 1)
-        if self.teacher_at == "next":
-            rest[1:] = [of([level]) for level in levels[1:-1]]
-        if self.ensemble:
-            rest[-1] = of(levels[:-1])
-        return [largest if self.objective == "mvco" else truth, *rest]
-
-    def blend(self, truth: tf.Tensor, soft: Any) -> tf.Tensor:
-        """The labels before ``distill_start``; then the soft targets with ``hard_label_weight`` of the labels."""
-        weight = self.hard_label_weight
-        if not self.distill_start:
-            return weight * truth + (1 - weight) * soft()
-        started = tf.cast(self.step, tf.int64) >= self.distill_start
-        return tf.cond(started, lambda: weight * truth + (1 - weight) * soft(), lambda: truth)
-
-    def teacher_probabilities(self, views: list[tf.Tensor], levels: list[Level]) -> tf.Tensor:
-        """Mean prediction of the teacher at ``levels``, in inference mode with its own statistics."""
-        # This may run inside a branch, whose tensors must not be remembered outside it: a LevelTensor of its own.
-        levels = [LevelTensor(k.tensor, k.count) if isinstance(k, LevelTensor) else k for k in levels]
-        x = tf.concat(views, axis=0)
-        predictions = [tf.nn.softmax(tf.cast(self.teacher.logits(Compute(k), x), tf.float32)) for k in levels]
-        each = [part for prediction in predictions for part in tf.split(prediction, self.views)]
-        return tf.stop_gradient(tf.add_n(each) / len(each))
-
     def decay(self) -> tf.Tensor:
         """``weight_decay`` x half the squared norm of the kernels that the largest pass uses."""
         if not self.weight_decay:
             return tf.constant(0.0)
         return self.weight_decay * tf.add_n([tf.nn.l2_loss(k) for k in active_kernels(self.supernet, self.largest)])
-
-    def update_teacher(self) -> None:
-        """Moves the teacher, its BatchNorm statistics included, towards the supernet."""
-        step = tf.cast(self.step, tf.float32)
-        decay = tf.minimum(self.ema_decay, (1 + step) / (10 + step))
-        for slow, fast in zip(self.teacher.weights, self.supernet.weights, strict=True):
-            slow.assign_add((fast - slow) * (1 - decay))
 
 
 def _add(a: Any, b: Any) -> Any:

@@ -39,7 +39,7 @@ def test_every_pass_matches_the_teacher(hard):
 def test_a_single_level_has_the_teacher_too():
     teacher, model = nano_resnet(), nano()
     trainer = make(model, teacher=teacher, levels=[0])
-    (target,) = trainer.targets([tf.constant(X)], losses.smooth_labels(Y, 3, 0.1), [0])
+    (target,) = trainer.targets([tf.constant(X)], losses.smooth_labels(Y, 3, 0.1), [0], step=0)
     close(target, tf.nn.softmax(teacher(X, level=2)), tolerance=1e-6)
 
 

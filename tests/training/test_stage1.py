@@ -191,7 +191,7 @@ def test_next_teachers_fall_with_the_levels():
 def test_views_come_from_the_pipeline():
     """A batch of one view is refused with the argument that gives more."""
     trainer = make(nano(), objective="mvco", eager=True)
-    assert trainer.views == 2 and trainer.hard_label_weight == 0.5
+    assert trainer.views == 2 and trainer.targets.hard_label_weight == 0.5
     with pytest.raises(ValueError, match=r"views=2, .*give views= to ds_keras\.data\.batches"):
         trainer.train_on_batch(X[:8], Y[:8])
     assert make(nano(), objective="mvco", levels=[1]).views == 1
