@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 Range = tuple[float, float]
 IMAGES: Range = (0.0, 255.0)
+CALIBRATION_IMAGES = 2048  # more only make a range steadier
 KERNELS = (SliceableConv2D, SliceableDepthwiseConv2D, SliceableDense)
 SAME_SCALE = (  # whose output has the scale of their input
     keras.layers.Dropout,

@@ -19,7 +19,6 @@ from absl import flags
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
-CALIBRATION_IMAGES = 512
 FLAGS = flags.FLAGS
 flags.DEFINE_string("preset", None, "Preset, alias or directory.", required=True)
 flags.DEFINE_string("output", None, "Directory; FILE.dsbundle for a bundle in one file; FILE.onnx.", required=True)
@@ -75,6 +74,8 @@ def _quantized(model: "Supernet") -> dict[str, Any]:
     """The arguments of the export that the flags ask for."""
     if not FLAGS.calibration:
         return {"quantization": None if FLAGS.quantization == "none" else FLAGS.quantization}
+    from ds_keras.quantization import CALIBRATION_IMAGES
+
     images = cli.read_images(FLAGS.calibration, model.image_shape, CALIBRATION_IMAGES, "--calibration")
     return {"quantization": FLAGS.quantization, "calibration_data": images}
 

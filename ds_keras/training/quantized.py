@@ -9,11 +9,10 @@ import numpy as np
 from ds_keras import data, export, parity, zoo
 from ds_keras.files import write_bytes, write_json
 from ds_keras.models.vit import DSViT
+from ds_keras.quantization import CALIBRATION_IMAGES
 from ds_keras.runtime import Session
 from ds_keras.training.experiment import Experiment
 from ds_keras.zoo.cards import render
-
-CALIBRATION_IMAGES = 2048
 
 
 def quantize_preset(experiment: Experiment, directory: str | os.PathLike, command: str = "") -> dict[str, Any]:
