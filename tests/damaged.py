@@ -161,10 +161,15 @@ def _with_row(rng, parts, part, change):
 
 def _with_member(rng, parts, file):
     """Damages a member of a template, and makes all hashes match: that of the file it makes too, where it makes one."""
-    part, manifest = f"{file}.zip", json.loads(parts["bundle.json"])
-    members = _members(parts[part])
+    members = _members(parts[f"{file}.zip"])
     name = rng.choice(sorted(name for name, data in members.items() if data))
-    members[name] = _damaged(rng, members[name])
+    return f"{file}.zip: {name} damaged", _with(parts, file, name, _damaged(rng, members[name]))
+
+
+def _with(parts, file, name, content):
+    """Another member of a template, under hashes that match."""
+    part, manifest = f"{file}.zip", json.loads(parts["bundle.json"])
+    members = {**_members(parts[part]), name: content}
     entry, kernels = manifest["files"][file], manifest["kernels"]
     try:
         factors = np.frombuffer(members[FACTORS], "<f4")
@@ -178,8 +183,36 @@ def _with_member(rng, parts, file):
     except (TypeError, ValueError):
         data = b""
     entry["sha256"] = hashlib.sha256(data).hexdigest()
-    changed = {**parts, part: _zipped(members), "bundle.json": json.dumps(manifest).encode()}
-    return f"{part}: {name} damaged", rehashed(changed)
+    return rehashed({**parts, part: _zipped(members), "bundle.json": json.dumps(manifest).encode()})
+
+
+def with_graph(parts, file, change):
+    """Another graph of a file, of the same length, under hashes that match.
+
+    Args:
+        parts: of a float32 bundle.
+        file: name.
+        change: from the graph's bytes to others.
+    """
+    return _with(parts, file, GRAPH, change(_members(parts[f"{file}.zip"])[GRAPH]))
+
+
+def damaged_graphs(parts, seed, count):
+    """Bundles under hashes that match, in one file of which LiteRT's graph is damaged in one to four places."""
+    rng = random.Random(seed)
+
+    def change(graph):
+        graph = bytearray(graph)
+        for _ in range(rng.choice([1, 1, 2, 4])):
+            at = rng.randrange(len(graph) - 4)
+            if rng.random() < 0.5:
+                graph[at : at + 4] = _number(rng)
+            else:
+                graph[at] ^= 1 << rng.randrange(8)
+        return bytes(graph)
+
+    for _ in range(count):
+        yield with_graph(parts, rng.choice(file_names(3)), change)
 
 
 def _with_header(rng, parts, part):

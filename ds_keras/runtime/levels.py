@@ -9,6 +9,7 @@ from typing import Any
 
 from ds_keras.files import sweep, write_bytes
 from ds_keras.runtime.bundle import Bundle
+from ds_keras.runtime.graph import check_graph
 from ds_keras.runtime.network import ENGINES, Compiled, Interpreted, compiled_with_cache
 
 OUTPUTS = {"route": {"features", "gate"}, "entry": {"features", "logits"}, "body": {"logits"}}  # of the files
@@ -110,16 +111,17 @@ class Levels:
     def _network(self, name: str) -> Any:
         data, where = self.data(name), f"{self.bundle.path}: {name}"
         try:
-            network = self._engine(data, name)
+            check_graph(data)
+            network = self._engine(data, name, where)
         except (RuntimeError, ValueError, KeyError) as error:
-            raise ValueError(f"{where} is damaged, LiteRT refuses it: {error}") from None
+            raise ValueError(f"{where} is damaged, it cannot be opened: {error}") from None
         if set(network.outputs) != (wanted := OUTPUTS[name.partition("_")[0]]):
             raise ValueError(f"{where} must give {sorted(wanted)}, it gives {sorted(network.outputs)}")
         return network
 
-    def _engine(self, data: bytes, name: str) -> Any:
+    def _engine(self, data: bytes, name: str, where: str) -> Any:
         if self.engine == "interpreter":
-            return Interpreted(data, self.num_threads)
+            return Interpreted(data, self.num_threads, name=where)
         if not self.weight_cache:
-            return Compiled(data, self.num_threads)
-        return compiled_with_cache(data, self.num_threads, self.cache_dir / f"{name}.xnnpack")
+            return Compiled(data, self.num_threads, name=where)
+        return compiled_with_cache(data, self.num_threads, self.cache_dir / f"{name}.xnnpack", where)

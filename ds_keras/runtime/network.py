@@ -25,13 +25,15 @@ class Interpreted:
         data: the file's bytes.
         num_threads: of LiteRT.
         delegates: whether XNNPACK runs what it can.
+        name: of the file, for errors.
     """
 
-    def __init__(self, data: bytes, num_threads: int, delegates: bool = True):
+    def __init__(self, data: bytes, num_threads: int, delegates: bool = True, name: str = "the file"):
         try:
             from ai_edge_litert.interpreter import Interpreter, OpResolverType
         except ImportError as error:
             raise ImportError(MISSING) from error
+        self.name = name
         kind = OpResolverType.AUTO if delegates else OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
         self.interpreter = Interpreter(model_content=data, num_threads=num_threads, experimental_op_resolver_type=kind)
         self.interpreter.allocate_tensors()
@@ -43,8 +45,11 @@ class Interpreted:
 
     def __call__(self, x: Any, lend: bool = False) -> dict[str, Any]:
         """Outputs by name for one input: an array, or what another network lends."""
-        self.interpreter.set_tensor(self.input, x() if callable(x) else as_input(x, self.dtype))
-        self.interpreter.invoke()
+        try:
+            self.interpreter.set_tensor(self.input, x() if callable(x) else as_input(x, self.dtype))
+            self.interpreter.invoke()
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"LiteRT cannot run {self.name}: {error}") from error
         return self.outputs if lend else {name: view().copy() for name, view in self.outputs.items()}
 
 
@@ -55,14 +60,18 @@ class Compiled:
         data: the file's bytes.
         num_threads: of LiteRT.
         weight_cache: file for XNNPACK's packed weights, made where it is missing; None for none.
+        name: of the file, for errors.
     """
 
-    def __init__(self, data: bytes, num_threads: int, weight_cache: str | os.PathLike | None = None):
+    def __init__(
+        self, data: bytes, num_threads: int, weight_cache: str | os.PathLike | None = None, name: str = "the file"
+    ):
         try:
             from ai_edge_litert.compiled_model import CompiledModel
             from ai_edge_litert.options import CpuOptions, Options
         except ImportError as error:
             raise ImportError(f"engine='compiled' needs ai-edge-litert 2.3 or later: {error}") from error
+        self.name = name
         self.data = data  # which the model reads from
         cpu = CpuOptions(num_threads=num_threads)
         if weight_cache is not None:
@@ -81,13 +90,16 @@ class Compiled:
 
         "features" stay in their buffer, which is another one each time; lent, it is good until this runs again.
         """
-        if isinstance(x, np.ndarray):
-            self.x.write(as_input(x, self.dtype))
-            x = self.x
         buffers = dict(self.buffers)
         if not lend and "features" in buffers:
             buffers["features"] = self._buffer("features")
-        self.model.run_by_name(SIGNATURE, {self.input: x}, buffers)
+        try:
+            if isinstance(x, np.ndarray):
+                self.x.write(as_input(x, self.dtype))
+                x = self.x
+            self.model.run_by_name(SIGNATURE, {self.input: x}, buffers)
+        except (RuntimeError, ValueError) as error:
+            raise ValueError(f"LiteRT cannot run {self.name}: {error}") from error
         return {
             name: buffer if name == "features" else to_array(buffer, self.outputs[name])
             for name, buffer in buffers.items()
@@ -124,13 +136,14 @@ def as_input(x: np.ndarray, dtype: Any) -> np.ndarray:
     return x.astype(dtype, copy=False)
 
 
-def compiled_with_cache(data: bytes, num_threads: int, weight_cache: Path) -> Compiled:
+def compiled_with_cache(data: bytes, num_threads: int, weight_cache: Path, name: str) -> Compiled:
     """A ``Compiled`` whose packed weights are kept in a file, which is used again only where it is whole.
 
     Args:
         data: the file's bytes.
         num_threads: of LiteRT.
         weight_cache: of this file alone; its sha256 lies beside it, written last.
+        name: of the file, for errors.
 
     Returns:
         The network.
@@ -140,7 +153,7 @@ def compiled_with_cache(data: bytes, num_threads: int, weight_cache: Path) -> Co
     if weight_cache.is_file() and sha256(weight_cache) != known:
         weight_cache.unlink()  # torn by a kill, or damaged: XNNPACK would map it as it is
     weight_cache.parent.mkdir(parents=True, exist_ok=True)
-    network = Compiled(data, num_threads, weight_cache)
+    network = Compiled(data, num_threads, weight_cache, name)
     if weight_cache.is_file() and (digest := sha256(weight_cache)) != known:
         write_bytes(stamp, digest.encode())
     return network
