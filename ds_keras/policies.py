@@ -216,17 +216,7 @@ def knobs_at(
     Raises:
         ValueError: no table, not exactly one budget, or one out of reach (the error names the interval).
     """
-    if policy not in LEARNED:
-        raise ValueError(f"a budget needs a policy of {LEARNED}, received {policy!r}")
-    given = {"fraction": fraction, "madds": madds, "milliseconds": milliseconds}
-    if sum(value is not None for value in given.values()) != 1:
-        raise ValueError(f"give exactly one of {', '.join(given)}, received {given}")
-    (name, value), *_ = ((name, value) for name, value in given.items() if value is not None)
-    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
-        raise ValueError(f"{name} must be a number, received {value!r}")
-    rows: Sequence = table.get(policy, ())
-    if not rows:
-        raise ValueError(NO_TABLE)
+    rows = budget_rows(table, policy, fraction, madds, milliseconds)
     if milliseconds is not None:
         wanted, costs = float(milliseconds), row_times(rows, policy, times)
     else:
@@ -245,11 +235,49 @@ def knobs_at(
     return np.array([np.interp(wanted, costs, column) for column in settings.T], "float32")
 
 
+def budget_rows(
+    table: dict[str, list],
+    policy: Policy,
+    fraction: float | None = None,
+    madds: float | None = None,
+    milliseconds: float | None = None,
+) -> Sequence:
+    """The rows of a budget table that a budget is looked up in.
+
+    Args:
+        table: see ``ds_keras.budget.measure_budget``.
+        policy: "gate" or "cascade".
+        fraction: a budget, or
+        madds: a budget, or
+        milliseconds: a budget, which the rows must have passes for.
+
+    Returns:
+        The policy's rows.
+
+    Raises:
+        ValueError: another policy, not exactly one budget, one that is no number, or no such rows.
+    """
+    if policy not in LEARNED:
+        raise ValueError(f"a budget needs a policy of {LEARNED}, received {policy!r}")
+    given = {"fraction": fraction, "madds": madds, "milliseconds": milliseconds}
+    if sum(value is not None for value in given.values()) != 1:
+        raise ValueError(f"give exactly one of {', '.join(given)}, received {given}")
+    (name, value), *_ = ((name, value) for name, value in given.items() if value is not None)
+    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
+        raise ValueError(f"{name} must be a number, received {value!r}")
+    rows: Sequence = table.get(policy, ())
+    if not rows:
+        raise ValueError(NO_TABLE)
+    if milliseconds is not None and any(len(row) < 4 for row in rows):
+        raise ValueError(NO_PASSES)
+    return rows
+
+
 def row_times(rows: Sequence, policy: Policy, times: Times | None) -> np.ndarray:
     """What every row of a policy's budget table takes on a device.
 
     Args:
-        rows: of the policy.
+        rows: of the policy, with passes.
         policy: "gate" or "cascade".
         times: of the device's parts.
 
@@ -257,12 +285,10 @@ def row_times(rows: Sequence, policy: Policy, times: Times | None) -> np.ndarray
         (rows,) milliseconds, never falling: a row that the device runs faster than a cheaper one counts as slow.
 
     Raises:
-        ValueError: no times, those of another number of levels, or rows without passes.
+        ValueError: no times, or those of another number of levels.
     """
     if times is None:
         raise ValueError("milliseconds needs times, those of ds_keras.runtime.Session.benchmark, received None")
-    if any(len(row) < 4 for row in rows):
-        raise ValueError(NO_PASSES)
     if len(times.bodies) != len(rows[0][3]):
         raise ValueError(f"times must have {len(rows[0][3])} bodies, one for each level, received {times!r}")
     return np.maximum.accumulate(times.of([row[3] for row in rows], policy))

@@ -168,6 +168,15 @@ def test_bad_cascade(chain):
         DSMobileNet.tiny(10, cascade=chain)
 
 
+def test_another_chain_starts_from_thresholds_of_its_own():
+    model = tiny(cascade=(2, 3))
+    model.cascade_thresholds.assign([0.9, 0.0, 0.0])
+    model.cascade = (2, 3)
+    same(model.cascade_thresholds, np.array([0.9, 0, 0], "float32"))
+    model.cascade = (0, 1, 3)
+    same(model.cascade_thresholds, np.full(3, 0.5, "float32"))
+
+
 @pytest.mark.parametrize("level", [0, 2, np.int64(3)])
 def test_fixed_level(model, x, every, level):
     check(model.predict_routed(x, policy=level), every, np.full(COUNT, level), cost.madds(model, int(level)))
@@ -326,9 +335,9 @@ def test_measured_chain_is_the_one_asked_for_or_the_best():
 
 def test_what_was_traced_follows_the_policy(x, every):
     model = tiny(cascade=(0, 1), default_policy="cascade")
-    model.cascade_thresholds.assign([1.01, 1.01, 0])
-    for chain in ((0, 1), (0, 2), (1, 2, 3)):  # everything goes on to the last level
+    for chain in ((0, 1), (0, 2), (1, 2, 3)):
         model.cascade = chain
+        model.cascade_thresholds.assign([1.01, 1.01, 0])  # everything goes on to the last level
         close(model.predict(x, verbose=0), every[chain[-1]])
         close(model.predict_routed(x).logits, every[chain[-1]])
     model.default_policy = 1

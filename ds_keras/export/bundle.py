@@ -73,6 +73,8 @@ def to_bundle(
         )
     if path.is_dir() == (path.suffix == SUFFIX) and path.exists():
         raise ValueError(f"path must be a directory, or a file that ends in {SUFFIX!r}, received {str(path)!r}")
+    if path.is_file() and not _is_bundle(path):
+        raise ValueError(f"path must be a new file or a bundle, received {str(path)!r}, which is another file")
     parts = _parts(Networks(model, quantization, calibration_data), licence)
     if path.suffix == SUFFIX:
         content = io.BytesIO()
@@ -83,6 +85,15 @@ def to_bundle(
     else:
         _write_directory(path, parts)
     return path
+
+
+def _is_bundle(path: Path) -> bool:
+    """Whether a file is a bundle of any version."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return INDEX in archive.namelist()
+    except zipfile.BadZipFile:
+        return False
 
 
 def _parts(networks: Networks, licence: str | None) -> dict[str, bytes]:

@@ -12,6 +12,8 @@ from ds_keras.budget import knobs_for, set_budget
 from ds_keras.layers.base import Compute
 from ds_keras.policies import Times, check_chain
 
+FIRST_THRESHOLD = 0.5  # of every step of a cascade, until it is measured
+
 
 class RoutedInference:
     """Methods of ``Supernet`` that route; the work is in ``ds_keras.routing`` and ``ds_keras.budget``."""
@@ -36,7 +38,8 @@ class RoutedInference:
     def cascade(self) -> tuple[int, ...]:
         """Levels of the cascade, smaller ones first.
 
-        Another chain drops the budget table's rows of the one before; ``measure_budget(..., cascade=chain)`` makes its.
+        Another chain drops the budget table's rows and the thresholds of the one before;
+        ``measure_budget(..., cascade=chain)`` makes its rows.
         """
         return self._cascade
 
@@ -45,6 +48,8 @@ class RoutedInference:
         chain = check_chain(chain, len(self.levels))
         if chain != getattr(self, "_cascade", chain):
             self.budget_table = {name: rows for name, rows in self.budget_table.items() if name != "cascade"}
+            if self.built:
+                self.cascade_thresholds.assign(tf.fill(self.cascade_thresholds.shape, FIRST_THRESHOLD))
         self._cascade = chain
         self._forget_graphs()
 

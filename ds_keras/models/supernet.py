@@ -10,7 +10,7 @@ import tensorflow as tf
 from ds_keras import routing
 from ds_keras.layers.base import Build, Compute, Shape, Walk
 from ds_keras.layers.dense import SliceableDense
-from ds_keras.models.routed import RoutedInference
+from ds_keras.models.routed import FIRST_THRESHOLD, RoutedInference
 from ds_keras.slicing import Level, LevelTensor, SliceLevel, check_level
 
 
@@ -49,6 +49,8 @@ class Supernet(RoutedInference, keras.Model):
         **kwargs: Any,
     ):
         super().__init__(name=name, autocast=False, **kwargs)  # images are cast after they are normalised
+        if self.variable_dtype != "float32":
+            raise ValueError(f"dtype must be 'float32' or a mixed policy, received {self.dtype_policy.name!r}")
         if not isinstance(num_classes, int) or num_classes < 2:
             raise ValueError(f"num_classes must be an integer of at least 2, received {num_classes!r}")
         if len(input_shape) != 3 or not all(int(n) > 0 for n in input_shape):
@@ -174,8 +176,8 @@ class Supernet(RoutedInference, keras.Model):
         # The knobs of set_budget: saved, read at run time, so that a new budget never retraces.
         knobs = {"trainable": False, "dtype": "float32", "autocast": False}
         self.gate_shift = self.add_weight(name="gate_shift", shape=(1,), initializer="zeros", **knobs)
-        start = keras.initializers.Constant(0.5)  # one for each step of the longest chain
-        shape = (len(self._levels) - 1,)
+        start = keras.initializers.Constant(FIRST_THRESHOLD)
+        shape = (len(self._levels) - 1,)  # one for each step of the longest chain
         self.cascade_thresholds = self.add_weight(name="cascade_thresholds", shape=shape, initializer=start, **knobs)
         self.built = True
 
@@ -284,6 +286,7 @@ class Supernet(RoutedInference, keras.Model):
             "budget_table": json.loads(json.dumps(self.budget_table)),
             "labels": None if self.labels is None else list(self.labels),
             "name": self.name,
+            "dtype": self.dtype_policy.name,
         }
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras.files import sha256, write_bytes
+from ds_keras.files import replacing, sha256, write_bytes
 
 ENGINES = ("interpreter", "compiled")
 SIGNATURE = "serve"
@@ -139,6 +139,8 @@ def as_input(x: np.ndarray, dtype: Any) -> np.ndarray:
 def compiled_with_cache(data: bytes, num_threads: int, weight_cache: Path, name: str) -> Compiled:
     """A ``Compiled`` whose packed weights are kept in a file, which is used again only where it is whole.
 
+    Processes may share the file: each writes its own and moves it there. Where none can be kept, none is.
+
     Args:
         data: the file's bytes.
         num_threads: of LiteRT.
@@ -149,14 +151,16 @@ def compiled_with_cache(data: bytes, num_threads: int, weight_cache: Path, name:
         The network.
     """
     stamp = weight_cache.with_suffix(".sha256")
-    known = stamp.read_text() if stamp.is_file() else None
-    if weight_cache.is_file() and sha256(weight_cache) != known:
-        weight_cache.unlink()  # torn by a kill, or damaged: XNNPACK would map it as it is
-    weight_cache.parent.mkdir(parents=True, exist_ok=True)
-    network = Compiled(data, num_threads, weight_cache, name)
-    if weight_cache.is_file() and (digest := sha256(weight_cache)) != known:
+    try:
+        if weight_cache.is_file() and stamp.is_file() and stamp.read_bytes() == sha256(weight_cache).encode():
+            return Compiled(data, num_threads, weight_cache, name)
+        with replacing(weight_cache) as own:
+            network = Compiled(data, num_threads, own, name)
+            digest = sha256(own)
         write_bytes(stamp, digest.encode())
-    return network
+        return network
+    except OSError:  # nothing can be written there, or XNNPACK packs nothing
+        return Compiled(data, num_threads, name=name)
 
 
 def _shared() -> Any:

@@ -12,6 +12,7 @@ from ds_keras.policies import (
     Policy,
     Routed,
     Times,
+    budget_rows,
     check_belongs,
     check_fixed_level,
     check_policy,
@@ -90,7 +91,7 @@ class Session:
         """Routes and runs images; images of one level run one after another.
 
         Args:
-            images: (count, height, width, channels) in [0, 255], uint8 or float.
+            images: (count, height, width, channels) in [0, 255], uint8 or float, finite.
             level: runs all at this level; or
             policy: "gate", "cascade", "random" or a level; default ``default_policy``.
             budget: average MAdds as a fraction of the largest level's, for this call only ("gate" and "cascade").
@@ -230,6 +231,7 @@ class Session:
         milliseconds: float | None = None,
     ) -> np.ndarray:
         costs, table = self.manifest["madds"], self.manifest["policy"]["budget_table"]
+        budget_rows(table, policy, fraction, madds, milliseconds)  # what is wrong is said before anything is timed
         times = self.times
         if milliseconds is not None and times is None:
             times = self.benchmark()

@@ -59,6 +59,10 @@ class Session:
         verbose: Any = "auto",
         sources: dict[str, data.Source] | None = None,
     ):
+        counts = {"checkpoint_every": checkpoint_every, "max_steps": 1 if max_steps is None else max_steps}
+        for name, value in counts.items():
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} must be a positive integer, received {value!r}")
         self.experiment, self.workdir = experiment, Path(workdir)
         self.checkpoint_every, self.max_steps, self.verbose = checkpoint_every, max_steps, verbose
         self.sources = data.load(experiment.data) if sources is None else sources
@@ -104,7 +108,9 @@ class Session:
         steps = stage.epochs * per_epoch
         loop = Loop(name, trainer, self.workdir, per_epoch, self.checkpoint_every)
         trainer.compile(stage.make_optimizer(steps))
-        validation = data.evaluation_batches(self.held_out, 500, self.experiment.image_size)
+        validation = data.evaluation_batches(
+            self.held_out, 500, self.experiment.image_size, crop_fraction=1.0
+        )  # the pixels of ``x_held``
         end = min(steps, self.max_steps or steps)
         return loop.fit(lambda a, b: self.batches(source, stage, a, b, trainer.views), validation, end, self.verbose)
 

@@ -81,7 +81,8 @@ def save(
     """
     directory = Path(directory)
     model.build()
-    json.dumps([model.get_config(), metrics])  # what cannot be written is refused before anything is
+    config = {name: value for name, value in model.get_config().items() if name != "dtype"}  # float32, as the weights
+    json.dumps([config, metrics])  # what cannot be written is refused before anything is
     with contextlib.suppress(ValueError, OSError):  # there is a preset: its last save may not have been finished
         os.replace(_weights(directory, _record(directory)), directory / WEIGHTS)
     with replacing(directory / NEXT) as weights:
@@ -89,7 +90,7 @@ def save(
     record = {
         "format_version": FORMAT_VERSION,
         "class": type(model).__name__,
-        "config": model.get_config(),
+        "config": config,
         "sha256": {WEIGHTS: sha256(directory / NEXT)},
     }
     write_json(directory / CONFIG, record)
@@ -172,8 +173,8 @@ def _folder(name: str | os.PathLike) -> Path:
     if not isinstance(name, str | os.PathLike) or not str(name):
         raise ValueError(f"name must be a preset or a directory, received {name!r}")
     shipped = list_models()
-    chosen = ALIASES.get(str(name), str(name))
-    if chosen in shipped:
+    chosen = ALIASES.get(name, name)
+    if chosen in shipped:  # which no path equals: a ``Path`` is always a directory
         return presets() / chosen
     if (Path(name) / CONFIG).is_file():
         return Path(name)

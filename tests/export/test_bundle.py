@@ -161,6 +161,10 @@ def test_bad_arguments(network, tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(ValueError, match="path must be a directory, or a file that ends in '.dsbundle'"):
         to_bundle(network, tmp_path / "file")
+    (tmp_path / "notes.dsbundle").write_text("x")
+    with pytest.raises(ValueError, match="path must be a new file or a bundle, received '.*', which is another file"):
+        to_bundle(network, tmp_path / "notes.dsbundle")
+    assert (tmp_path / "notes.dsbundle").read_text() == "x"
     assert (tmp_path / "file").read_text() == "x" and len(list((tmp_path / "mine").iterdir())) == 1
 
 

@@ -108,6 +108,14 @@ def test_saving_round_trip(tmp_path, model, x, suffix):
     same(twin.route(x), model.route(x))
 
 
+def test_saving_keeps_the_precision(tmp_path):
+    model = tiny().clone("mixed_bfloat16")
+    model.save(str(tmp_path / "m.keras"))
+    assert keras.models.load_model(str(tmp_path / "m.keras")).dtype_policy.name == "mixed_bfloat16"
+    with pytest.raises(ValueError, match="dtype must be 'float32' or a mixed policy, received 'bfloat16'"):
+        model.clone("bfloat16")
+
+
 def test_clone_has_its_own_weights(x):
     model = tiny(budget_table={"gate": [[[0.5], 1e6, 0.9]]}, labels=list("abcdefghij"))
     twin = model.clone()

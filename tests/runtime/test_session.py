@@ -1,4 +1,5 @@
 import itertools
+import os
 import subprocess
 import sys
 import threading
@@ -70,6 +71,9 @@ def test_a_budget_in_milliseconds(network, session, policy):
 
 def test_benchmark(path, network):
     session = Session(path, keep=1)
+    for wrong in ({"budget": 0.5, "milliseconds": 1.0}, {"policy": 1, "milliseconds": 1.0}, {"milliseconds": "1"}):
+        with pytest.raises(ValueError, match=r"give exactly one of|a budget needs a policy|must be a number"):
+            session.run(X, **wrong)
     assert session.times is None
     with pytest.raises(ValueError, match="a budget of 100000.000 ms is out of reach"):
         session.set_budget(milliseconds=1e5, policy="gate")
@@ -199,6 +203,14 @@ def test_threads_share_a_session(session):
     assert not wrong
 
 
+def test_a_weight_cache_that_cannot_be_kept(path, session, tmp_path, monkeypatch):
+    pytest.importorskip("ai_edge_litert.options", reason="this ai-edge-litert has no CompiledModel with options")
+    monkeypatch.setattr("ds_keras.runtime.network.replacing", lambda path: os.listdir(path / "nothing"))
+    found = Session(path, cache_dir=tmp_path, engine="compiled", weight_cache=True).run(X, level=1)
+    close(found.logits, session.run(X, level=1).logits)
+    assert not list(tmp_path.rglob("*.xnnpack"))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -310,6 +322,8 @@ def test_the_weight_cache_is_used_and_mended(path, session, tmp_path):
     for damage in (whole[: len(whole) // 2], whole[:-100] + bytes(100), b""):
         cache.write_bytes(damage)
         assert start().read_bytes() == whole
+    cache.with_suffix(".sha256").write_bytes(b"\xff\xfe")
+    assert start().read_bytes() == whole
     cache.with_suffix(".sha256").unlink()
     assert start().read_bytes() == whole and cache.with_suffix(".sha256").is_file()
 

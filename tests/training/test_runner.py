@@ -20,6 +20,7 @@ from ds_keras.models import DSMobileNet
 from ds_keras.models.mobilenet import Stage as Row
 from ds_keras.training import Experiment, Stage, read_experiment
 from ds_keras.training.runner import run
+from ds_keras.training.session import Session
 
 ROOT = Path(__file__).parents[2]
 # Three levels, 5 steps an epoch; DIE="<file> before|after" kills the process (SIGKILL) as that file of the workdir is
@@ -374,3 +375,9 @@ def test_the_gate_may_have_images_of_its_own(tmp_path, monkeypatch):
     assert not apart[0] & apart[1] and apart[0] | apart[1] < whole
     with pytest.raises(ValueError, match=r"gate_images is split off as held_out is: .* received 5000"):
         run(replace(experiment, gate_images=5000), tmp_path / "more")
+
+
+@pytest.mark.parametrize("wrong", [{"checkpoint_every": 0}, {"max_steps": 0}, {"max_steps": 1.5}])
+def test_numbers_that_are_no_counts(tmp_path, wrong):
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be a positive integer, received"):
+        Session(None, tmp_path, **wrong)

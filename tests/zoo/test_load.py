@@ -30,6 +30,12 @@ def test_a_name(name, tmp_path, monkeypatch):
         same(weight, value)
 
 
+def test_a_path_is_a_directory_whatever_its_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    zoo.save(nano(), DIGITS)
+    assert zoo.load(Path(DIGITS)).num_classes == 3 and zoo.load(DIGITS).num_classes == 10
+
+
 def test_a_relative_directory(preset, network, monkeypatch):
     monkeypatch.chdir(preset.parent)
     same(zoo.load("small").classifier.kernel, network.classifier.kernel)
