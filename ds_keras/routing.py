@@ -238,7 +238,11 @@ def _image_array(model: "Supernet", x: Any, batch_size: int) -> np.ndarray:
         raise ValueError(f"batch_size must be a positive integer, received {batch_size!r}")
     model.build()
     x = np.asarray(x)
-    model.check_images(x[:0])
+    if x.ndim != 4 or x.dtype.kind not in "uif":
+        raise ValueError(
+            f"images must be numbers of shape (count, {', '.join(map(str, model.image_shape))}), "
+            f"received {x.dtype} {x.shape}"
+        )
     if x.shape[1:] != model.image_shape:
         raise ValueError(
             f"images of a set must have the model's shape {model.image_shape}, at which costs are counted, received "

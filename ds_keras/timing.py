@@ -8,12 +8,19 @@ import numpy as np
 
 
 class Paired(NamedTuple):
-    """Result of a paired timing: A's and B's median milliseconds, and the ratio A / B pair by pair."""
+    """Result of a paired timing: A's and B's milliseconds, median and p90, and the ratio A / B pair by pair."""
 
     a_ms: float
     b_ms: float
     ratio: float
     ratio_p90: float
+    a_p90_ms: float
+    b_p90_ms: float
+
+    def of_one(self, count: int) -> "Paired":
+        """The milliseconds of one of the ``count`` inputs that each call ran."""
+        names = ("a_ms", "b_ms", "a_p90_ms", "b_p90_ms")
+        return self._replace(**{name: getattr(self, name) / count for name in names})
 
 
 def paired(a: Callable[[], Any], b: Callable[[], Any], rounds: int = 30, warmup: int = 3) -> Paired:
@@ -35,6 +42,5 @@ def paired(a: Callable[[], Any], b: Callable[[], Any], rounds: int = 30, warmup:
             (a, b)[j]()
             times[max(i, 0), j] = time.perf_counter() - began
     ratios = times[:, 0] / times[:, 1]
-    return Paired(
-        *(1e3 * np.median(times, axis=0)).tolist(), float(np.median(ratios)), float(np.percentile(ratios, 90))
-    )
+    of_ratios = float(np.median(ratios)), float(np.percentile(ratios, 90))
+    return Paired(*(1e3 * np.median(times, 0)).tolist(), *of_ratios, *(1e3 * np.percentile(times, 90, 0)).tolist())

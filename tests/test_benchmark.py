@@ -8,13 +8,13 @@ from helpers import nano
 
 from ds_keras import benchmark, timing
 
-FIELDS = {"what", "level", "kind", "a_ms", "b_ms", "ratio", "ratio_p90"}
+FIELDS = {"what", "level", "kind", *timing.Paired._fields}
 
 
 def well_formed(rows):
     for row in rows:
         assert set(row) == FIELDS
-        assert all(np.isfinite(row[name]) and row[name] > 0 for name in ("a_ms", "b_ms", "ratio", "ratio_p90"))
+        assert all(np.isfinite(row[name]) and row[name] > 0 for name in timing.Paired._fields)
 
 
 def test_paired_by_hand(monkeypatch):
@@ -27,7 +27,8 @@ def test_paired_by_hand(monkeypatch):
 
     monkeypatch.setattr(timing.time, "perf_counter", lambda: now[0])
     result = timing.paired(lambda: spend("a", next(steps)), lambda: spend("b", 2.0), rounds=3, warmup=2)
-    assert result == pytest.approx((4.0, 2.0, 2.0, 2.8))  # the 90 % point of 1, 2, 3
+    assert result == pytest.approx((4.0, 2.0, 2.0, 2.8, 5.6, 2.0))  # the 90 % points of 1, 2, 3 and of 2, 4, 6
+    assert result.of_one(2) == pytest.approx((2.0, 1.0, 2.0, 2.8, 2.8, 1.0))
     assert len(order) == 10 and order.count("a") == 5
     pairs = ["".join(order[i : i + 2]) for i in range(0, 10, 2)]
     assert set(pairs) == {"ab", "ba"} and all(a != b for a, b in pairwise(pairs))

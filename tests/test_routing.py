@@ -312,13 +312,26 @@ def test_set_budget_does_not_retrace(measured, x):
 
 
 @pytest.mark.parametrize("policy", ["gate", "cascade"])
-@pytest.mark.parametrize("fraction", [0.01, 1.9])
-def test_unreachable_budget_names_the_interval(measured, policy, fraction):
+@pytest.mark.parametrize("fraction", [0.01, float("nan")])
+def test_unreachable_budget_names_the_least(measured, policy, fraction):
     model, *_ = measured
-    costs = [row[1] for row in model.budget_table[policy]]
-    interval = rf"must lie in \[{costs[0] / 1e6:.3f}, {costs[-1] / 1e6:.3f}\] MMAdds"
-    with pytest.raises(ValueError, match=interval):
+    least = f"must be at least {model.budget_table[policy][0][1] / 1e6:.3f} MMAdds"
+    with pytest.raises(ValueError, match=least):
         model.set_budget(fraction=fraction, policy=policy)
+
+
+@pytest.mark.parametrize("policy", ["gate", "cascade"])
+def test_a_generous_budget_is_the_tables_last_row(measured, policy):
+    model, *_ = measured
+    knobs = model.budget_table[policy][-1][0]
+    for fraction in (1.9, float("inf")):
+        same(budget.knobs_for(model, policy, fraction=fraction), np.array(knobs, "float32"))
+
+
+@pytest.mark.parametrize("images", [np.zeros((8, 8, 1)), np.zeros((4, 8, 8)), "a.png"])
+def test_what_is_no_set_of_images(model, images):
+    with pytest.raises(ValueError, match=r"images must be numbers of shape \(count, 8, 8, 1\), received"):
+        model.predict_routed(images)
 
 
 def test_measured_chain_is_the_one_asked_for_or_the_best():

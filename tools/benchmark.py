@@ -14,8 +14,13 @@ Example:
     python tools/benchmark.py --architecture=DSViT --layout=cifar
 """
 
+import contextlib
+import importlib.metadata
 import os
+import platform
+import re
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -57,14 +62,45 @@ def main(_: list[str]) -> None:
             else f"{row['mb']:9.3f} MB"
             if "mb" in row
             else f"{row['a_ms']:9.3f} ms against {row['b_ms']:9.3f} ms: "
-            f"ratio {row['ratio']:.3f}, p90 {row['ratio_p90']:.3f}"
+            f"ratio {row['ratio']:.3f}, p90 {row['ratio_p90']:.3f}; p90 {row['a_p90_ms']:.3f} ms"
         )
+        if "madds" in row:
+            timing += f"; {row['madds']:.3f} of the MAdds"
         print(f"{row['what']:13} {row['level']!s:>14} {row['kind']:14} {timing}")
     if FLAGS.json:
         from ds_keras.files import write_json
 
-        measured = FLAGS.onnx or FLAGS.bundle or FLAGS.preset or f"{FLAGS.architecture}.{FLAGS.layout}"
-        write_json(FLAGS.json, {"measured": measured, "batch_size": FLAGS.batch_size, "rows": rows})
+        write_json(FLAGS.json, {**_conditions(), "rows": rows})
+
+
+def _conditions() -> dict[str, Any]:
+    """What the rows depend on."""
+    packages = ("tensorflow", "keras", "ai-edge-litert", "numpy", "onnxruntime", "torch")
+    versions = {}
+    for name in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    one_by_one = bool(FLAGS.onnx or FLAGS.bundle)
+    return {
+        "measured": FLAGS.onnx or FLAGS.bundle or FLAGS.preset or f"{FLAGS.architecture}.{FLAGS.layout}",
+        "images": FLAGS.data or FLAGS.images or "noise",
+        "count": FLAGS.count if one_by_one else None,
+        "batch_size": 1 if one_by_one else FLAGS.batch_size,
+        "rounds": FLAGS.rounds,
+        "threads": FLAGS.threads or (1 if one_by_one else None),
+        "machine": _machine(),
+        "python": platform.python_version(),
+        "versions": versions,
+    }
+
+
+def _machine() -> str:
+    """The processor's name and its cores."""
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError):  # Linux
+        found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)
+        name = found[1] if found else name
+    return f"{name}, {os.cpu_count()} cores"
 
 
 def _bundle_rows() -> list[dict]:

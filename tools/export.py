@@ -59,6 +59,8 @@ def main(_: list[str]) -> None:
         raise ValueError(f"--chosen_by must be 'file' for --format={FLAGS.format}, received {FLAGS.chosen_by!r}")
     if FLAGS.format == "onnx" and FLAGS.quantization != "none":
         raise ValueError(f"--quantization must be 'none' for --format=onnx, received {FLAGS.quantization!r}")
+    if FLAGS.format == "onnx" and FLAGS.chosen_by == "file" and FLAGS.output.endswith(".onnx"):
+        raise ValueError(f"--output must be a directory, of a file for each level, received {FLAGS.output!r}")
     if (FLAGS.quantization == "int8") != bool(FLAGS.calibration):
         raise ValueError(
             "--calibration goes with --quantization=int8, which needs it; received "

@@ -52,7 +52,7 @@ def image_folder(
     """
     if split not in (None, "train", "test"):
         raise ValueError(f"split must be None, 'train' or 'test', received {split!r}")
-    root = Path(directory)
+    root = Path(directory).expanduser()  # no shell does after "folder:"
     if not root.is_dir():
         raise FileNotFoundError(f"{root} is not a folder")
     test = next((root / name for name in TEST_FOLDERS if (root / name).is_dir()), None)

@@ -68,5 +68,4 @@ def _row(what: str, level: int, a: Callable, b: Callable, images: np.ndarray, ro
             network(image[None])
 
     found = paired(lambda: run(a), lambda: run(b), rounds)
-    one = found._replace(a_ms=found.a_ms / len(images), b_ms=found.b_ms / len(images))
-    return {"what": what, "level": level, "kind": "", **one._asdict()}
+    return {"what": what, "level": level, "kind": "", **found.of_one(len(images))._asdict()}

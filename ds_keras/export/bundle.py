@@ -71,7 +71,7 @@ def to_bundle(
         raise ValueError(
             f"path must be a new directory or a bundle, received {str(path)!r}, which holds other files: {others[:3]}"
         )
-    if path.is_dir() == (path.suffix == SUFFIX) and path.exists():
+    if (path.is_dir() == (path.suffix == SUFFIX) and path.exists()) or path.suffix in (".tflite", ".onnx"):
         raise ValueError(f"path must be a directory, or a file that ends in {SUFFIX!r}, received {str(path)!r}")
     if path.is_file() and not _is_bundle(path):
         raise ValueError(f"path must be a new file or a bundle, received {str(path)!r}, which is another file")

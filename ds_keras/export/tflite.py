@@ -66,6 +66,8 @@ def to_tflite(
         raise ValueError(f"levels must be 'all' or a list of integers, received {levels!r}")
     wanted = [model.static_level(k) for k in (range(len(model.levels)) if levels == "all" else levels)]
     directory = Path(directory)
+    if directory.suffix in (".tflite", ".dsbundle", ".onnx"):
+        raise ValueError(f"directory must be that of the files, received {str(directory)!r}, which looks like a file")
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"directory must be a directory, received the file {str(directory)!r}")
     if part == "route" and levels != "all":

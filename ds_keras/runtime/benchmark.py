@@ -33,10 +33,14 @@ def levels(session: Session, images: np.ndarray, rounds: int = 30) -> list[dict[
 
 
 def routed(session: Session, images: np.ndarray, rounds: int = 30) -> list[dict[str, Any]]:
-    """The default policy against the largest level. Arguments and rows as ``levels``; kind is the policy."""
+    """The default policy against the largest level.
+
+    Arguments and rows as ``levels``; kind is the policy, "madds" the ratio of the multiply-adds of these images.
+    """
     largest = session.num_levels - 1
     (row,) = against("routed", session, None, partial(session.run, level=largest), images, rounds)
-    return [{**row, "level": "mixed", "kind": str(session.default_policy)}]
+    madds = session.run(images).madds.mean() / session.run(images[:1], level=largest).madds[0]
+    return [{**row, "level": "mixed", "kind": str(session.default_policy), "madds": float(madds)}]
 
 
 def budgets(session: Session, images: np.ndarray, points: int = 5, rounds: int = 30) -> list[dict[str, Any]]:
@@ -199,5 +203,4 @@ def _compared(what: str, level: Any, ours: Callable, theirs: Callable, inputs: l
             function(x)
 
     found = paired(lambda: run(ours), lambda: run(theirs), rounds)
-    one = found._replace(a_ms=found.a_ms / len(inputs), b_ms=found.b_ms / len(inputs))
-    return {"what": what, "level": level, "kind": "", **one._asdict()}
+    return {"what": what, "level": level, "kind": "", **found.of_one(len(inputs))._asdict()}

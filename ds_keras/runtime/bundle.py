@@ -43,7 +43,7 @@ class Bundle:
         elif self.path.is_file():
             self._read = self._from_archive
         else:
-            raise ValueError(f"path must be a bundle (a directory, or a file), received {str(path)!r}")
+            raise ValueError(f"path must be a bundle (a directory, or a file), {str(path)!r} does not exist")
         text = self._read(INDEX, MAX_INDEX)
         self.id = hashlib.sha256(text).hexdigest()
         try:
@@ -139,11 +139,15 @@ class Bundle:
         """Whether these bytes are that file."""
         return hashlib.sha256(data).hexdigest() == self.manifest["files"][name]["sha256"]
 
+    def _missing(self, name: str) -> ValueError:
+        where = f"{self.path} is not a bundle, or a damaged one" if name == INDEX else self.path
+        return ValueError(f"{where}: {name} is missing")
+
     def _from_directory(self, name: str, limit: int) -> bytes:
         path = self.path / name
         try:
             if not path.is_file():
-                raise ValueError(f"{self.path}: {name} is missing")
+                raise self._missing(name)
             with open(path, "rb") as file:
                 return _bounded(file, os.fstat(file.fileno()).st_size, limit, f"{self.path}: {name}")
         except OSError as error:
@@ -160,7 +164,7 @@ class Bundle:
                 with archive.open(info) as file:
                     return _bounded(file, info.file_size, limit, name)
         except KeyError:
-            raise ValueError(f"{self.path}: {name} is missing") from None
+            raise self._missing(name) from None
         except Exception as error:  # what zipfile raises for a damaged archive has no common type
             raise ValueError(f"{self.path} is not a bundle, or a damaged one: {error}") from None
 

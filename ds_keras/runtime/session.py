@@ -143,7 +143,8 @@ class Session:
             policy: "gate" or "cascade"; default ``default_policy``.
 
         Raises:
-            ValueError: no table, not exactly one budget, or one out of reach (the error names the interval).
+            ValueError: no table, not exactly one budget, or one below what the table reaches. One above it is
+                met by the table's last row.
 
         Example:
             >>> session.set_budget(milliseconds=0.5)

@@ -39,6 +39,16 @@ class Trainer(keras.Model):
         self.progress: list[keras.metrics.Metric] = []
         self.built = True
 
+    def fit(self, *args: Any, steps_per_epoch: int | None = None, **kwargs: Any) -> Any:
+        """As ``keras.Model.fit``, which would take 0 steps of an endless data set for all of it.
+
+        Raises:
+            ValueError: ``steps_per_epoch`` below 1.
+        """
+        if steps_per_epoch is not None and steps_per_epoch < 1:
+            raise ValueError(f"steps_per_epoch must be at least 1, received {steps_per_epoch!r}")
+        return super().fit(*args, steps_per_epoch=steps_per_epoch, **kwargs)
+
     @property
     def all_active(self) -> bool:
         """Whether every step uses the whole of every trained kernel, so that an optimizer may shrink all of it."""

@@ -24,14 +24,9 @@ class Loop:
         workdir: of the run.
         per_epoch: steps in an epoch.
         every: steps between checkpoints.
-
-    Raises:
-        ValueError: an epoch has no step.
     """
 
     def __init__(self, name: str, trainer: Trainer, workdir: Path, per_epoch: int, every: int):
-        if per_epoch < 1:
-            raise ValueError(f"{name}: batch_size must be at most the number of training images")
         self.name, self.trainer, self.workdir, self.directory = name, trainer, workdir, workdir / name
         self.per_epoch, self.every = per_epoch, every
 

@@ -75,6 +75,13 @@ class Session:
                 self.train, self.gate_train = self.train.split(experiment.gate_images, seed=experiment.seed)
             except ValueError as error:
                 raise ValueError(f"gate_images is split off as held_out is: {error}") from error
+        parts = [("stage1", experiment.stage1, self.train), ("stage2", experiment.stage2, self.gate_train)]
+        for name, stage, source in parts:
+            if stage is not None and stage.batch_size > len(source):
+                raise ValueError(
+                    f"{name}: batch_size must be at most the number of training images, received {stage.batch_size} "
+                    f"for {len(source)} images"
+                )
         if max_steps is not None:  # a trial run evaluates on a few images
             self.held_out = self.trial(self.held_out)
         self.x_held = self.held_out.images(experiment.image_size)

@@ -147,10 +147,11 @@ def _equal_cost(metrics: dict[str, Any]) -> list[str]:
 
 def _budgets(found: dict[str, Any]) -> list[str]:
     """What ``ds_keras.evaluation.budgets`` gave."""
+    farthest = max(abs(row["spent"] / row["asked"] - 1) for row in found["rows"])
     return [
         "## Budgets (test set)",
         f"Asked of the {found['policy']} and spent, in % of the largest level's MAdds. The thresholds are looked up in "
-        "the table of the held-out images.",
+        f"the table of the held-out images. Largest deviation: {100 * farthest:.1f} % of what was asked.",
         _table(
             ["asked %", "spent %", "top-1 %", "images at each level, %"],
             [[r["asked"], r["spent"], r["top1"], _mix(r["mix"])] for r in found["rows"]],

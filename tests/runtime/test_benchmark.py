@@ -10,6 +10,7 @@ from ds_keras import export
 from ds_keras.export.litert import convert
 from ds_keras.policies import row_times
 from ds_keras.runtime import Session, benchmark, opening
+from ds_keras.timing import Paired
 
 X = images(3)
 
@@ -19,8 +20,10 @@ def test_levels_and_routed(path):
     rows = benchmark.levels(session, X, rounds=3) + benchmark.routed(session, X, rounds=3)
     assert [(row["what"], row["level"]) for row in rows] == [("level", k) for k in range(3)] + [("routed", "mixed")]
     assert rows[-1]["kind"] == str(session.default_policy)
+    spent, largest = (session.run(X, policy=policy).madds.mean() for policy in (session.default_policy, 2))
+    assert rows[-1]["madds"] == pytest.approx(spent / largest)
     for row in rows:
-        assert all(np.isfinite(row[name]) and row[name] > 0 for name in ("a_ms", "b_ms", "ratio", "ratio_p90"))
+        assert all(np.isfinite(row[name]) and row[name] > 0 for name in Paired._fields)
 
 
 def test_budgets(network, path):

@@ -196,6 +196,12 @@ def test_files_that_are_no_archive(tmp_path, data):
     (tmp_path / "x.dsbundle").write_bytes(data)
     with pytest.raises(ValueError, match="is not a bundle, or a damaged one"):
         Session(tmp_path / "x.dsbundle")
+    with zipfile.ZipFile(tmp_path / "x.tflite", "w") as archive:  # as a TFLite file with metadata is
+        archive.writestr("labels.txt", data)
+    with pytest.raises(ValueError, match="x.tflite is not a bundle, or a damaged one: bundle.json is missing"):
+        Session(tmp_path / "x.tflite")
+    with pytest.raises(ValueError, match="nothing' does not exist"):
+        Session(tmp_path / "nothing")
 
 
 def test_an_archive_with_paths_writes_nothing(parts, tmp_path):

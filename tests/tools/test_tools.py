@@ -1,6 +1,7 @@
 """The programs of ``tools/``, in processes of their own."""
 
 import ast
+import json
 import os
 import re
 from pathlib import Path
@@ -278,7 +279,10 @@ def test_benchmark(tmp_path):
     result = tool("benchmark", *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert re.search(r"routed batch .* ms against .* ms: ratio \d", result.stdout)
-    assert '"what": "routed batch"' in (tmp_path / "rows.json").read_text()
+    written = json.loads((tmp_path / "rows.json").read_text())
+    assert written["rows"][0]["what"] == "routed batch" and written["measured"] == "DSMobileNet.tiny"
+    assert (written["batch_size"], written["rounds"], written["images"]) == (4, 3, "noise")
+    assert {"tensorflow", "numpy"} <= set(written["versions"]) and "cores" in written["machine"]
 
 
 def test_demo(tmp_path):

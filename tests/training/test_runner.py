@@ -377,6 +377,23 @@ def test_the_gate_may_have_images_of_its_own(tmp_path, monkeypatch):
         run(replace(experiment, gate_images=5000), tmp_path / "more")
 
 
+def test_a_refused_experiment_leaves_its_directory_to_the_next(tmp_path):
+    experiment = Experiment(
+        name="small",
+        data="digits",
+        model=lambda classes, shape: DSMobileNet.tiny(classes, shape),
+        stage1=Stage(1, 0.05, batch_size=4000),
+        stage2=None,
+        held_out=280,
+        data_terms="",
+        licence="",
+    )
+    message = "stage1: batch_size must be at most the number of training images, received 4000 for 1157 images"
+    with pytest.raises(ValueError, match=message):
+        Session(experiment, tmp_path)
+    Session(replace(experiment, stage1=Stage(1, 0.05, batch_size=40)), tmp_path)
+
+
 @pytest.mark.parametrize("wrong", [{"checkpoint_every": 0}, {"max_steps": 0}, {"max_steps": 1.5}])
 def test_numbers_that_are_no_counts(tmp_path, wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be a positive integer, received"):

@@ -15,7 +15,7 @@ EXPERIMENT = Experiment(
     stage1=Stage(
         epochs=60,  # fewer for more than some 20,000 images
         learning_rate=0.05,
-        batch_size=64,
+        batch_size=64,  # at most the number of training images, without those held out
         augment="rrc:0.35,flip,trivial",
         trainer={"num_random": 1, "weight_decay": 3e-4, "label_smoothing": 0.05},
     ),

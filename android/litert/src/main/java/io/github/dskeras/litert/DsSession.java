@@ -91,7 +91,7 @@ public final class DsSession implements Closeable {
      *
      * @param policy {@link Router#GATE} or {@link Router#CASCADE}
      * @param fraction average multiply-adds as a fraction of the largest level's
-     * @throws IllegalArgumentException no table, or a budget out of reach (the message names the interval)
+     * @throws IllegalArgumentException no table, or a budget out of reach (the message names the least)
      */
     public synchronized void setBudget(String policy, double fraction) {
         knobs.put(policy, router.knobsAt(policy, fraction));
@@ -136,7 +136,7 @@ public final class DsSession implements Closeable {
      * @param policy {@link Router#GATE} or {@link Router#CASCADE}
      * @param milliseconds average time of an image
      * @param parts of {@link #benchmark(int)}
-     * @throws IllegalArgumentException no table, or a time out of reach (the message names the interval)
+     * @throws IllegalArgumentException no table, or a time out of reach (the message names the least)
      */
     public synchronized void setBudget(String policy, double milliseconds, double[] parts) {
         double[] bodies = Arrays.copyOfRange(parts, 2, parts.length);
