@@ -65,13 +65,15 @@ class Router:
 
     def cascade(self, images: np.ndarray, thresholds: np.ndarray) -> Routed:
         """Every image at the first level of the chain whose margin reaches its threshold."""
-        entry, alone = self.levels.entry(self.chain[0]), len(images) == 1
+        entry = self.levels.entry(self.chain[0])
+        if len(images) == 1:
+            return self._chain(entry(images, lend=True), thresholds)
         logits, ends, features = [], [self.ends_of_cascade[0]] * len(images), {}
         for i in range(len(images)):
             found = entry(images[i : i + 1], lend=True)
             logits.append(to_array(found["logits"]))
-            if margin(logits[i][0]) < thresholds[0]:  # lent until the entry runs again
-                features[i] = found["features"] if alone else to_array(found["features"])
+            if margin(logits[i][0]) < thresholds[0]:
+                features[i] = to_array(found["features"])  # lent until the entry runs again
         for step in range(1, len(self.chain)):  # each level runs what the one before was not sure of
             if not features:
                 break
@@ -81,6 +83,15 @@ class Router:
             if step < len(thresholds):
                 features = {i: x for i, x in features.items() if margin(logits[i][0]) < thresholds[step]}
         return self._collect(logits, ends)
+
+    def _chain(self, found: dict[str, Any], thresholds: np.ndarray) -> Routed:
+        """The cascade of one image, from what its first level lends."""
+        logits, step = to_array(found["logits"]), 0
+        while step < len(self.chain) - 1 and margin(logits[0]) < thresholds[step]:
+            step += 1
+            logits = to_array(self.levels.body(self.chain[step])(found["features"], lend=True)["logits"])
+        levels, madds = self.ends_of_cascade[step]
+        return Routed(logits, levels.copy(), madds.copy())
 
     def _grouped(self, network: Callable[[int], Any], inputs: Sequence[Any], levels: list[int]) -> list[np.ndarray]:
         """Logits in the order of the inputs; a level's inputs run together, so that it is opened once."""
