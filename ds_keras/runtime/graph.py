@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-MAX_MEMORY = 1 << 30  # bytes of all tensors of a file
+MAX_MEMORY = 1 << 30  # bytes of all that a network computes, besides what it makes of its file: unpacked kernels
+UNPACKED = 8  # times the file, at most
 BEHIND = 2  # smallest offset of a constant that lies behind the graph
 ELSEWHERE = ("CUSTOM", "IF", "WHILE", "CALL", "CALL_ONCE", "DELEGATE")  # what they run is not in the graph
 ABSENT = -1  # instead of a tensor
@@ -67,7 +68,7 @@ def _check_tensors(model: Any, graph: Any, data: bytes, schema: Any) -> list[boo
     kinds = schema.TensorType
     sizes = {kinds.FLOAT32: 4, kinds.FLOAT16: 2, kinds.INT32: 4, kinds.INT64: 8, kinds.UINT8: 1, kinds.INT8: 1}
     sizes[kinds.BOOL] = 1
-    constant, memory = [], 0
+    constant, memory, most = [], 0, MAX_MEMORY + UNPACKED * len(data)
     for i in range(graph.TensorsLength()):
         tensor, shape = graph.Tensors(i), []
         if not tensor.ShapeIsNone():
@@ -76,8 +77,6 @@ def _check_tensors(model: Any, graph: Any, data: bytes, schema: Any) -> list[boo
         _expect(tensor.Type() in sizes, f"tensor {i} has type {tensor.Type()}")
         _expect(not tensor.IsVariable() and tensor.Sparsity() is None, f"tensor {i} is no plain tensor")
         size = int(np.prod([sizes[tensor.Type()], *shape], dtype=object))
-        memory += size
-        _expect(memory <= MAX_MEMORY, f"its tensors take more than {MAX_MEMORY} bytes")
         _expect(tensor.Buffer() < model.BuffersLength(), f"tensor {i} has buffer {tensor.Buffer()}")
         buffer = model.Buffers(tensor.Buffer())
         held = buffer.DataLength()
@@ -86,6 +85,8 @@ def _check_tensors(model: Any, graph: Any, data: bytes, schema: Any) -> list[boo
             held = buffer.Size()
         _expect(held in (0, size), f"tensor {i} of {size} bytes has {held}")
         constant.append(held > 0)
+        memory += 0 if held else size
+        _expect(memory <= most, f"its tensors take more than {most} bytes")
         _check_scales(tensor.Quantization(), shape, i)
     return constant
 

@@ -80,7 +80,7 @@ class Router:
             body = self.levels.body(self.chain[step])
             for i, x in features.items():
                 logits[i], ends[i] = to_array(body(x)["logits"]), self.ends_of_cascade[step]
-            if step < len(thresholds):
+            if step < len(self.chain) - 1:
                 features = {i: x for i, x in features.items() if margin(logits[i][0]) < thresholds[step]}
         return self._collect(logits, ends)
 
@@ -104,7 +104,7 @@ class Router:
         return logits
 
     def _collect(self, logits: list[np.ndarray], ends: list[End]) -> Routed:
-        """The result of images whose logits are (1, classes) each; one image's arrays are handed on as they are."""
+        """The result of images whose logits are (1, classes) each; one image's are handed on as they are."""
         levels, madds = zip(*ends, strict=True) if ends else ((), ())
         if len(logits) == 1:
             return Routed(logits[0], levels[0].copy(), madds[0].copy())

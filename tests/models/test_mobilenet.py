@@ -174,7 +174,7 @@ def test_wrong_tensor_level_and_foreign_level(model, x):
 
 @pytest.mark.parametrize("shape", [(2, 8, 8, 3), (8, 8, 1), (2, 64)])
 def test_wrong_images(model, shape):
-    for run in (model, model.route, model.predict_routed, lambda x: model(x, level=0)):
+    for run in (model, model.route, lambda x: model(x, level=0)):
         with pytest.raises(ValueError, match=r"x must have shape \(batch, height, width, 1\), received"):
             run(np.zeros(shape, "float32"))
 
