@@ -200,19 +200,20 @@ def with_graph(parts, file, change):
 def damaged_graphs(parts, seed, count):
     """Bundles under hashes that match, in one file of which LiteRT's graph is damaged in one to four places."""
     rng = random.Random(seed)
-
-    def change(graph):
-        graph = bytearray(graph)
-        for _ in range(rng.choice([1, 1, 2, 4])):
-            at = rng.randrange(len(graph) - 4)
-            if rng.random() < 0.5:
-                graph[at : at + 4] = _number(rng)
-            else:
-                graph[at] ^= 1 << rng.randrange(8)
-        return bytes(graph)
-
     for _ in range(count):
-        yield with_graph(parts, rng.choice(file_names(3)), change)
+        yield with_graph(parts, rng.choice(file_names(3)), lambda graph: damaged_graph(rng, graph, len(graph)))
+
+
+def damaged_graph(rng, data, length):
+    """Damages the first bytes of a file in one to four places."""
+    data = bytearray(data)
+    for _ in range(rng.choice([1, 1, 2, 4])):
+        at = rng.randrange(length - 4)
+        if rng.random() < 0.5:
+            data[at : at + 4] = _number(rng)
+        else:
+            data[at] ^= 1 << rng.randrange(8)
+    return bytes(data)
 
 
 def _with_header(rng, parts, part):

@@ -3,7 +3,9 @@
 import hashlib
 import io
 import json
+import random
 import shutil
+import struct
 import subprocess
 import tracemalloc
 import zipfile
@@ -12,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damaged import as_directory, as_file, every_value, parts_of, rehashed, samples
+from damaged import as_directory, as_file, damaged_graph, every_value, parts_of, rehashed, samples
 from helpers import images, nano
 
 from ds_keras import export, zoo
 from ds_keras.policies import Times, knobs_at, margin
 from ds_keras.runtime import Bundle, Session
+from ds_keras.runtime.graph import check_graph
 from ds_keras.runtime.materialize import Copy, Template, materialize
 
 pytestmark = pytest.mark.skipif(
@@ -260,6 +263,30 @@ def made(path):
         return {f"{name}.tflite": bundle.file(name) for name in bundle.files}
     except ValueError as error:
         return str(error)
+
+
+@pytest.mark.parametrize("count", [300, pytest.param(5000, marks=pytest.mark.slow)])
+def test_equal_refusals_of_graphs(bundles, java, tmp_path, count):
+    """What LiteRT must not see, in Java as in Python; a vector longer than its file Java always finds."""
+    rng, files = random.Random(count), []
+    for name in ("float32", "digits"):  # the digits' are int8
+        bundle = Bundle(bundles[name])
+        files += [(bundle.file(file), len(bundle.template(file).graph)) for file in bundle.files]
+    damaged = [damaged_graph(rng, *rng.choice(files)) for _ in range(count)]
+    tried = [*(file for file, _ in files), *damaged, b"", b"TFL3" * 3, b"\xff" * 99, bytes(99)]
+    (tmp_path / "files").write_bytes(b"".join(struct.pack(">I", len(file)) + file for file in tried))
+    status, found, error = java("graphs", tmp_path / "files", main="Probe")
+    assert (status, error, len(found)) == (0, [], len(tried))
+    strict = 0
+    for file, line in zip(tried, found, strict=True):
+        try:
+            check_graph(file)
+        except ValueError as reason:
+            assert line.startswith("its graph is damaged: "), reason
+        else:
+            strict += line != "ok"
+    assert found[: len(files)] == ["ok"] * len(files) and 0.2 < np.mean(np.array(found) != "ok") < 0.9
+    assert strict <= count / 50
 
 
 def compare(java, folder, damaged):

@@ -4,6 +4,7 @@
 package io.github.dskeras.litert;
 
 import io.github.dskeras.bundle.Bundle;
+import io.github.dskeras.bundle.Graph;
 import io.github.dskeras.bundle.Manifest;
 import io.github.dskeras.bundle.Materializer;
 import io.github.dskeras.bundle.Router;
@@ -263,6 +264,7 @@ public final class DsSession implements Closeable {
 
     private Network network(String name, String... outputs) throws IOException {
         new Materializer(bundle).write(name, file(name)); // nothing to do where the file is there and whole
+        Graph.check(file(name)); // which LiteRT trusts
         Interpreter interpreter = new Interpreter(file(name), options());
         try {
             return new Network(interpreter, outputs);

@@ -23,6 +23,9 @@ final class Probe {
             case "narrow":
                 narrow(args[1], args[2]);
                 break;
+            case "graphs":
+                graphs(args[1]);
+                break;
             case "cache":
                 cache(args);
                 break;
@@ -47,6 +50,25 @@ final class Probe {
         try (DataInputStream in = input(from); DataOutputStream out = output(to)) {
             while (true) {
                 out.writeShort(Half.fromFloat(Float.intBitsToFloat(in.readInt())));
+            }
+        } catch (EOFException end) {
+            return;
+        }
+    }
+
+    /** Files one after another, each behind its length: a line for each, "ok" or what is wrong with its graph. */
+    private static void graphs(String from) throws IOException {
+        try (DataInputStream in = input(from)) {
+            while (true) {
+                byte[] file = new byte[in.readInt()];
+                in.readFully(file);
+                String found = "ok";
+                try {
+                    Graph.check(file);
+                } catch (BundleException error) {
+                    found = error.getMessage();
+                }
+                System.out.println(found);
             }
         } catch (EOFException end) {
             return;
