@@ -158,6 +158,7 @@ def test_export_and_benchmark_of_a_bundle(tmp_path):
     refused(tool("benchmark", "--bundle=digits.dsbundle", cwd=tmp_path), "is not a bundle, or a damaged one")
 
 
+@pytest.mark.slow
 def test_export_and_benchmark_of_onnx(tmp_path):
     pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'ds_keras[onnx]'")
     arguments = ["--preset=ds_mobilenet", "--format=onnx"]
