@@ -232,9 +232,9 @@ class Session:
         milliseconds: float | None = None,
     ) -> np.ndarray:
         costs, table = self.manifest["madds"], self.manifest["policy"]["budget_table"]
-        budget_rows(table, policy, fraction, madds, milliseconds)  # what is wrong is said before anything is timed
         times = self.times
         if milliseconds is not None and times is None:
+            budget_rows(table, policy, fraction, madds, milliseconds)  # what is wrong is said before anything is timed
             times = self.benchmark()
         return knobs_at(table, policy, costs["start"] + costs["body"][-1], fraction, madds, milliseconds, times)
 
