@@ -41,6 +41,18 @@ def paired(a: Callable[[], Any], b: Callable[[], Any], rounds: int = 30, warmup:
             began = time.perf_counter()
             (a, b)[j]()
             times[max(i, 0), j] = time.perf_counter() - began
+    return of_pairs(times)
+
+
+def of_pairs(times: np.ndarray) -> Paired:
+    """The result of pairs that were timed.
+
+    Args:
+        times: (pairs, 2) seconds: A's and B's.
+
+    Returns:
+        ``Paired``.
+    """
     ratios = times[:, 0] / times[:, 1]
     of_ratios = float(np.median(ratios)), float(np.percentile(ratios, 90))
     return Paired(*(1e3 * np.median(times, 0)).tolist(), *of_ratios, *(1e3 * np.percentile(times, 90, 0)).tolist())

@@ -2,9 +2,10 @@
 
 With --bundle: every level and the default policy against the largest level, one image at a time, budgets in
 milliseconds asked and spent, load times and memory; with --preset too, every level's body against its direct
-conversion, and the session against a static file of the whole network, and against Keras. With --onnx, a file with the
-level as an input, and its --preset: each level against its static ONNX file, and that against its TFLite file. Else:
-slicing at run time, routed batches, the Stage I step, the pipeline.
+conversion, and the session against a static file of the whole network, and against Keras; with --java besides, the
+Android session on a JVM instead: against static files, and routed against its largest level. With --onnx, a file with
+the level as an input, and its --preset: each level against its static ONNX file, and that against its TFLite file.
+Else: slicing at run time, routed batches, the Stage I step, the pipeline.
 
 Example:
     python tools/benchmark.py --bundle=model.dsbundle --images=photos --plot=levels.png
@@ -19,6 +20,7 @@ import importlib.metadata
 import os
 import platform
 import re
+import tempfile
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -43,6 +45,9 @@ flags.DEFINE_string("onnx", None, "ONNX file of --preset, with the level as an i
 flags.DEFINE_string("data", None, "Images for --bundle (see ds_keras.data.load: its test part); default noise.")
 flags.DEFINE_string("images", None, "Images for --bundle instead: a folder of image files.")
 flags.DEFINE_integer("count", 200, "Images for --bundle, at most, and for --onnx (noise).", lower_bound=1)
+flags.DEFINE_bool(
+    "java", False, "Time the Android code of --bundle and --preset instead; needs a JDK of Java 22 or later."
+)
 flags.DEFINE_string("plot", None, "Draw the levels of --bundle into this picture.")
 flags.DEFINE_list("what", list(WHAT), f"Any of {', '.join(WHAT + MORE)}.")
 flags.DEFINE_list("levels", None, "Levels of --layout=imagenet to have; default all 14.")
@@ -54,7 +59,10 @@ flags.DEFINE_string("json", None, "Write the rows to this file too.")
 
 def main(_: list[str]) -> None:
     """Reads the flags and measures."""
-    rows = _onnx_rows() if FLAGS.onnx else _bundle_rows() if FLAGS.bundle else _model_rows()
+    if FLAGS.java:
+        rows = _java_rows()
+    else:
+        rows = _onnx_rows() if FLAGS.onnx else _bundle_rows() if FLAGS.bundle else _model_rows()
     for row in rows:
         timing = (
             f"{row['ms']:9.3f} ms"
@@ -147,6 +155,36 @@ def _rows_of_a_level(session: Any, networks: Any, level: int, images: Any) -> li
     rows += benchmark.against("whole file", session, level, whole, images, FLAGS.rounds)
     rows += benchmark.routed_to(session, level, whole, images, FLAGS.rounds)
     return rows + benchmark.against("Keras", session, level, in_keras, images, FLAGS.rounds)
+
+
+def _java_rows() -> list[dict]:
+    """Timings of the Android session."""
+    if not FLAGS.bundle or not FLAGS.preset or FLAGS.onnx or FLAGS.against or FLAGS.plot or FLAGS.threads > 1:
+        raise ValueError("give --java with --bundle and the --preset that it was made of, and one thread at most")
+    import jvm
+    import numpy as np
+
+    from ds_keras import zoo
+    from ds_keras.export.networks import Networks
+    from ds_keras.runtime import Session
+    from ds_keras.timing import of_pairs
+
+    session = Session(FLAGS.bundle)
+    images, quantization = _images(session.image_shape), session.manifest["quantization"]
+    networks = Networks(zoo.load(FLAGS.preset), quantization, images if quantization == "int8" else None)
+    with tempfile.TemporaryDirectory() as folder:
+        runner, files = jvm.Runner(Path(folder)), []
+        for level in range(session.num_levels):
+            files.append(Path(folder) / f"whole_{level}.tflite")
+            files[level].write_bytes(networks.converted("whole", level))
+        found = [line.split() for line in runner("time", FLAGS.bundle, images, FLAGS.rounds, 2000, *files)]
+    rows = []
+    for what, level, *nanoseconds in found:
+        times = np.array(nanoseconds, "float64").reshape(-1, 2) / 1e9
+        rows.append({"what": what, "level": level, "kind": "Java", **of_pairs(times).of_one(len(images))._asdict()})
+    madds = session.run(images).madds.mean() / session.run(images[:1], level=session.num_levels - 1).madds[0]
+    rows[0]["madds"] = float(madds)
+    return rows
 
 
 def _images(shape: tuple[int, int, int]) -> Any:

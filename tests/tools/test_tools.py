@@ -13,7 +13,7 @@ from programs import run_program
 from ds_keras import data
 
 ROOT = Path(__file__).parents[2]
-TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py") if path.stem != "cli")
+TOOLS = sorted(path.stem for path in (ROOT / "tools").glob("*.py") if path.stem not in ("cli", "jvm"))
 SAME_FLAGS = {
     "compress": ["--data=digits", "--output=out"],
     "train": ["--workdir=out"],
@@ -79,6 +79,7 @@ def test_missing_flags(name):
         ("benchmark", ["--layout=huge"], ["layout", "huge"]),
         ("benchmark", ["--layout=medium", "--architecture=DSViT"], ["DSViT has no layout 'medium'"]),
         ("benchmark", ["--layout=tiny", "--rounds=2"], ["rounds", "2"]),
+        ("benchmark", ["--java", "--bundle=a"], ["give --java with --bundle and the --preset that it was made of"]),
         ("benchmark", ["--onnx=a"], ["give --onnx with the --preset that it was made of"]),
         ("export", ["--preset=a", "--output=b", "--quantization=int1"], ["quantization", "int1"]),
         ("export", ["--preset=a", "--output=b", "--chosen_by=me"], ["chosen_by", "me"]),

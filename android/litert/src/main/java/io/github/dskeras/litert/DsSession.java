@@ -1,9 +1,10 @@
-// NOT COMPILED AND NEVER RUN where this repository is built: there is no Android SDK and no LiteRT for Java there.
 // Written against the documented Interpreter API of com.google.ai.edge.litert:litert 2.1 (package org.tensorflow.lite).
-// The reader below it (io.github.dskeras.bundle) is compiled and tested; expect to mend this file on the first build.
+// NEVER RUN ON ANDROID where this repository is built: there is no Android SDK there. It is compiled and tested on a JVM,
+// where android/jvm puts those methods of the Interpreter that it calls over LiteRT's C library.
 package io.github.dskeras.litert;
 
 import io.github.dskeras.bundle.Bundle;
+import io.github.dskeras.bundle.BundleException;
 import io.github.dskeras.bundle.Graph;
 import io.github.dskeras.bundle.Manifest;
 import io.github.dskeras.bundle.Materializer;
@@ -11,17 +12,12 @@ import io.github.dskeras.bundle.Router;
 import java.io.Closeable;
 import java.io.File;
 import java.io.IOException;
-import java.nio.Buffer;
 import java.nio.ByteBuffer;
-import java.nio.ByteOrder;
 import java.util.Arrays;
-import java.util.Collections;
 import java.util.HashMap;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.Map;
-import org.tensorflow.lite.DataType;
-import org.tensorflow.lite.Interpreter;
 
 /**
  * A bundle, ready to run with LiteRT: every image at the level that the policy picks.
@@ -31,8 +27,7 @@ import org.tensorflow.lite.Interpreter;
  * threads: one image at a time.
  */
 public final class DsSession implements Closeable {
-    private static final int KEEP = 3; // files that stay open besides the gate's
-    private static final String SIGNATURE = "serve";
+    private static final int KEEP = 3;
 
     /** Result for one image. */
     public static final class Result {
@@ -50,17 +45,19 @@ public final class DsSession implements Closeable {
         }
     }
 
+    private final File path;
     private final Manifest manifest;
     private final Bundle bundle;
     private final Router router;
     private final File folder;
     private final int threads;
+    private final int keep;
     private Network route; // null until the gate is asked
     private final Map<String, Network> open = new LinkedHashMap<>(8, 0.75f, true); // least recently used first
     private final Map<String, float[]> knobs = new HashMap<>();
 
     /**
-     * Opens a bundle.
+     * Opens a bundle of whose files three stay open besides the gate's.
      *
      * @param path a directory, or a .dsbundle file
      * @param cache where the bundle's files are kept, such as {@code context.getNoBackupFilesDir()}
@@ -69,6 +66,24 @@ public final class DsSession implements Closeable {
      *     with is read here
      */
     public DsSession(File path, File cache, int threads) throws IOException {
+        this(path, cache, threads, KEEP);
+    }
+
+    /**
+     * Opens a bundle.
+     *
+     * @param path see {@link #DsSession(File, File, int)}, like the next two
+     * @param cache where the bundle's files are kept
+     * @param threads of LiteRT
+     * @param keep files that stay open besides the gate's, at least 1; the one unused for longest is closed first
+     * @throws IOException not a bundle, or a damaged one
+     */
+    public DsSession(File path, File cache, int threads, int keep) throws IOException {
+        if (threads < 1 || keep < 1) {
+            throw new IllegalArgumentException("threads and keep of 1 at least, received " + threads + " and " + keep);
+        }
+        this.path = path;
+        this.keep = keep;
         bundle = new Bundle(path);
         manifest = bundle.manifest();
         router = new Router(manifest);
@@ -88,6 +103,15 @@ public final class DsSession implements Closeable {
     }
 
     /**
+     * Gives what the bundle says of itself: image shape, labels, levels, policy.
+     *
+     * @return the manifest
+     */
+    public Manifest manifest() {
+        return manifest;
+    }
+
+    /**
      * Sets the knobs of a policy so that it spends a given average cost, from the bundle's table.
      *
      * @param policy {@link Router#GATE} or {@link Router#CASCADE}
@@ -96,6 +120,26 @@ public final class DsSession implements Closeable {
      */
     public synchronized void setBudget(String policy, double fraction) {
         knobs.put(policy, router.knobsAt(policy, fraction));
+    }
+
+    /**
+     * Sets the knobs of a policy as they are, for example thresholds chosen on images of your own.
+     *
+     * @param policy {@link Router#GATE} or {@link Router#CASCADE}
+     * @param values the gate's shift, or a threshold for each level of the cascade but the last
+     * @throws IllegalArgumentException another number of them, or one that is no number
+     */
+    public synchronized void setKnobs(String policy, float... values) {
+        int count = router.knobs(policy).length;
+        boolean numbers = true;
+        for (float value : values) {
+            numbers &= value == value;
+        }
+        if (values.length != count || !numbers) {
+            throw new IllegalArgumentException(
+                    "policy '" + policy + "' has " + count + " knobs, received " + Arrays.toString(values));
+        }
+        knobs.put(policy, values.clone());
     }
 
     /**
@@ -110,7 +154,7 @@ public final class DsSession implements Closeable {
         int[] shape = manifest.imageShape;
         float[] image = new float[shape[0] * shape[1] * shape[2]];
         double[] found = new double[2 + manifest.numLevels()];
-        ByteBuffer features = routed(image).get("features");
+        ByteBuffer features = routed(image).bytes("features");
         for (int part = 0; part < found.length; part++) {
             double[] times = new double[rounds];
             for (int round = -1; round < rounds; round++) { // the first is to warm up, and opens the file
@@ -118,7 +162,7 @@ public final class DsSession implements Closeable {
                 if (part == 0) {
                     routed(image);
                 } else if (part == 1) {
-                    entry(manifest.cascade[0], image, "features", "logits");
+                    entered(manifest.cascade[0], image);
                 } else {
                     body(part - 2, features);
                 }
@@ -167,7 +211,8 @@ public final class DsSession implements Closeable {
      */
     public synchronized Result run(float[] image, int level) throws IOException {
         Router.checkLevel(level, manifest.numLevels());
-        float[] logits = floats(entry(level, image, "logits").get("logits"));
+        Network entry = entry(level);
+        float[] logits = entry.run(entry.input(image), "logits");
         return new Result(logits, level, manifest.startMadds + manifest.bodyMadds[level]);
     }
 
@@ -185,18 +230,18 @@ public final class DsSession implements Closeable {
             throw new IllegalArgumentException("policy must be 'gate' or 'cascade', received '" + policy + "'");
         }
         if (policy.equals(Router.GATE)) {
-            Map<String, ByteBuffer> found = routed(image);
-            int level = router.gateLevel(floats(found.get("gate")), set[0]);
+            Network found = routed(image);
+            int level = router.gateLevel(found.floats("gate"), set[0]);
             long madds = manifest.startMadds + manifest.gateMadds + manifest.bodyMadds[level];
-            return new Result(body(level, found.get("features")), level, madds);
+            return new Result(body(level, found.bytes("features")), level, madds);
         }
-        Map<String, ByteBuffer> found = entry(manifest.cascade[0], image, "features", "logits");
-        float[] logits = floats(found.get("logits"));
+        Network found = entered(manifest.cascade[0], image);
+        float[] logits = found.floats("logits");
         long madds = manifest.startMadds + manifest.bodyMadds[manifest.cascade[0]];
         int step = 0;
         while (step < set.length && !Router.isSure(logits, set[step])) { // each level but the last has a threshold
             step++;
-            logits = body(manifest.cascade[step], found.get("features"));
+            logits = body(manifest.cascade[step], found.bytes("features"));
             madds += manifest.bodyMadds[manifest.cascade[step]];
         }
         return new Result(logits, manifest.cascade[step], madds);
@@ -219,11 +264,11 @@ public final class DsSession implements Closeable {
     @Override
     public synchronized void close() {
         if (route != null) {
-            route.interpreter.close();
+            route.close();
             route = null;
         }
         for (Network network : open.values()) {
-            network.interpreter.close();
+            network.close();
         }
         open.clear();
     }
@@ -235,17 +280,25 @@ public final class DsSession implements Closeable {
         return route;
     }
 
-    private Map<String, ByteBuffer> routed(float[] image) throws IOException {
-        return route().run(input(route(), image), "features", "gate");
+    /** The shared start and the gate, run for an image. */
+    private Network routed(float[] image) throws IOException {
+        route().run(route.input(image));
+        return route;
     }
 
-    private Map<String, ByteBuffer> entry(int level, float[] image, String... wanted) throws IOException {
-        Network network = opened("entry_" + level, "features", "logits");
-        return network.run(input(network, image), wanted);
+    private Network entry(int level) throws IOException {
+        return opened("entry_" + level, "features", "logits");
+    }
+
+    /** A level from the image on, run for its features too. */
+    private Network entered(int level, float[] image) throws IOException {
+        Network entry = entry(level);
+        entry.run(entry.input(image));
+        return entry;
     }
 
     private float[] body(int level, ByteBuffer features) throws IOException {
-        return floats(opened("body_" + level, "logits").run(features, "logits").get("logits"));
+        return opened("body_" + level, "logits").run(features, "logits");
     }
 
     private Network opened(String name, String... outputs) throws IOException {
@@ -253,9 +306,9 @@ public final class DsSession implements Closeable {
         if (network == null) {
             network = network(name, outputs);
             open.put(name, network);
-            if (open.size() > KEEP) {
+            if (open.size() > keep) {
                 Iterator<Network> oldest = open.values().iterator();
-                oldest.next().interpreter.close();
+                oldest.next().close();
                 oldest.remove();
             }
         }
@@ -264,84 +317,16 @@ public final class DsSession implements Closeable {
 
     private Network network(String name, String... outputs) throws IOException {
         new Materializer(bundle).write(name, file(name)); // nothing to do where the file is there and whole
-        Graph.check(file(name)); // which LiteRT trusts
-        Interpreter interpreter = new Interpreter(file(name), options());
         try {
-            return new Network(interpreter, outputs);
-        } catch (RuntimeException error) { // its memory is not Java's
-            interpreter.close();
-            throw error;
+            Graph.check(file(name)); // which LiteRT trusts
+            return new Network(file(name), threads, outputs);
+        } catch (BundleException | RuntimeException error) {
+            String what = path + ": " + name + " is damaged, it cannot be opened: " + error.getMessage();
+            throw new BundleException(what, error);
         }
     }
 
     private File file(String name) {
         return new File(folder, name + ".tflite");
-    }
-
-    private Interpreter.Options options() {
-        return new Interpreter.Options().setNumThreads(threads);
-    }
-
-    private ByteBuffer input(Network network, float[] image) {
-        int[] shape = manifest.imageShape;
-        int size = shape[0] * shape[1] * shape[2];
-        if (image.length != size) {
-            throw new IllegalArgumentException("an image of " + size + " values, received " + image.length);
-        }
-        boolean bytes = network.inputType() == DataType.UINT8; // an int8 file: it takes whole numbers
-        ByteBuffer buffer = ByteBuffer.allocateDirect(bytes ? size : 4 * size).order(ByteOrder.nativeOrder());
-        if (bytes) {
-            for (float value : image) {
-                buffer.put((byte) Math.rint(Math.min(Math.max(value, 0), 255)));
-            }
-        } else {
-            buffer.asFloatBuffer().put(image);
-        }
-        return buffer;
-    }
-
-    private static float[] floats(ByteBuffer buffer) {
-        float[] found = new float[buffer.capacity() / 4];
-        rewind(buffer);
-        buffer.asFloatBuffer().get(found);
-        return found;
-    }
-
-    /** As a Buffer: the method that ByteBuffer itself has is missing on older Androids. */
-    private static void rewind(Buffer buffer) {
-        buffer.rewind();
-    }
-
-    /** A TFLite file of one input, at batch 1. */
-    private static final class Network {
-        final Interpreter interpreter;
-        private final String input;
-        private final Map<String, ByteBuffer> outputs = new HashMap<>();
-
-        Network(Interpreter interpreter, String... names) {
-            this.interpreter = interpreter;
-            interpreter.allocateTensors();
-            input = interpreter.getSignatureInputs(SIGNATURE)[0];
-            for (String name : names) {
-                int bytes = interpreter.getOutputTensorFromSignature(name, SIGNATURE).numBytes();
-                outputs.put(name, ByteBuffer.allocateDirect(bytes).order(ByteOrder.nativeOrder()));
-            }
-        }
-
-        DataType inputType() {
-            return interpreter.getInputTensorFromSignature(input, SIGNATURE).dataType();
-        }
-
-        /** The outputs that are wanted, by name, in buffers of this network's: good until it runs again. */
-        Map<String, ByteBuffer> run(ByteBuffer x, String... wanted) {
-            rewind(x);
-            Map<String, Object> asked = new HashMap<>();
-            for (String name : wanted) {
-                rewind(outputs.get(name));
-                asked.put(name, outputs.get(name));
-            }
-            interpreter.runSignature(Collections.<String, Object>singletonMap(input, x), asked, SIGNATURE);
-            return outputs;
-        }
     }
 }

@@ -1,0 +1,136 @@
+// Written against the documented Interpreter API of com.google.ai.edge.litert:litert 2.1 (package org.tensorflow.lite).
+// NEVER RUN ON ANDROID where this repository is built: there is no Android SDK there. It is compiled and tested on a JVM,
+// where android/jvm puts those methods of the Interpreter that it calls over LiteRT's C library.
+package io.github.dskeras.litert;
+
+import java.io.Closeable;
+import java.io.File;
+import java.nio.Buffer;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
+import java.nio.FloatBuffer;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.Map;
+import org.tensorflow.lite.DataType;
+import org.tensorflow.lite.Interpreter;
+import org.tensorflow.lite.Tensor;
+
+/** A TFLite file of one input, at batch 1. */
+final class Network implements Closeable {
+    private static final String SIGNATURE = "serve";
+
+    private final Interpreter interpreter;
+    private final String input;
+    private final Map<String, Object> outputs = new HashMap<>(); // ByteBuffers, made once
+    private final Map<String, FloatBuffer> numbers = new HashMap<>(); // the same as floats
+    private ByteBuffer pixels; // null until an image comes
+
+    /**
+     * Opens a file.
+     *
+     * @param file checked, see {@code Graph}
+     * @param threads of LiteRT
+     * @param names of the outputs that are asked for
+     */
+    Network(File file, int threads, String... names) {
+        interpreter = new Interpreter(file, new Interpreter.Options().setNumThreads(threads));
+        try {
+            interpreter.allocateTensors();
+            input = interpreter.getSignatureInputs(SIGNATURE)[0];
+            for (String name : names) {
+                ByteBuffer buffer = buffer(interpreter.getOutputTensorFromSignature(name, SIGNATURE));
+                outputs.put(name, buffer);
+                numbers.put(name, buffer.asFloatBuffer());
+            }
+        } catch (RuntimeException error) { // its memory is not Java's
+            interpreter.close();
+            throw error;
+        }
+    }
+
+    /**
+     * Puts an image into a buffer of this network's, as the file takes it.
+     *
+     * @param image values in [0, 255]; an int8 file takes them rounded
+     * @return the buffer
+     * @throws IllegalArgumentException for another number of values
+     */
+    ByteBuffer input(float[] image) {
+        Tensor tensor = interpreter.getInputTensorFromSignature(input, SIGNATURE);
+        boolean bytes = tensor.dataType() == DataType.UINT8;
+        int size = tensor.numBytes() / (bytes ? 1 : 4);
+        if (image.length != size) {
+            throw new IllegalArgumentException("an image of " + size + " values, received " + image.length);
+        }
+        if (pixels == null) {
+            pixels = buffer(tensor);
+        }
+        rewind(pixels);
+        if (bytes) {
+            for (float value : image) {
+                pixels.put((byte) Math.rint(Math.min(Math.max(value, 0), 255)));
+            }
+        } else {
+            pixels.asFloatBuffer().put(image);
+        }
+        return pixels;
+    }
+
+    /**
+     * Runs the file for all of its outputs.
+     *
+     * @param x its input, in native order
+     */
+    void run(ByteBuffer x) {
+        run(x, outputs);
+    }
+
+    /**
+     * Runs the file for one output.
+     *
+     * @param x its input, in native order
+     * @param output its name
+     * @return its numbers
+     */
+    float[] run(ByteBuffer x, String output) {
+        run(x, Collections.singletonMap(output, outputs.get(output)));
+        return floats(output);
+    }
+
+    /** An output of the last run, good until the next. */
+    ByteBuffer bytes(String output) {
+        return (ByteBuffer) outputs.get(output);
+    }
+
+    /** The numbers of an output of the last run. */
+    float[] floats(String output) {
+        FloatBuffer buffer = numbers.get(output);
+        float[] found = new float[buffer.capacity()];
+        rewind(buffer);
+        buffer.get(found);
+        return found;
+    }
+
+    private void run(ByteBuffer x, Map<String, Object> wanted) {
+        rewind(x);
+        for (Object buffer : wanted.values()) {
+            rewind((Buffer) buffer);
+        }
+        interpreter.runSignature(Collections.<String, Object>singletonMap(input, x), wanted, SIGNATURE);
+    }
+
+    @Override
+    public void close() {
+        interpreter.close();
+    }
+
+    private static ByteBuffer buffer(Tensor tensor) {
+        return ByteBuffer.allocateDirect(tensor.numBytes()).order(ByteOrder.nativeOrder());
+    }
+
+    /** As a Buffer: the method that ByteBuffer itself has is missing on older Androids. */
+    private static void rewind(Buffer buffer) {
+        buffer.rewind();
+    }
+}
