@@ -4,6 +4,7 @@ Source: DS-Net (arXiv 2103.13258, section 3.1) slices the filters of a convoluti
 DS-Net++ (arXiv 2109.10060, section 3) slices every dimension, the kernel size by a centre crop.
 """
 
+import copy
 import math
 import operator
 from collections.abc import Mapping, Sequence
@@ -65,6 +66,12 @@ class LevelTensor:
             self.tensor = tf.identity(level)
         self.count = count
         self._picked: dict[tuple[int, ...], Size] = {}
+
+    def copy(self) -> "LevelTensor":
+        """The same level for another graph, such as a branch of a conditional."""
+        twin = copy.copy(self)
+        twin._picked = {}
+        return twin
 
     def pick(self, values: Sequence[int]) -> Size:
         """The value of this level: a scalar int32 tensor, or an int where all levels agree."""

@@ -81,16 +81,16 @@ def nano(**kwargs):
 
 
 def nano_resnet(**kwargs):
-    """As ``nano``: three levels of basic blocks, the last with a kernel that grows."""
-    stages = (Stage(6, 1), Stage((4, 6, 8), 1, 2, gate=True), Stage((4, 8, 12), 1, kernel=(1, 3, 5)))
+    """As ``nano``: three levels of basic blocks, the last with a kernel that grows, and one that level 0 lacks."""
+    stages = (Stage(6, 1), Stage((4, 6, 8), (1, 2, 2), 2, gate=True), Stage((4, 8, 12), 1, kernel=(1, 3, 5)))
     small = {"stem_kernel": 3, "stem_stride": 1, "stem_pool": False, "block": "basic"}
     given = {"stem": 4, "stages": stages, "num_classes": 3, "input_shape": (8, 8, 1), **small}
     return fill_model(DSResNet(**{**given, **kwargs}))
 
 
 def nano_vit(**kwargs):
-    """As ``nano``: three levels, one shared block and two sliced ones, four tokens."""
-    rows = (Row(4, 1, 6), Row(8, 2, 12), Row(12, 3, 20))
+    """As ``nano``: three levels, one shared block and two sliced ones, of which level 0 has one; four tokens."""
+    rows = (Row(4, 1, 6, 1), Row(8, 2, 12, 2), Row(12, 3, 20, 2))
     given = {"rows": rows, "depth": 3, "head_size": 4, "patch": 4, "stem": (4, 6), "class_token": False}
     return fill_model(DSViT(**{**given, "num_classes": 3, "input_shape": (8, 8, 1), **kwargs}))
 

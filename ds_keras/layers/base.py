@@ -30,14 +30,20 @@ class Walk:
         self.level = level
 
     def __call__(self, layer: keras.layers.Layer, x: Any) -> Any:
-        """Applies ``layer`` to ``x``; a block unfolds into its layers."""
-        if isinstance(layer, SliceableBlock):
-            return layer.forward(self, x)
-        return self.apply(layer, x)
+        """Applies ``layer`` to ``x``; a block unfolds into its layers, where the level has it."""
+        if not isinstance(layer, SliceableBlock):
+            return self.apply(layer, x)
+        if isinstance(self.level, int):
+            return x if 0 <= self.level < layer.first_level else layer.forward(self, x)
+        return self.perhaps(layer, x) if layer.first_level else layer.forward(self, x)
 
     def apply(self, layer: keras.layers.Layer, x: Any) -> Any:
         """Applies one layer that is not a block."""
         raise TypeError(f"{type(self).__name__} does not define apply()")
+
+    def perhaps(self, block: "SliceableBlock", x: Any) -> Any:
+        """Applies a block that smaller levels lack, at a level that is known at run time only."""
+        raise TypeError(f"{type(self).__name__} does not define perhaps()")
 
     def endpoint(self, stride: int, x: Any) -> None:
         """Called by the network with its features after each block; ignored by most walks."""
@@ -71,6 +77,13 @@ class Compute(Walk):
     def run(self, layer: "SliceableLayer", x: Any) -> Any:
         """Runs a sliceable layer."""
         return layer(x, level=self.level, training=self.training)
+
+    def perhaps(self, block: "SliceableBlock", x: Any) -> Any:
+        """A conditional; what each of its branches makes stays in there."""
+        x = self.rounded(x)
+        walk = type(self)(self.level.copy(), self.training, self.dropout)
+        has = self.level.tensor >= block.first_level
+        return tf.cond(has, lambda: walk.rounded(block.forward(walk, x)), lambda: x)
 
     def rounded(self, x: Any) -> Any:
         """``x`` as the next operator reads it: as it is, but where int8 is simulated (``quantization.Rounding``)."""
@@ -232,7 +245,15 @@ class SliceableBlock(keras.layers.Layer):
     """A group of layers whose forward pass is written once as ``forward(walk, x)``.
 
     Callable as a layer too: ``block(x, level=1)``.
+
+    Args:
+        first_level: smaller levels go on without the block, whose output has the shape of its input then.
+        **kwargs: of ``keras.layers.Layer``.
     """
+
+    def __init__(self, first_level: int = 0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.first_level = first_level
 
     def child(self, name: str) -> dict[str, Any]:
         """Name and dtype for a layer of this block; names are unique in the whole network."""
@@ -251,7 +272,7 @@ class SliceableBlock(keras.layers.Layer):
         """Runs the block at a level."""
         if level is None:
             raise ValueError(f"{self.name}: level must be given")
-        return self.forward(Compute(level, bool(training)), x)
+        return Compute(level, bool(training))(self, x)
 
 
 class Shapes(Walk):

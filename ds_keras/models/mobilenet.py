@@ -10,7 +10,7 @@ from ds_keras.layers.base import SliceableBlock, Walk
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
-from ds_keras.models.stage import Stage, Style, at_levels, gated_stage, read_stage, slice_levels
+from ds_keras.models.stage import Stage, Style, at_levels, first_levels, gated_stage, read_stage, slice_levels
 from ds_keras.models.supernet import Supernet
 from ds_keras.policies import check_chain
 from ds_keras.slicing import SliceLevel
@@ -185,7 +185,7 @@ class DSMobileNet(Supernet):
         self.blocks, self.strides = [], [stride]
         for i, stage in enumerate(self.table["stages"]):
             new = widths(stage.width, stage.teacher)
-            for j in range(stage.depth):
+            for j, first_level in enumerate(first_levels(stage)):
                 gate_here = i == gated and j == 0
                 if gate_here:
                     self.gated_block = len(self.blocks)
@@ -200,6 +200,7 @@ class DSMobileNet(Supernet):
                     before=shared if i < gated or gate_here else private,
                     after=shared if i < gated else private,
                     num_outputs=count if gate_here else 0,
+                    first_level=first_level,
                     name=f"stage{i + 1}_block{j + 1}",
                     dtype=dtype,
                 )

@@ -9,7 +9,7 @@ import keras
 from ds_keras.layers.base import SliceableBlock, Walk
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
-from ds_keras.models.stage import Stage, Style, at_levels, gated_stage, read_stage, slice_levels
+from ds_keras.models.stage import Stage, Style, at_levels, first_levels, gated_stage, read_stage, slice_levels
 from ds_keras.models.supernet import Supernet
 
 # ResNet-50 in four widths (DS-Net, arXiv 2103.13258, section 4: 0.25 to 1.0 by 0.25); the place of the gate is ours.
@@ -206,12 +206,13 @@ class DSResNet(Supernet):
             if i == self.gated:
                 head = {"attention": self.gate_table["attention"], "hidden": self.gate_table["gate_hidden"]}
                 self.gate_block = DoubleHeadedGate(old, count, identity=True, name="gate", **head, **named)
-            for j in range(stage.depth):
+            for j, first_level in enumerate(first_levels(stage)):
                 step = stage.stride if j == 0 else 1
                 rows = shared if i < self.gated else private
                 name = f"stage{i + 1}_block{j + 1}"
                 kernels = at_levels(stage.kernel, count)
-                blocks.append(_ResidualBlock(self.style, kernels, step, old, new, rows, name=name, **named))
+                given = {"first_level": first_level, "name": name, **named}
+                blocks.append(_ResidualBlock(self.style, kernels, step, old, new, rows, **given))
                 old = new
             self.blocks.append(blocks)
         self.make_head(count)

@@ -38,7 +38,8 @@ class Stage:
 
     Args:
         width: output channels: one int before the gate (the same at every level), a tuple (one for each level) after.
-        depth: number of blocks.
+        depth: number of blocks: an int, or (after the gate) one for each level, not decreasing: a smaller level runs
+            the first of them.
         stride: of the first block.
         gate: the level begins in this stage, whose first block holds the gate.
         teacher: a wider width that only ``teacher_level`` uses (before the gate).
@@ -47,7 +48,7 @@ class Stage:
     """
 
     width: int | tuple[int, ...]
-    depth: int
+    depth: int | tuple[int, ...]
     stride: int = 1
     gate: bool = False
     teacher: int | None = None
@@ -66,8 +67,14 @@ def read_stage(row: Stage | dict[str, Any]) -> Stage:
 
 
 def at_levels(value: int | tuple[int, ...], count: int) -> list[int]:
-    """A width or kernel size of the table at each of ``count`` levels."""
+    """A width, depth or kernel size of the table at each of ``count`` levels."""
     return list(value) if isinstance(value, tuple) else [value] * count
+
+
+def first_levels(stage: Stage) -> list[int]:
+    """For each block of a row, the smallest level that has it."""
+    depths = at_levels(stage.depth, 1)
+    return [sum(depth <= i for depth in depths) for i in range(depths[-1])]
 
 
 def slice_levels(stages: tuple[Stage, ...], gated: int) -> tuple[SliceLevel, ...]:
@@ -86,6 +93,8 @@ def slice_levels(stages: tuple[Stage, ...], gated: int) -> tuple[SliceLevel, ...
         for i, stage in enumerate(stages):
             if i >= gated:
                 ratios[f"stage{i + 1}"] = stage.width[k] / stage.width[-1]
+            if isinstance(stage.depth, tuple):
+                ratios[f"stage{i + 1}_depth"] = stage.depth[k] / stage.depth[-1]
             if isinstance(stage.kernel, tuple):
                 ratios[f"stage{i + 1}_kernel"] = stage.kernel[k] / stage.kernel[-1]
         levels.append(SliceLevel(k, ratios))
@@ -123,13 +132,14 @@ def gated_stage(stages: tuple[Stage, ...]) -> int:
                 raise ValueError(f"{row}: the teacher is wider only before the gate, received teacher={stage.teacher}")
         elif stage.teacher and stage.teacher < stage.width:
             raise ValueError(f"{row}: teacher={stage.teacher} must be at least width={stage.width}")
-        kernels = at_levels(stage.kernel, 1)
-        if isinstance(stage.kernel, tuple) and (i < gated[0] or len(kernels) != len(stages[gated[0]].width)):
-            raise ValueError(
-                f"{row}: kernel must be an int, or after the gate one for each level, got {stage.kernel!r}"
-            )
+        kernels, depths = at_levels(stage.kernel, 1), at_levels(stage.depth, 1)
+        for name, value in {"kernel": stage.kernel, "depth": stage.depth}.items():
+            if isinstance(value, tuple) and (i < gated[0] or len(value) != len(stages[gated[0]].width)):
+                raise ValueError(
+                    f"{row}: {name} must be an int, or after the gate one for each level, received {value!r}"
+                )
         if kernels != sorted(kernels) or any(k < 1 or k % 2 == 0 for k in kernels):
             raise ValueError(f"{row}: kernel must be odd and must not decrease, received {stage.kernel!r}")
-        if stage.depth < 1:
-            raise ValueError(f"{row}: depth must be at least 1, received {stage.depth}")
+        if depths != sorted(depths) or depths[0] < 1:
+            raise ValueError(f"{row}: depth must be at least 1 and must not decrease, received {stage.depth!r}")
     return gated[0]

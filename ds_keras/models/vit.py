@@ -27,11 +27,13 @@ class Row:
         width: features of the stream that the blocks read and write; the last level's is the stream's.
         heads: of the attention.
         mlp: hidden width of the MLP.
+        depth: blocks after the gate that the level runs, the first ones; None for all.
     """
 
     width: int
     heads: int
     mlp: int
+    depth: int | None = None
 
 
 # DeiT-Ti and DeiT-S (arXiv 2012.12877) at their largest level; the smaller levels are ours.
@@ -126,7 +128,6 @@ class DSViT(Supernet):
         bn_momentum: float = 0.9,
         **kwargs: Any,
     ):
-        rows = _read_rows(rows)
         if not 0 <= shared_depth < depth:
             raise ValueError(f"shared_depth must be in [0, depth={depth}), received {shared_depth!r}")
         if patch < 1 or any(size % patch for size in input_shape[:2]) or (stem and 2 ** len(stem) != patch):
@@ -134,13 +135,11 @@ class DSViT(Supernet):
                 f"patch must divide the image and be 2 ** len(stem) where there is a stem, received {patch!r} "
                 f"with input_shape={tuple(input_shape)!r}, stem={tuple(stem)!r}"
             )
-        full = rows[-1]
-        levels = tuple(
-            SliceLevel(k, {"embedding": r.width / full.width, "heads": r.heads / full.heads, "mlp": r.mlp / full.mlp})
-            for k, r in enumerate(rows)
-        )
+        rows = _read_rows(rows, depth - shared_depth)
+        levels = tuple(SliceLevel(k, _ratios(row, rows[-1])) for k, row in enumerate(rows))
         super().__init__(levels, levels[-1], num_classes, tuple(input_shape), **kwargs)
         self.rows = rows
+        self.depths = [row.depth or depth - shared_depth for row in rows]  # behind the gate
         self.table = {"depth": int(depth), "shared_depth": int(shared_depth), "head_size": int(head_size)}
         self.table |= {"patch": int(patch), "stem": [int(f) for f in stem], "class_token": bool(class_token)}
         self.table |= {"attention": bool(attention), "gate_hidden": int(gate_hidden)}
@@ -172,8 +171,10 @@ class DSViT(Supernet):
         self.active = ActiveSlice(width, [row.width for row in self.rows], name="active", **named)
         self.blocks = []
         for i in range(table["depth"]):
-            rows = [self.rows[-1]] * count if i < table["shared_depth"] else self.rows
-            block = _Block(rows, table["head_size"], table["norm_epsilon"], name=f"block{i + 1}", **named)
+            behind = i - table["shared_depth"]  # the gate
+            rows = [self.rows[-1]] * count if behind < 0 else self.rows
+            given = {"first_level": sum(d <= behind for d in self.depths), "name": f"block{i + 1}", **named}
+            block = _Block(rows, table["head_size"], table["norm_epsilon"], **given)
             self.blocks.append(block)
         self.rejoin = RejoinIdle(name="rejoin", **named)
         self.norm = SliceableLayerNormalization(constant, table["norm_epsilon"], name="norm", **named)
@@ -257,8 +258,14 @@ class DSViT(Supernet):
         return cls(CIFAR, num_classes=num_classes, input_shape=input_shape, **{**small, **kwargs})
 
 
-def _read_rows(rows: Sequence[Row | dict[str, int]]) -> tuple[Row, ...]:
-    """The rows, as ``Row`` each, after checking that they describe nested levels."""
+def _ratios(row: Row, full: Row) -> dict[str, float]:
+    """The slice ratios of a level; of the depth only where the levels differ."""
+    ratios = {"embedding": row.width / full.width, "heads": row.heads / full.heads, "mlp": row.mlp / full.mlp}
+    return ratios if full.depth is None else {**ratios, "depth": row.depth / full.depth}
+
+
+def _read_rows(rows: Sequence[Row | dict[str, int]], blocks: int) -> tuple[Row, ...]:
+    """The rows, as ``Row`` each, after checking that they describe nested levels of a number of blocks."""
     try:
         rows = tuple(row if isinstance(row, Row) else Row(**row) for row in rows)
     except TypeError as error:
@@ -269,4 +276,13 @@ def _read_rows(rows: Sequence[Row | dict[str, int]]) -> tuple[Row, ...]:
         values = [getattr(row, name) for row in rows]
         if values != sorted(values) or values[0] < 1:
             raise ValueError(f"rows: {name} must be positive and must not decrease, received {values}")
+    depths = [row.depth for row in rows]
+    if any(depth is not None for depth in depths) and (
+        not all(isinstance(depth, int) for depth in depths) or depths != sorted(depths) or depths[-1] != blocks
+    ):
+        raise ValueError(
+            f"rows: depth must be None in all, or not decrease up to the {blocks} blocks after the gate, got {depths}"
+        )
+    if depths[0] is not None and depths[0] < 1:
+        raise ValueError(f"rows: depth must be at least 1, received {depths}")
     return rows

@@ -198,7 +198,8 @@ class SupernetTrainer(Trainer):
             heads, flows = [*heads, gate], [*flows, self.gate_gradient(gate, outputs[-1][0])]
         gradients = start_tape.gradient(heads, variables, output_gradients=flows)
         total = [_add(a, b) for a, b in zip(total, gradients, strict=True)]
-        self.optimizer.apply(total, variables)
+        known = [(gradient, v) for gradient, v in zip(total, variables, strict=True) if gradient is not None]
+        self.optimizer.apply(*zip(*known, strict=True))  # a single level may lack blocks
         if self.objective in ("ib", "mvco") and self.teacher is not None:
             follow(self.teacher, self.supernet, self.ema_decay, self.step)
         for metric, value in zip(

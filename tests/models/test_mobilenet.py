@@ -7,6 +7,7 @@ import tensorflow as tf
 from helpers import close, fill_model, images, in_graph, nano, same, tiny
 
 from ds_keras import cost
+from ds_keras.export.subnet import subnet
 from ds_keras.models import DSMobileNet
 from ds_keras.models.mobilenet import TINY, Stage
 
@@ -201,6 +202,9 @@ def test_training_without_a_level_names_the_trainers(model, x):
         ((*TINY, Stage((1, 2, 3, 4), 1, teacher=8)), "wider only before the gate"),
         ((Stage(8, 1, teacher=4), *TINY[1:]), "must be at least width=8"),
         ((Stage(8, 0), *TINY[1:]), "depth must be at least 1"),
+        ((Stage(8, (1, 1, 1, 2)), *TINY[1:]), r"stage 1: depth must be an int, .* received \(1, 1, 1, 2\)"),
+        ((*TINY, Stage((1, 2, 3, 4), (1, 2))), "stage 4: depth must be an int, or after the gate one for each level"),
+        ((*TINY, Stage((1, 2, 3, 4), (1, 2, 1, 2))), "depth must be at least 1 and must not decrease"),
     ],
 )
 def test_bad_tables(stages, message):
@@ -280,3 +284,19 @@ def test_a_choice_of_the_released_levels():
     assert len(every.levels) == 14 and cost.madds(model, model.teacher_level) == cost.madds(every, every.teacher_level)
     with pytest.raises(ValueError, match=r"levels must be two or more levels in \[0, 14\), smaller ones first"):
         DSMobileNet.imagenet(levels=(4, 0))
+
+
+def test_a_shallower_level_is_the_first_blocks_of_each_stage():
+    """Its plain network has as many; its cost is that of a table of that depth."""
+    stages = {
+        "shallow": (Stage(6, 1), Stage((4, 4, 8), (2, 3, 3), 2, gate=True), Stage((8, 8, 12), (1, 2, 2), 2)),
+        "flat": (Stage(6, 1), Stage((4, 4, 8), 2, 2, gate=True), Stage((8, 8, 12), 1, 2)),
+    }
+    shallow, flat = (DSMobileNet(4, rows, 3, (8, 8, 1), residual=True) for rows in stages.values())
+    assert cost.madds(shallow, 0) == cost.madds(flat, 0) and cost.params(shallow, 0) == cost.params(flat, 0)
+    assert cost.madds(shallow, 1) > cost.madds(flat, 1)
+    assert shallow.levels[0].ratios == {"stage2": 0.5, "stage2_depth": 2 / 3, "stage3": 2 / 3, "stage3_depth": 0.5}
+    shallow.build()
+    names = [{layer.name for layer in subnet(shallow, level).layers} for level in range(3)]
+    lacking = {f"{block}_depthwise" for block in ("stage2_block3", "stage3_block2")}
+    assert not lacking & names[0] and lacking <= names[1] and lacking <= names[2]

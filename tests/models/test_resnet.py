@@ -115,6 +115,7 @@ def test_another_network_is_refused(make):
         ({"stages": CIFAR[:1]}, "exactly one row with gate=True"),
         ({"stages": IMAGENET, "block": "bottleneck", "expansion": 3}, "multiple of expansion=3"),
         ({"stages": (Stage(8, 1, kernel=(3, 3)), CIFAR[1])}, "stage 1: kernel must be an int"),
+        ({"stages": (Stage(8, 1), Stage((4, 8), (2, 1), gate=True))}, "stage 2: depth must be at least 1 and must not"),
         ({"stages": (Stage(8, 1), Stage((4, 8), 1, gate=True, kernel=(3, 4)))}, "stage 2: kernel must be odd"),
         ({"stages": (Stage(8, 1), Stage((4, 8), 1, gate=True, kernel=(5, 3)))}, "must not decrease"),
     ],

@@ -6,11 +6,12 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import array, close, images, nano, nano_vit, same, snapshot
+from helpers import array, close, images, nano, nano_resnet, nano_vit, same, snapshot
 
 from ds_keras import zoo
 from ds_keras.layers.fake_quant import fake_quant_kernel
 from ds_keras.quantization import FakeQuantized
+from ds_keras.slicing import LevelTensor
 from ds_keras.training import SupernetTrainer, calibrate_batch_norm, losses
 
 X, Y = images(24), np.arange(24) % 3
@@ -58,6 +59,27 @@ def test_statistics_of_the_rounded_network():
     close(array(model.stem_norm.moving_mean)[0], y.mean(0), tolerance=1e-5)
     assert np.abs(array(model.stem_norm.moving_mean) - array(plain.stem_norm.moving_mean)).max() > 1e-6
     same(array(model.stem.kernel), before[model.stem.kernel.path])
+
+
+def test_a_level_known_at_run_time_may_lack_blocks():
+    """The same logits and gradients as the level given as an int; other levels' values stay out of the conditional."""
+    model = nano_resnet(padding="same")
+    graph = tf.function(lambda level: _gradients(model, LevelTensor(level, 3)), autograph=False)
+    for level in range(3):
+        expected, found = _gradients(model, level), graph(tf.constant(level))
+        for mine, other in zip(found, expected, strict=True):
+            close(mine, np.zeros(mine.shape) if other is None else other, tolerance=2e-3)
+    assert _gradients(model, 0)[-1] is None and np.abs(_gradients(model, 1)[-1]).max() > 0
+
+
+def _gradients(model, level):
+    """Logits; then gradients of two kernels, of which level 0 has the first."""
+    kernels = [model.blocks[1][block].steps[0].kernel.value for block in (0, 1)]
+    with tf.GradientTape() as tape:
+        walk = FakeQuantized(level)
+        logits = walk.rounded(model.logits(walk, tf.constant(X[:4])))
+        loss = tf.reduce_sum(logits**2)
+    return [logits, *tape.gradient(loss, kernels)]
 
 
 def test_refused():
