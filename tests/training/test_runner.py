@@ -38,7 +38,7 @@ EPOCHS = int(os.environ.get("EPOCHS", 2))
 EXPERIMENT = Experiment(
     name="toy",
     data="digits",
-    model=lambda classes, shape: DSMobileNet(4, ROWS, classes, shape, stem_stride=1, gate_hidden=4),
+    model=lambda classes, shape: DSMobileNet(4, ROWS, classes, shape, stem_stride=1, gate_hidden=4, attention=False),
     stage1=Stage(EPOCHS, float(os.environ.get("RATE", 0.05)), batch_size=64, augment="shift:1"),
     stage2=Stage(EPOCHS, 3e-3, "adam", 64, trainer={"target": float(os.environ.get("TARGET", 0.85))}),
     held_out=1117,
@@ -327,7 +327,7 @@ SMALL = Experiment(  # one epoch of each stage, two levels
     name="small",
     data="digits",
     model=lambda classes, shape: DSMobileNet(
-        4, (Row(6, 1), Row((4, 16), 1, 2, gate=True)), classes, shape, stem_stride=1, gate_hidden=4
+        4, (Row(6, 1), Row((4, 16), 1, 2, gate=True)), classes, shape, stem_stride=1, gate_hidden=4, attention=False
     ),
     stage1=Stage(1, 0.05, batch_size=64),
     stage2=Stage(1, 3e-3, "adam", 64, trainer={"target": None}),

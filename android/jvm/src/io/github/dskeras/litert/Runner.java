@@ -113,7 +113,7 @@ final class Runner {
     private static void time(DsSession session, float[][] images, Rounds rounds, String[] wholes) throws IOException {
         Run[] files = new Run[wholes.length];
         for (int level = 0; level < files.length; level++) {
-            Network network = new Network(new File(wholes[level]), 1, "logits");
+            Network network = new Network(wholes[level], new File(wholes[level]), 1, "logits");
             files[level] = image -> network.run(network.input(image), "logits");
         }
         int largest = files.length - 1;

@@ -317,12 +317,12 @@ public final class DsSession implements Closeable {
 
     private Network network(String name, String... outputs) throws IOException {
         new Materializer(bundle).write(name, file(name)); // nothing to do where the file is there and whole
+        String where = path + ": " + name;
         try {
             Graph.check(file(name)); // which LiteRT trusts
-            return new Network(file(name), threads, outputs);
+            return new Network(where, file(name), threads, outputs);
         } catch (BundleException | RuntimeException error) {
-            String what = path + ": " + name + " is damaged, it cannot be opened: " + error.getMessage();
-            throw new BundleException(what, error);
+            throw new BundleException(where + " is damaged, it cannot be opened: " + error.getMessage(), error);
         }
     }
 

@@ -3,6 +3,7 @@
 // where android/jvm puts those methods of the Interpreter that it calls over LiteRT's C library.
 package io.github.dskeras.litert;
 
+import io.github.dskeras.bundle.BundleException;
 import java.io.Closeable;
 import java.io.File;
 import java.nio.Buffer;
@@ -20,6 +21,7 @@ import org.tensorflow.lite.Tensor;
 final class Network implements Closeable {
     private static final String SIGNATURE = "serve";
 
+    private final String name;
     private final Interpreter interpreter;
     private final String input;
     private final Map<String, Object> outputs = new HashMap<>(); // ByteBuffers, made once
@@ -29,19 +31,21 @@ final class Network implements Closeable {
     /**
      * Opens a file.
      *
+     * @param name of the file, for messages
      * @param file checked, see {@code Graph}
      * @param threads of LiteRT
-     * @param names of the outputs that are asked for
+     * @param wanted outputs that are asked for
      */
-    Network(File file, int threads, String... names) {
+    Network(String name, File file, int threads, String... wanted) {
+        this.name = name;
         interpreter = new Interpreter(file, new Interpreter.Options().setNumThreads(threads));
         try {
             interpreter.allocateTensors();
             input = interpreter.getSignatureInputs(SIGNATURE)[0];
-            for (String name : names) {
-                ByteBuffer buffer = buffer(interpreter.getOutputTensorFromSignature(name, SIGNATURE));
-                outputs.put(name, buffer);
-                numbers.put(name, buffer.asFloatBuffer());
+            for (String output : wanted) {
+                ByteBuffer buffer = buffer(interpreter.getOutputTensorFromSignature(output, SIGNATURE));
+                outputs.put(output, buffer);
+                numbers.put(output, buffer.asFloatBuffer());
             }
         } catch (RuntimeException error) { // its memory is not Java's
             interpreter.close();
@@ -81,8 +85,9 @@ final class Network implements Closeable {
      * Runs the file for all of its outputs.
      *
      * @param x its input, in native order
+     * @throws BundleException LiteRT cannot run it
      */
-    void run(ByteBuffer x) {
+    void run(ByteBuffer x) throws BundleException {
         run(x, outputs);
     }
 
@@ -92,8 +97,9 @@ final class Network implements Closeable {
      * @param x its input, in native order
      * @param output its name
      * @return its numbers
+     * @throws BundleException LiteRT cannot run it
      */
-    float[] run(ByteBuffer x, String output) {
+    float[] run(ByteBuffer x, String output) throws BundleException {
         run(x, Collections.singletonMap(output, outputs.get(output)));
         return floats(output);
     }
@@ -112,12 +118,16 @@ final class Network implements Closeable {
         return found;
     }
 
-    private void run(ByteBuffer x, Map<String, Object> wanted) {
+    private void run(ByteBuffer x, Map<String, Object> wanted) throws BundleException {
         rewind(x);
         for (Object buffer : wanted.values()) {
             rewind((Buffer) buffer);
         }
-        interpreter.runSignature(Collections.<String, Object>singletonMap(input, x), wanted, SIGNATURE);
+        try {
+            interpreter.runSignature(Collections.<String, Object>singletonMap(input, x), wanted, SIGNATURE);
+        } catch (RuntimeException error) {
+            throw new BundleException("LiteRT cannot run " + name + ": " + error.getMessage(), error);
+        }
     }
 
     @Override
