@@ -16,7 +16,7 @@ from absl import logging
 
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
 from ds_keras.models.mobilenet import DSMobileNet, Stage
-from ds_keras.models.stage import first_levels
+from ds_keras.models.stage import at_levels
 
 STRIDES = (2, 1, 2, 2, 2, 2)  # of the released DS-MBNet: the stem, then every stage
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # ImageNet's, as in DSMobileNet.imagenet
@@ -179,7 +179,7 @@ def _plan(model: DSMobileNet, outputs: int, copy_head: bool) -> dict[str, _Place
     blocks = iter(model.blocks)
     for i, stage in enumerate(model.table["stages"]):
         new = stage.width if isinstance(stage.width, tuple) else (stage.width, stage.teacher)[: len(stem)]
-        for j in range(len(first_levels(stage))):
+        for j in range(at_levels(stage.depth, 1)[-1]):
             block, at = next(blocks), f"blocks.{i}.residual_blocks.{j - 1}" if j else f"blocks.{i}.first_block"
             plan[f"{at}.conv_dw.weight"] = _weight(block.depthwise.kernel, _DEPTHWISE)
             plan |= _norm(f"{at}.bn1", block.norm1, old)

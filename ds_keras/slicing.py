@@ -86,6 +86,22 @@ class LevelTensor:
 Level = int | LevelTensor
 
 
+def first_levels(depths: Sequence[int]) -> list[int]:
+    """For each of a row of blocks, the smallest level that has it.
+
+    Args:
+        depths: how many of the blocks each level has, not decreasing.
+
+    Returns:
+        One level for each block of the largest.
+
+    Example:
+        >>> first_levels([1, 2, 4])
+        [0, 1, 2, 2]
+    """
+    return [sum(depth <= i for depth in depths) for i in range(depths[-1])]
+
+
 def slice_size(size: int, slice_ratio: Any, divisor: int = 1) -> Size:
     """Turns a slice ratio into a size: ``slice_ratio * size`` rounded to ``divisor``; ratio 1 is the full size.
 

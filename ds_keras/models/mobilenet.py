@@ -10,10 +10,10 @@ from ds_keras.layers.base import SliceableBlock, Walk
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
-from ds_keras.models.stage import Stage, Style, at_levels, first_levels, gated_stage, read_stage, slice_levels
+from ds_keras.models.stage import Stage, Style, at_levels, gated_stage, read_stage, slice_levels
 from ds_keras.models.supernet import Supernet
 from ds_keras.policies import check_chain
-from ds_keras.slicing import SliceLevel
+from ds_keras.slicing import SliceLevel, first_levels
 
 # The released DS-MBNet (DS-Net, arXiv 2103.13258; widths from its public configuration).
 IMAGENET = (
@@ -185,7 +185,7 @@ class DSMobileNet(Supernet):
         self.blocks, self.strides = [], [stride]
         for i, stage in enumerate(self.table["stages"]):
             new = widths(stage.width, stage.teacher)
-            for j, first_level in enumerate(first_levels(stage)):
+            for j, first_level in enumerate(first_levels(at_levels(stage.depth, count))):
                 gate_here = i == gated and j == 0
                 if gate_here:
                     self.gated_block = len(self.blocks)

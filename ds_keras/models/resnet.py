@@ -9,8 +9,9 @@ import keras
 from ds_keras.layers.base import SliceableBlock, Walk
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
-from ds_keras.models.stage import Stage, Style, at_levels, first_levels, gated_stage, read_stage, slice_levels
+from ds_keras.models.stage import Stage, Style, at_levels, gated_stage, read_stage, slice_levels
 from ds_keras.models.supernet import Supernet
+from ds_keras.slicing import first_levels
 
 # ResNet-50 in four widths (DS-Net, arXiv 2103.13258, section 4: 0.25 to 1.0 by 0.25); the place of the gate is ours.
 IMAGENET = (
@@ -206,7 +207,7 @@ class DSResNet(Supernet):
             if i == self.gated:
                 head = {"attention": self.gate_table["attention"], "hidden": self.gate_table["gate_hidden"]}
                 self.gate_block = DoubleHeadedGate(old, count, identity=True, name="gate", **head, **named)
-            for j, first_level in enumerate(first_levels(stage)):
+            for j, first_level in enumerate(first_levels(at_levels(stage.depth, count))):
                 step = stage.stride if j == 0 else 1
                 rows = shared if i < self.gated else private
                 name = f"stage{i + 1}_block{j + 1}"

@@ -71,12 +71,6 @@ def at_levels(value: int | tuple[int, ...], count: int) -> list[int]:
     return list(value) if isinstance(value, tuple) else [value] * count
 
 
-def first_levels(stage: Stage) -> list[int]:
-    """For each block of a row, the smallest level that has it."""
-    depths = at_levels(stage.depth, 1)
-    return [sum(depth <= i for depth in depths) for i in range(depths[-1])]
-
-
 def slice_levels(stages: tuple[Stage, ...], gated: int) -> tuple[SliceLevel, ...]:
     """The levels that a checked table describes, with the ratio of every dimension that is sliced.
 

@@ -16,7 +16,7 @@ from ds_keras.layers.gate import DoubleHeadedGate
 from ds_keras.layers.layer_norm import SliceableLayerNormalization
 from ds_keras.layers.tokens import ActiveSlice, FirstToken, Gelu, Regrid, RejoinIdle, SliceablePositionEmbedding
 from ds_keras.models.supernet import Supernet
-from ds_keras.slicing import SliceLevel
+from ds_keras.slicing import SliceLevel, first_levels
 
 
 @dataclass(frozen=True)
@@ -170,12 +170,10 @@ class DSViT(Supernet):
         self.gate_tokens = Regrid((tokens, width), name="gate_tokens", **named)
         self.active = ActiveSlice(width, [row.width for row in self.rows], name="active", **named)
         self.blocks = []
-        for i in range(table["depth"]):
-            behind = i - table["shared_depth"]  # the gate
-            rows = [self.rows[-1]] * count if behind < 0 else self.rows
-            given = {"first_level": sum(d <= behind for d in self.depths), "name": f"block{i + 1}", **named}
-            block = _Block(rows, table["head_size"], table["norm_epsilon"], **given)
-            self.blocks.append(block)
+        for i, first_level in enumerate([0] * table["shared_depth"] + first_levels(self.depths)):
+            rows = [self.rows[-1]] * count if i < table["shared_depth"] else self.rows
+            given = {"first_level": first_level, "name": f"block{i + 1}", **named}
+            self.blocks.append(_Block(rows, table["head_size"], table["norm_epsilon"], **given))
         self.rejoin = RejoinIdle(name="rejoin", **named)
         self.norm = SliceableLayerNormalization(constant, table["norm_epsilon"], name="norm", **named)
         self.make_head(count, FirstToken if table["class_token"] else keras.layers.GlobalAveragePooling1D)
