@@ -52,8 +52,9 @@ def assert_equal(found, routed):
     np.testing.assert_allclose(logits, routed.logits, atol=1e-5 * max(1, np.abs(routed.logits).max()))
 
 
-@pytest.mark.parametrize("keep", [1, KEEP])
-@pytest.mark.parametrize("name", ["float32", "int8", "digits", "digits int8"])
+@pytest.mark.parametrize(
+    ("name", "keep"), [("float32", KEEP), ("int8", KEEP), ("digits", 1), ("digits", KEEP), ("digits int8", 1)]
+)
 def test_equal_results(bundles, runner, name, keep):
     """Every policy and level, in one thread and in many; knobs that send images to every level of the cascade."""
     session = Session(bundles[name])

@@ -103,7 +103,13 @@ def test_sessions(network, bundle, tmp_path, engine):
     assert session.features(X[0]).dtype == np.int8
 
 
-@pytest.mark.parametrize("make", [lambda: nano(gate_hidden=4), nano_vit], ids=["mobilenet", "vit"])
+@pytest.mark.parametrize(
+    "make",
+    [
+        pytest.param(lambda: nano(gate_hidden=4), id="mobilenet", marks=pytest.mark.slow),
+        pytest.param(nano_vit, id="vit"),
+    ],
+)
 def test_dynamic(make, tmp_path):
     model = make()
     path = to_bundle(model, tmp_path / "bundle", "dynamic_int8")

@@ -20,11 +20,11 @@ pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'ds_keras[onnx
 MAKE = {
     "mobilenet": lambda: nano(gate_hidden=4, labels=["a", "b", "c"]),
     "resnet": nano_resnet,
-    "vit": lambda: nano_vit(depth=2),
+    "vit": lambda: nano_vit(depth=2, shared_depth=0),
 }
 VARIANTS = {
     "symmetric": lambda: nano(padding="symmetric", residual=True, attention=False),
-    "class_token": lambda: nano_vit(depth=2, stem=(), class_token=True, attention=False),
+    "class_token": lambda: nano_vit(depth=2, shared_depth=0, stem=(), class_token=True, attention=False),
 }
 X = images(12)
 
@@ -278,7 +278,7 @@ def test_nothing_is_said(small, tmp_path, caplog, capfd):
 
 def test_constants_are_not_inputs():
     """The positions of many tokens are a large constant."""
-    made = convert(route_network(nano_vit(depth=2, input_shape=(32, 32, 1))))
+    made = convert(route_network(nano_vit(depth=2, shared_depth=0, input_shape=(32, 32, 1))))
     assert [value.name for value in made.graph.input] == ["images"]
 
 

@@ -21,6 +21,7 @@ ROOT = Path(__file__).parents[2]
 ADDED = ("temperatures", "equal_cost", "budgets", "plot")
 
 
+@pytest.mark.slow
 def test_without_choosing(tmp_path):
     """The shipped digits preset: its tables come out again, and nothing else moves."""
     shipped = zoo.presets() / "ds_mobilenet_digits"

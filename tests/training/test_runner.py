@@ -203,6 +203,7 @@ def test_a_stage2_that_cannot_run_is_refused_before_stage1(config, tmp_path):
     assert not list((tmp_path / "run").glob("stage1/*"))
 
 
+@pytest.mark.slow
 def test_a_dry_run_may_come_first(config, reference, tmp_path):
     """Stage II of the trial began from a supernet that moved on since."""
     workdir = tmp_path / "run"
