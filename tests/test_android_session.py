@@ -101,8 +101,8 @@ def test_refusals(bundles, runner):
         "-1": "a level in [0, 3), received -1",
         "oracle": "policy must be 'gate' or 'cascade', received 'oracle'",
         "budget:cascade:0.5": "no budget table",
-        "knobs:cascade:0.1,0.2,0.3": "policy 'cascade' has 1 knobs, received [0.1, 0.2, 0.3]",
-        "knobs:gate:NaN": "policy 'gate' has 1 knobs, received [NaN]",
+        "knobs:cascade:0.1,0.2,0.3": "policy 'cascade' has 1 knobs, each a number, received [0.1, 0.2, 0.3]",
+        "knobs:gate:NaN": "policy 'gate' has 1 knobs, each a number, received [NaN]",
         "knobs:oracle:1": "policy must be 'gate' or 'cascade', received 'oracle'",
         "materialize:9": "a level in [0, 3), received 9",
     }

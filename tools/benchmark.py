@@ -160,7 +160,10 @@ def _rows_of_a_level(session: Any, networks: Any, level: int, images: Any) -> li
 def _java_rows() -> list[dict]:
     """Timings of the Android session."""
     if not FLAGS.bundle or not FLAGS.preset or FLAGS.onnx or FLAGS.against or FLAGS.plot or FLAGS.threads > 1:
-        raise ValueError("give --java with --bundle and the --preset that it was made of, and one thread at most")
+        raise ValueError(
+            "give --java with --bundle and the --preset that it was made of, without --onnx, --against and --plot, and "
+            "with one thread at most"
+        )
     import jvm
     import numpy as np
 
@@ -177,7 +180,10 @@ def _java_rows() -> list[dict]:
         for level in range(session.num_levels):
             files.append(Path(folder) / f"whole_{level}.tflite")
             files[level].write_bytes(networks.converted("whole", level))
-        found = [line.split() for line in runner("time", FLAGS.bundle, images, FLAGS.rounds, 2000, *files)]
+        lines = runner("time", FLAGS.bundle, images, FLAGS.rounds, 2000, *files)
+    if lines[0].startswith("error: "):
+        raise ValueError(lines[0].removeprefix("error: "))
+    found = [line.split() for line in lines]
     rows = []
     for what, level, *nanoseconds in found:
         times = np.array(nanoseconds, "float64").reshape(-1, 2) / 1e9

@@ -5,6 +5,8 @@ layer: ``Compute`` runs it; others (cost, build, export, calibration) propagate 
 layer that holds the slices, or collect batch statistics. The slice level travels in the walk, as an argument.
 """
 
+import contextlib
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from ds_keras.layers.fake_quant import fake_quant_kernel
-from ds_keras.slicing import Level, Size, check_level, slice_kernel, slice_size
+from ds_keras.slicing import Level, LevelTensor, Size, check_level, slice_kernel, slice_size
 
 Shape = tuple[int | None, ...]
 Weights = list[np.ndarray]
@@ -80,6 +82,11 @@ class Compute(Walk):
 
     def perhaps(self, block: "SliceableBlock", x: Any) -> Any:
         """A conditional; what each of its branches makes stays in there."""
+        if not isinstance(self.level, LevelTensor):
+            raise ValueError(
+                f"{block.name}: levels below {block.first_level} lack the block, so level must be an int or a "
+                f"LevelTensor, received {self.level!r}"
+            )
         x = self.rounded(x)
         walk = type(self)(self.level.copy(), self.training, self.dropout)
         has = self.level.tensor >= block.first_level
@@ -272,6 +279,8 @@ class SliceableBlock(keras.layers.Layer):
         """Runs the block at a level."""
         if level is None:
             raise ValueError(f"{self.name}: level must be given")
+        with contextlib.suppress(TypeError):  # a tensor of a graph, or what the layers will refuse
+            level = operator.index(level)
         return Compute(level, bool(training))(self, x)
 
 

@@ -134,6 +134,8 @@ def gated_stage(stages: tuple[Stage, ...]) -> int:
                 )
         if kernels != sorted(kernels) or any(k < 1 or k % 2 == 0 for k in kernels):
             raise ValueError(f"{row}: kernel must be odd and must not decrease, received {stage.kernel!r}")
+        if not all(type(depth) is int for depth in depths):
+            raise ValueError(f"{row}: depth must be an int or a tuple of them, received {stage.depth!r}")
         if depths != sorted(depths) or depths[0] < 1:
             raise ValueError(f"{row}: depth must be at least 1 and must not decrease, received {stage.depth!r}")
     return gated[0]

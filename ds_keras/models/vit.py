@@ -276,10 +276,11 @@ def _read_rows(rows: Sequence[Row | dict[str, int]], blocks: int) -> tuple[Row, 
             raise ValueError(f"rows: {name} must be positive and must not decrease, received {values}")
     depths = [row.depth for row in rows]
     if any(depth is not None for depth in depths) and (
-        not all(isinstance(depth, int) for depth in depths) or depths != sorted(depths) or depths[-1] != blocks
+        not all(type(depth) is int for depth in depths) or depths != sorted(depths) or depths[-1] != blocks
     ):
         raise ValueError(
-            f"rows: depth must be None in all, or not decrease up to the {blocks} blocks after the gate, got {depths}"
+            f"rows: depth must be None in all, or ints that do not decrease up to the {blocks} blocks after the gate, "
+            f"received {depths}"
         )
     if depths[0] is not None and depths[0] < 1:
         raise ValueError(f"rows: depth must be at least 1, received {depths}")

@@ -102,7 +102,7 @@ class Targets:
     def _predictions(self, views: list[tf.Tensor], levels: list[Level]) -> tf.Tensor:
         """Mean prediction of the teacher at ``levels``, in inference mode with its own statistics."""
         # This may run inside a branch, whose tensors must not be remembered outside it: a LevelTensor of its own.
-        levels = [LevelTensor(k.tensor, k.count) if isinstance(k, LevelTensor) else k for k in levels]
+        levels = [k.copy() if isinstance(k, LevelTensor) else k for k in levels]
         x = tf.concat(views, axis=0)
         each = [probabilities(self.teacher.logits(Compute(k), x)) for k in levels]
         each = [part for prediction in each for part in tf.split(prediction, len(views))]

@@ -199,7 +199,7 @@ class SupernetTrainer(Trainer):
         gradients = start_tape.gradient(heads, variables, output_gradients=flows)
         total = [_add(a, b) for a, b in zip(total, gradients, strict=True)]
         known = [(gradient, v) for gradient, v in zip(total, variables, strict=True) if gradient is not None]
-        self.optimizer.apply(*zip(*known, strict=True))  # a single level may lack blocks
+        self.optimizer.apply(*zip(*known, strict=True))  # levels= may name some that lack blocks
         if self.objective in ("ib", "mvco") and self.teacher is not None:
             follow(self.teacher, self.supernet, self.ema_decay, self.step)
         for metric, value in zip(

@@ -83,6 +83,19 @@ def test_every_level_equals_a_plain_network(model, x, every, fold, tmp_path):
     close(keras.saving.load_model(tmp_path / "plain.keras", compile=False)(x), every[-1])
 
 
+def test_a_block_of_its_own_takes_a_level_as_layers_do():
+    """An int, numpy's, or an eager tensor; a tensor of a graph only where every level has the block."""
+    model = nano_resnet()
+    block = model.blocks[1][1]  # which level 0 lacks
+    x = tf.ones((2, 4, 4, 8))
+    same(block(x, level=np.int64(0)), x)
+    same(block(x, level=tf.constant(0)), x)
+    same(block(x, level=tf.constant(2)), block(x, level=2))
+    assert np.abs(np.array(block(x, level=2)) - x).max() > 0.1
+    with pytest.raises(ValueError, match="stage2_block2: levels below 1 lack the block, so level must be an int"):
+        in_graph(lambda level: block(x, level=level))(tf.constant(0))
+
+
 def restore(model, weights):
     for weight in model.weights:
         weight.assign(weights[weight.path])

@@ -203,6 +203,8 @@ def test_training_without_a_level_names_the_trainers(model, x):
         ((Stage(8, 1, teacher=4), *TINY[1:]), "must be at least width=8"),
         ((Stage(8, 0), *TINY[1:]), "depth must be at least 1"),
         ((Stage(8, (1, 1, 1, 2)), *TINY[1:]), r"stage 1: depth must be an int, .* received \(1, 1, 1, 2\)"),
+        ((*TINY, Stage((1, 2, 3, 4), (1, 1.5, 2, 2))), r"stage 4: depth must be an int or a tuple of them, received"),
+        ((*TINY, Stage((1, 2, 3, 4), None)), "stage 4: depth must be an int or a tuple of them, received None"),
         ((*TINY, Stage((1, 2, 3, 4), (1, 2))), "stage 4: depth must be an int, or after the gate one for each level"),
         ((*TINY, Stage((1, 2, 3, 4), (1, 2, 1, 2))), "depth must be at least 1 and must not decrease"),
     ],

@@ -165,7 +165,7 @@ public final class Interpreter implements AutoCloseable {
         LiteRt.free(LiteRt.DESTROY_COMPILED, compiled);
         LiteRt.free(LiteRt.DESTROY_OPTIONS, options);
         LiteRt.free(LiteRt.DESTROY_MODEL, model);
-        arena.close(); // whoever runs it now is refused
+        arena.close();
     }
 
     private void check(String signature) {

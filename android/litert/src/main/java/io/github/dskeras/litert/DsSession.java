@@ -137,7 +137,7 @@ public final class DsSession implements Closeable {
         }
         if (values.length != count || !numbers) {
             throw new IllegalArgumentException(
-                    "policy '" + policy + "' has " + count + " knobs, received " + Arrays.toString(values));
+                    "policy '" + policy + "' has " + count + " knobs, each a number, received " + Arrays.toString(values));
         }
         knobs.put(policy, values.clone());
     }
@@ -320,7 +320,14 @@ public final class DsSession implements Closeable {
         String where = path + ": " + name;
         try {
             Graph.check(file(name)); // which LiteRT trusts
-            return new Network(where, file(name), threads, outputs);
+            Network network = new Network(where, file(name), threads, outputs);
+            int[] shape = manifest.imageShape;
+            int values = shape[0] * shape[1] * shape[2];
+            if (!name.startsWith("body_") && network.values() != values) {
+                network.close();
+                throw new BundleException("it takes " + network.values() + " values, an image has " + values);
+            }
+            return network;
         } catch (BundleException | RuntimeException error) {
             throw new BundleException(where + " is damaged, it cannot be opened: " + error.getMessage(), error);
         }

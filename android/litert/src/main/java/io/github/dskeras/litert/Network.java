@@ -24,6 +24,8 @@ final class Network implements Closeable {
     private final String name;
     private final Interpreter interpreter;
     private final String input;
+    private final boolean bytes; // whether it takes uint8, as an int8 file does
+    private final int values; // of its input
     private final Map<String, Object> outputs = new HashMap<>(); // ByteBuffers, made once
     private final Map<String, FloatBuffer> numbers = new HashMap<>(); // the same as floats
     private ByteBuffer pixels; // null until an image comes
@@ -42,6 +44,9 @@ final class Network implements Closeable {
         try {
             interpreter.allocateTensors();
             input = interpreter.getSignatureInputs(SIGNATURE)[0];
+            Tensor tensor = interpreter.getInputTensorFromSignature(input, SIGNATURE);
+            bytes = tensor.dataType() == DataType.UINT8;
+            values = tensor.numBytes() / (bytes ? 1 : 4);
             for (String output : wanted) {
                 ByteBuffer buffer = buffer(interpreter.getOutputTensorFromSignature(output, SIGNATURE));
                 outputs.put(output, buffer);
@@ -53,6 +58,11 @@ final class Network implements Closeable {
         }
     }
 
+    /** How many numbers an image of this file has. */
+    int values() {
+        return values;
+    }
+
     /**
      * Puts an image into a buffer of this network's, as the file takes it.
      *
@@ -61,14 +71,11 @@ final class Network implements Closeable {
      * @throws IllegalArgumentException for another number of values
      */
     ByteBuffer input(float[] image) {
-        Tensor tensor = interpreter.getInputTensorFromSignature(input, SIGNATURE);
-        boolean bytes = tensor.dataType() == DataType.UINT8;
-        int size = tensor.numBytes() / (bytes ? 1 : 4);
-        if (image.length != size) {
-            throw new IllegalArgumentException("an image of " + size + " values, received " + image.length);
+        if (image.length != values) {
+            throw new IllegalArgumentException("an image of " + values + " values, received " + image.length);
         }
         if (pixels == null) {
-            pixels = buffer(tensor);
+            pixels = buffer(interpreter.getInputTensorFromSignature(input, SIGNATURE));
         }
         rewind(pixels);
         if (bytes) {
