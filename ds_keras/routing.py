@@ -155,7 +155,7 @@ def predict_routed(
     """
     count = len(model.levels)
     policy = check_policy(model.default_policy if policy is None else policy, count, POLICIES)
-    x = _image_array(model, x, batch_size)
+    x = model.image_set(x, batch_size)
     check_belongs(policy, mix=mix, seed=seed, labels=labels, knobs=knobs)
     given = None
     if policy == "random":
@@ -228,27 +228,9 @@ def gate_logits(model: "Supernet", x: Any, batch_size: int = 256) -> np.ndarray:
 
 
 def _batched(model: "Supernet", name: str, x: Any, batch_size: int, empty: np.ndarray, axis: int) -> np.ndarray:
-    x = _image_array(model, x, batch_size)
+    x = model.image_set(x, batch_size)
     parts = [model.graphs[name](tf.convert_to_tensor(x[i : i + batch_size])) for i in range(0, len(x), batch_size)]
     return np.concatenate([empty, *parts], axis=axis)
-
-
-def _image_array(model: "Supernet", x: Any, batch_size: int) -> np.ndarray:
-    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise ValueError(f"batch_size must be a positive integer, received {batch_size!r}")
-    model.build()
-    x = np.asarray(x)
-    if x.ndim != 4 or x.dtype.kind not in "uif":
-        raise ValueError(
-            f"images must be numbers of shape (count, {', '.join(map(str, model.image_shape))}), "
-            f"received {x.dtype} {x.shape}"
-        )
-    if x.shape[1:] != model.image_shape:
-        raise ValueError(
-            f"images of a set must have the model's shape {model.image_shape}, at which costs are counted, received "
-            f"{x.shape[1:]}; model(x) and model(x, level=...) take other heights and widths"
-        )
-    return x
 
 
 def oracle_levels(every: np.ndarray, labels: Any) -> np.ndarray:

@@ -3,11 +3,14 @@
 import numpy as np
 import tensorflow as tf
 
-from ds_keras import budget
+from ds_keras import budget, zoo
 from ds_keras.layers import Compute, SliceableBatchNormalization
-from ds_keras.models import DSMobileNet, DSResNet, DSViT
+from ds_keras.models import DSMobileNet, DSResNet, DSViT, LCResNet
+from ds_keras.models.lc_resnet import LCStage
 from ds_keras.models.mobilenet import Stage
 from ds_keras.models.vit import Row
+
+SUPERNETS = [name for name in zoo.list_models() if "levels" in zoo.card(name)]  # the shipped ones
 
 
 def fill(layer, seed=0):
@@ -157,3 +160,18 @@ def same(actual, expected):
 def in_graph(function):
     """``tf.function`` without autograph: the graph that a user's own function makes."""
     return tf.function(function, autograph=False)
+
+
+def nano_lc(seed=0, **kwargs):
+    """Three blocks, random weights, and predictors by which images differ."""
+    stages = (LCStage(8, 2), LCStage(16, 1, 2)) if kwargs.get("block") != "bottleneck" else (LCStage(16, 3),)
+    small = {"stem_kernel": 3, "stem_stride": 1, "stem_pool": False, "block": "basic", "groups": 2}
+    model = LCResNet(8, stages, 3, (8, 8, 1), **{**small, **kwargs})
+    model.build()
+    fill(model, seed)
+    rng = np.random.default_rng(seed)
+    for block in model.blocks:
+        if block.predictor is not None:
+            block.predictor.kernel.assign(rng.normal(0, 2, block.predictor.kernel.shape))
+            block.predictor.bias.assign(rng.normal(0, 0.5, block.predictor.bias.shape))
+    return model

@@ -5,12 +5,14 @@ milliseconds asked and spent, load times and memory; with --preset too, every le
 conversion, and the session against a static file of the whole network, and against Keras; with --java besides, the
 Android session on a JVM instead: against static files, and routed against its largest level. With --onnx, a file with
 the level as an input, and its --preset: each level against its static ONNX file, and that against its TFLite file.
-Else: slicing at run time, routed batches, the Stage I step, the pipeline.
+With the --preset of an LC-ResNet: its file in LiteRT against the whole network, one image at a time. Else: slicing at
+run time, routed batches, the Stage I step, the pipeline.
 
 Example:
     python tools/benchmark.py --bundle=model.dsbundle --images=photos --plot=levels.png
     python tools/benchmark.py --onnx=digits.onnx --preset=ds_mobilenet_digits
     python tools/benchmark.py --preset=ds_mobilenet_digits --batch_size=256
+    python tools/benchmark.py --preset=lc_resnet_cifar10 --images=photos
     python tools/benchmark.py --layout=imagenet --batch_size=8 --what=slicing --json=slicing.json
     python tools/benchmark.py --architecture=DSViT --layout=cifar
 """
@@ -224,6 +226,13 @@ def _onnx_rows() -> list[dict]:
     return benchmark.onnx_levels(model, FLAGS.onnx, images, FLAGS.rounds, FLAGS.threads or 1)
 
 
+def _skipping_rows(model: Any) -> list[dict]:
+    """Timings of an LC-ResNet in LiteRT."""
+    from ds_keras.export import benchmark_lc
+
+    return benchmark_lc.skipping(model, _images(model.image_shape), FLAGS.rounds, FLAGS.threads or 1)
+
+
 def _model_rows() -> list[dict]:
     """Timings of a supernet in TensorFlow."""
     if (FLAGS.preset is None) == (FLAGS.layout is None):
@@ -240,6 +249,8 @@ def _model_rows() -> list[dict]:
 
     if FLAGS.preset:
         model = zoo.load(FLAGS.preset)
+        if isinstance(model, models.LCResNet):
+            return _skipping_rows(model)
     else:
         make = getattr(getattr(models, FLAGS.architecture), FLAGS.layout, None)
         if make is None:

@@ -1,6 +1,7 @@
 """Accuracy and cost of every level and every policy of a preset, on the test part of a data set.
 
-With --policies=all: every policy over its whole range of cost, from one pass over the images.
+With --policies=all: every policy over its whole range of cost, from one pass over the images. Of an LC-ResNet: what it
+spends and scores, beside runs that do not look at the image.
 
 Example:
     python tools/evaluate.py --preset=ds_mobilenet_digits --data=digits --json=digits.json
@@ -33,19 +34,28 @@ def main(_: list[str]) -> None:
         raise ValueError(f"--plot needs --policies=all, received --policies={FLAGS.policies}")
     from rich.console import Console
 
-    from ds_keras import curves, evaluation, parity, zoo
+    from ds_keras import curves, evaluation, evaluation_lc, parity, zoo
     from ds_keras.files import write_bytes, write_json
+    from ds_keras.models import LCResNet
     from ds_keras.runtime import Session
 
     model = zoo.load(FLAGS.preset)
     source = cli.open_data(model, FLAGS.preset, FLAGS.data, FLAGS.split)
     console = Console()
     images, labels = source.images(model.image_shape[:2]), source.labels
+    skips = isinstance(model, LCResNet)
+    if skips and (FLAGS.bundle or FLAGS.policies == "all"):
+        raise ValueError(f"--bundle and --policies=all need a network with levels, received --preset={FLAGS.preset}")
     with console.status(f"evaluating {len(source)} images"):
-        figures = evaluation.evaluate(model, images, labels, FLAGS.batch_size)
+        measure = evaluation_lc.evaluate_lc if skips else evaluation.evaluate
+        figures = measure(model, images, labels, FLAGS.batch_size)
         if FLAGS.bundle:
             figures["bundle"] = parity.compare(model, Session(FLAGS.bundle), images, labels)
     for title, rows in figures.items():
+        if title == "spread":
+            shares = zip(evaluation_lc.SHARES, rows, strict=True)
+            console.print("share of the MAdds at percentiles of the images:", *(f"{at}: {x}" for at, x in shares))
+            continue
         _print(console, f"{model.name}, {title} ({len(source)} images)", rows)
     if FLAGS.policies == "all":
         with console.status("every policy at every cost"):

@@ -6,6 +6,7 @@ Example:
     python tools/export.py --preset=ds_resnet --output=int8 --quantization=int8 --calibration=photos
     python tools/export.py --preset=ds_mobilenet_digits --output=onnx --format=onnx --levels=0,3
     python tools/export.py --preset=ds_mobilenet_digits --output=digits.onnx --format=onnx --chosen_by=input
+    python tools/export.py --preset=lc_resnet_cifar10 --output=tflite
 """
 
 import os
@@ -17,7 +18,7 @@ import cli
 from absl import flags
 
 if TYPE_CHECKING:
-    from ds_keras.models.supernet import Supernet
+    from ds_keras.models import LCResNet, Supernet
 
 FLAGS = flags.FLAGS
 flags.DEFINE_string("preset", None, "Preset, alias or directory.", required=True)
@@ -44,8 +45,11 @@ flags.DEFINE_enum(
 def main(_: list[str]) -> None:
     """Reads the flags and exports."""
     from ds_keras import zoo
+    from ds_keras.models import LCResNet
 
     model = zoo.load(FLAGS.preset)
+    if isinstance(model, LCResNet):
+        return _write_one(model)
     if FLAGS.levels == ["all"]:
         levels = list(range(len(model.levels)))
     elif FLAGS.levels and all(level.strip().isdigit() for level in FLAGS.levels):
@@ -70,6 +74,21 @@ def main(_: list[str]) -> None:
         _write_every_level(model)
     else:
         _write_levels(model, levels)
+
+
+def _write_one(model: "LCResNet") -> None:
+    """The only file of a network without levels."""
+    from ds_keras import export, zoo
+
+    if FLAGS.format != "tflite" or FLAGS.levels != ["all"] or FLAGS.calibration:
+        raise ValueError(
+            "--format must be 'tflite', --levels 'all' and --calibration absent for an LC-ResNet, received "
+            f"{FLAGS.format!r}, {','.join(FLAGS.levels)!r} and {FLAGS.calibration!r}"
+        )
+    quantization = None if FLAGS.quantization == "none" else FLAGS.quantization
+    licence = zoo.card(FLAGS.preset).get("licence")
+    (path,) = export.to_tflite(model, FLAGS.output, quantization=quantization, licence=licence)
+    print(f"{path}  {path.stat().st_size} bytes  {model.madds} MAdds at most")
 
 
 def _quantized(model: "Supernet") -> dict[str, Any]:

@@ -30,7 +30,7 @@ def main(_: list[str]) -> None:
     command = cli.command()
     max_steps = 2 if FLAGS.dry_run else FLAGS.max_steps
     metrics = run(experiment, FLAGS.workdir, command, FLAGS.checkpoint_every, max_steps)
-    for row in (*metrics["levels"], *metrics["policies"]):
+    for row in (*metrics.get("levels", ()), *metrics.get("policies", ()), *metrics.get("runs", ())):
         print("  ".join(f"{key} {value}" for key, value in row.items()))
     print(f"preset: {FLAGS.workdir}/preset")
 

@@ -113,6 +113,11 @@ def operators(data: bytes) -> list[str]:
     return sorted(set(operator_names(unpacked(data))))
 
 
+def unsupported(data: bytes) -> list[str]:
+    """The operators of a TFLite file that LiteRT does not run alone: custom ones, and variables."""
+    return [name for name in operators(data) if name.startswith(("CUSTOM", "VAR_HANDLE", "READ_VARIABLE"))]
+
+
 def operator_names(graph: Any) -> list[str]:
     """The name of every operator code of a graph."""
     schema, found = litert("schema_py_generated"), []
@@ -135,8 +140,7 @@ def check(data: bytes, network: keras.Model, sample: np.ndarray, quantization: s
     Raises:
         RuntimeError: other outputs, a variable, an operator that is not builtin, or float numbers in an "int8" file.
     """
-    bad = [name for name in operators(data) if name.startswith(("CUSTOM", "VAR_HANDLE", "READ_VARIABLE"))]
-    if bad:
+    if bad := unsupported(data):
         raise RuntimeError(f"{network.name}: the converted file holds operators that LiteRT does not run alone: {bad}")
     if quantization == "int8" and (floats := float_operators(data)):
         raise RuntimeError(f"{network.name}: operators of the int8 file compute on float numbers: {floats}")

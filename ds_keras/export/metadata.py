@@ -32,10 +32,10 @@ class About:
 
     Args:
         name: of the model.
-        part: "whole", "entry", "route" or "body".
-        level: of all but "route".
+        part: "whole", "entry", "route" or "body"; "dynamic" for the only file of a network without levels.
+        level: None for "route" and "dynamic".
         levels: of the supernet.
-        madds: multiply-adds of the file.
+        madds: multiply-adds of the file, at most.
         image_shape: (height, width, channels) of the images.
         labels: class names, or None.
         licence: of the weights, or None.
@@ -59,8 +59,9 @@ class About:
             "entry": f"{level}: images to logits, and to the features that larger levels read",
             "route": "shared start and gate: images to features and gate logits",
             "body": f"body of {level}: features to logits",
+            "dynamic": "each image skips blocks and channels; at most",
         }[self.part]
-        return f"{what}; {self.madds / 1e6:.3f} million multiply-adds"
+        return f"{what}{' ' if self.part == 'dynamic' else '; '}{self.madds / 1e6:.3f} million multiply-adds"
 
 
 def check_licence(licence: Any) -> None:
@@ -144,7 +145,8 @@ def tail(about: About, offset: int) -> bytes:
 
 def _outputs(graph: Any) -> list[str]:
     """The names of a graph's outputs, in the order of its tensors, which readers go by: not that of the signature."""
-    (signature,), (subgraph,) = graph.signatureDefs, graph.subgraphs
+    (signature,) = graph.signatureDefs
+    subgraph = graph.subgraphs[signature.subgraphIndex]  # others are the branches of conditionals
     names = {output.tensorIndex: output.name.decode() for output in signature.outputs}
     return [names[index] for index in subgraph.outputs]
 

@@ -5,10 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ds_keras.export.conditional import to_conditional_tflite
 from ds_keras.export.metadata import about, check_licence, described
 from ds_keras.export.networks import Networks
 from ds_keras.export.pack import materialized
 from ds_keras.files import write_bytes
+from ds_keras.models.lc_resnet import LCResNet
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -18,7 +20,7 @@ PARTS = tuple(NAMES)
 
 
 def to_tflite(
-    model: "Supernet",
+    model: "Supernet | LCResNet",
     directory: str | os.PathLike,
     levels: str | Sequence[int] = "all",
     quantization: str | None = None,
@@ -36,8 +38,10 @@ def to_tflite(
     and compared with its Keras network before it is moved into place. It holds TFLite metadata: labels, licence, level,
     and a normalisation of mean 0 and std 1, because the graph normalises.
 
+    An ``LCResNet`` has no levels: it becomes one file, see ``export.conditional.to_conditional_tflite``.
+
     Args:
-        model: supernet.
+        model: supernet, or ``LCResNet``, for which ``levels``, ``part`` and ``calibration_data`` keep their defaults.
         directory: created if needed.
         levels: "all", or a list of levels; "route" takes "all" only.
         quantization: None (float32); "float16" (weights stored in half precision); "int8" (integers alone,
@@ -64,12 +68,19 @@ def to_tflite(
         raise ValueError(f"part must be one of {PARTS}, received {part!r}")
     if levels != "all" and not isinstance(levels, list | tuple | range):
         raise ValueError(f"levels must be 'all' or a list of integers, received {levels!r}")
-    wanted = [model.static_level(k) for k in (range(len(model.levels)) if levels == "all" else levels)]
     directory = Path(directory)
     if directory.suffix in (".tflite", ".dsbundle", ".onnx"):
         raise ValueError(f"directory must be that of the files, received {str(directory)!r}, which looks like a file")
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"directory must be a directory, received the file {str(directory)!r}")
+    if isinstance(model, LCResNet):
+        if levels != "all" or part != "whole" or calibration_data is not None:
+            raise ValueError(
+                "levels, part and calibration_data belong to supernets: an LCResNet becomes one file, received "
+                f"levels={levels!r}, part={part!r}"
+            )
+        return [to_conditional_tflite(model, directory, quantization, licence)]
+    wanted = [model.static_level(k) for k in (range(len(model.levels)) if levels == "all" else levels)]
     if part == "route" and levels != "all":
         raise ValueError(f"levels must be 'all' for part='route', which no level changes, received {levels!r}")
     networks, paths = Networks(model, quantization, calibration_data), []

@@ -4,17 +4,17 @@ import json
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from ds_keras import routing
-from ds_keras.layers.base import Build, Compute, Shape, Walk
+from ds_keras.layers.base import Build, Compute, Walk
 from ds_keras.layers.dense import SliceableDense
+from ds_keras.models.image_model import ImageModel
 from ds_keras.models.routed import FIRST_THRESHOLD, RoutedInference
 from ds_keras.slicing import Level, LevelTensor, SliceLevel, check_level
 
 
-class Supernet(RoutedInference, keras.Model):
+class Supernet(RoutedInference, ImageModel):
     """Base class: a shared start, a gate, and a body that runs at a slice level.
 
     A subclass writes ``start``, ``gate`` and ``body`` once, for any walk, and ``get_config``.
@@ -24,13 +24,10 @@ class Supernet(RoutedInference, keras.Model):
         teacher_level: the level of Stage I's largest pass; ``levels[-1]``, or a wider one.
         num_classes: size of the classifier.
         input_shape: (height, width, channels) of the images; other heights and widths run too.
-        mean: per channel, or one for all, in [0, 255].
-        std: likewise.
         default_policy: how ``model(x)`` routes: "gate", "cascade", or a level.
         cascade: levels of the cascade, smaller ones first; default the smallest and the largest.
-        labels: class names, or None.
-        name: of the model.
-        **kwargs: of ``keras.Model``.
+        budget_table: what the settings of a policy's knobs cost and scored, see ``ds_keras.budget.measure_budget``.
+        **kwargs: ``mean``, ``std``, ``labels`` and ``name``, see ``ImageModel``.
     """
 
     def __init__(
@@ -39,44 +36,17 @@ class Supernet(RoutedInference, keras.Model):
         teacher_level: SliceLevel,
         num_classes: int,
         input_shape: tuple[int, int, int],
-        mean: Any = 127.5,
-        std: Any = 127.5,
         default_policy: routing.Policy = "gate",
         cascade: tuple[int, ...] | None = None,
         budget_table: dict[str, list] | None = None,
-        labels: list[str] | None = None,
-        name: str | None = None,
         **kwargs: Any,
     ):
-        super().__init__(name=name, autocast=False, **kwargs)  # images are cast after they are normalised
-        if self.variable_dtype != "float32":
-            raise ValueError(f"dtype must be 'float32' or a mixed policy, received {self.dtype_policy.name!r}")
-        if not isinstance(num_classes, int) or num_classes < 2:
-            raise ValueError(f"num_classes must be an integer of at least 2, received {num_classes!r}")
-        if len(input_shape) != 3 or not all(int(n) > 0 for n in input_shape):
-            raise ValueError(f"input_shape must be (height, width, channels), received {tuple(input_shape)!r}")
-        labels = None if labels is None else list(labels)
-        if labels is not None and (len(labels) != num_classes or not all(isinstance(name, str) for name in labels)):
-            raise ValueError(f"labels must name num_classes={num_classes} classes, received {labels!r}")
+        super().__init__(num_classes, input_shape, **kwargs)
         self._levels = tuple(levels)
         self._teacher_level = teacher_level
-        self.num_classes = num_classes
-        self.image_shape = tuple(int(n) for n in input_shape)
-        self.mean, self.std = _floats(mean), _floats(std)
-        self.labels = None if labels is None else list(map(str, labels))  # plain strings, of numpy's too
         self.cascade = (0, len(self._levels) - 1) if cascade is None else cascade
         self.default_policy = default_policy
         self.budget_table = budget_table or {}
-        for argument, value in {"mean": self.mean, "std": self.std}.items():
-            array = np.asarray(value)
-            if array.shape not in ((), (1,), (self.image_shape[-1],)) or not np.all(np.isfinite(array)):
-                raise ValueError(f"{argument} must be a number or one for each channel, received {value!r}")
-        if not np.all(np.asarray(self.std) > 0):
-            raise ValueError(f"std must be positive, received {std!r}")
-        scale, offset = 1 / np.asarray(self.std), -np.asarray(self.mean) / np.asarray(self.std)
-        self.rescale = keras.layers.Rescaling(
-            _floats(scale), _floats(offset), name="normalize", dtype=self.variable_dtype
-        )
 
     def start(self, walk: Walk, x: Any) -> tuple[Any, Any]:
         """Everything before the gate: returns the features and what the gate reads."""
@@ -124,11 +94,6 @@ class Supernet(RoutedInference, keras.Model):
     def teacher_level(self) -> SliceLevel:
         """The level of Stage I's largest pass: ``levels[-1]``, or a wider one."""
         return self._teacher_level
-
-    @property
-    def input_shape(self) -> Shape:
-        """(None, height, width, channels)."""
-        return (None, *self.image_shape)
 
     def level_index(self, level: Any) -> Level:
         """Checks a level given as an int, a scalar tensor or a ``SliceLevel`` of this model.
@@ -180,24 +145,6 @@ class Supernet(RoutedInference, keras.Model):
         shape = (len(self._levels) - 1,)  # one for each step of the longest chain
         self.cascade_thresholds = self.add_weight(name="cascade_thresholds", shape=shape, initializer=start, **knobs)
         self.built = True
-
-    def check_images(self, x: Any) -> tf.Tensor:
-        """Images as a tensor.
-
-        Args:
-            x: (batch, height, width, channels), uint8 or float in [0, 255].
-
-        Returns:
-            The tensor, of ``x``'s dtype.
-
-        Raises:
-            ValueError: other shape.
-        """
-        x = tf.convert_to_tensor(x)
-        channels = self.image_shape[-1]
-        if x.shape.rank != 4 or x.shape[-1] != channels:
-            raise ValueError(f"x must have shape (batch, height, width, {channels}), received {tuple(x.shape)}")
-        return x
 
     def call(self, x: Any, level: Any = None, training: bool = False) -> tf.Tensor:
         """Logits of one level, or of each image at the level that ``default_policy`` picks.
@@ -262,34 +209,16 @@ class Supernet(RoutedInference, keras.Model):
         gate = {id(variable) for variable in self.gate_variables}
         return [variable for variable in self.trainable_variables if id(variable) not in gate]
 
-    def clone(self, dtype: Any = None) -> "Supernet":
-        """A copy with its own weights.
-
-        Args:
-            dtype: Keras dtype policy of the copy; default the model's.
-        """
-        twin = type(self)(**{**self.get_config(), "dtype": dtype or self.dtype_policy})
-        twin.build()
-        if self.built:
-            twin.set_weights(self.get_weights())
-        return twin
+    @property
+    def knobs(self) -> list[keras.Variable]:
+        """See the base class."""
+        return [self.gate_shift, self.cascade_thresholds]
 
     def get_config(self) -> dict[str, Any]:
         """The constructor arguments that every architecture shares."""
         return {
-            "num_classes": self.num_classes,
-            "input_shape": list(self.image_shape),
-            "mean": _floats(self.mean),
-            "std": _floats(self.std),
+            **super().get_config(),
             "default_policy": self.default_policy,
             "cascade": list(self.cascade),
             "budget_table": json.loads(json.dumps(self.budget_table)),
-            "labels": None if self.labels is None else list(self.labels),
-            "name": self.name,
-            "dtype": self.dtype_policy.name,
         }
-
-
-def _floats(value: Any) -> Any:
-    array = np.asarray(value, "float64")
-    return float(array) if array.ndim == 0 else [float(v) for v in array]

@@ -1,4 +1,4 @@
-"""What both trainers share: validation of every level and of the routed model."""
+"""What the trainers share; and validation of every level and of the routed model for those of supernets."""
 
 from typing import Any
 
@@ -7,6 +7,7 @@ import tensorflow as tf
 
 from ds_keras import routing
 from ds_keras.layers.base import Compute
+from ds_keras.models.image_model import ImageModel
 from ds_keras.models.supernet import Supernet
 from ds_keras.slicing import LevelTensor
 from ds_keras.training.losses import check_labels
@@ -15,28 +16,26 @@ NOT_FINITE = "the loss is not finite"
 
 
 class Trainer(keras.Model):
-    """Wraps a supernet for ``compile``, ``fit`` and ``evaluate``.
+    """Wraps a network for ``compile``, ``fit`` and ``evaluate``.
 
     Args:
-        supernet: the model to train; trained in place.
+        network: the model to train; trained in place.
+        kind: its class.
         seed: of everything random in a step; with the step's number it determines the draw.
         **kwargs: of ``keras.Model``.
     """
 
-    def __init__(self, supernet: Supernet, seed: int = 0, **kwargs: Any):
-        if not isinstance(supernet, Supernet):
-            raise ValueError(f"model must be a ds_keras supernet, received {type(supernet).__name__}")
-        super().__init__(**{"dtype": supernet.dtype_policy, **kwargs})  # Keras scales the loss of a float16 model
-        supernet.build()
-        self.supernet = supernet
+    views = 1  # of every image in a batch
+
+    def __init__(self, network: ImageModel, kind: type[ImageModel], seed: int = 0, **kwargs: Any):
+        if not isinstance(network, kind):
+            raise ValueError(f"model must be a ds_keras {kind.__name__}, received {type(network).__name__}")
+        super().__init__(**{"dtype": network.dtype_policy, **kwargs})  # Keras scales the loss of a float16 model
+        network.build()
+        self.network = network
         self.seed = int(seed)
-        self.views = 1
-        self._routes: Any = None
-        count = len(supernet.levels)
-        names = [f"level{k}_accuracy" for k in range(count)]
-        names += ["routed_accuracy", "routed_madds", *(f"gate_mix{k}" for k in range(count))]
-        self.evaluation = [keras.metrics.Mean(name=name) for name in names]
-        self.progress: list[keras.metrics.Metric] = []
+        self.progress: list[keras.metrics.Metric] = []  # of a step
+        self.evaluation: list[keras.metrics.Metric] = []
         self.built = True
 
     def fit(self, *args: Any, steps_per_epoch: int | None = None, **kwargs: Any) -> Any:
@@ -90,8 +89,8 @@ class Trainer(keras.Model):
         self.optimizer.build(self.trained_variables)
 
     def call(self, x: Any, training: bool = False) -> tf.Tensor:
-        """The supernet's routed logits."""
-        return self.supernet(x)
+        """The network's logits."""
+        return self.network(x)
 
     @property
     def step(self) -> tf.Tensor:
@@ -114,6 +113,34 @@ class Trainer(keras.Model):
         with tf.control_dependencies([] if assertion is None else [assertion]):
             return tf.identity(loss)
 
+    @property
+    def metrics(self) -> list[keras.metrics.Metric]:
+        """Metrics that ``fit`` resets every epoch."""
+        return [*self.progress, *self.evaluation]
+
+
+class LevelTrainer(Trainer):
+    """The trainer of a supernet: reports every level, the routed model and the gate.
+
+    Args:
+        supernet: the model to train; trained in place.
+        seed: see ``Trainer``.
+        **kwargs: of ``keras.Model``.
+    """
+
+    def __init__(self, supernet: Supernet, seed: int = 0, **kwargs: Any):
+        super().__init__(supernet, Supernet, seed, **kwargs)
+        self._routes: Any = None
+        count = len(supernet.levels)
+        names = [f"level{k}_accuracy" for k in range(count)]
+        names += ["routed_accuracy", "routed_madds", *(f"gate_mix{k}" for k in range(count))]
+        self.evaluation = [keras.metrics.Mean(name=name) for name in names]
+
+    @property
+    def supernet(self) -> Supernet:
+        """The network that is trained."""
+        return self.network
+
     def make_test_function(self, force: bool = False) -> Any:
         """As Keras'; traced anew where the model routes in another way than when it was traced."""
         routes = (self.supernet.default_policy, self.supernet.cascade)
@@ -135,11 +162,6 @@ class Trainer(keras.Model):
         for metric, value in zip(self.evaluation, values, strict=True):
             metric.update_state(value)
         return {metric.name: metric.result() for metric in self.evaluation}
-
-    @property
-    def metrics(self) -> list[keras.metrics.Metric]:
-        """Metrics that ``fit`` resets every epoch."""
-        return [*self.progress, *self.evaluation]
 
 
 def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

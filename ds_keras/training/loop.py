@@ -82,11 +82,14 @@ class Loop:
                 for name, value in values.items():
                     tf.summary.scalar(name, value, step=step)
         left = seconds / max(step, 1) * (end - step)
-        levels = [f"{100 * v:.2f}" for k, v in values.items() if k.startswith("val_level")]
-        routed = 100 * values["val_routed_accuracy"]
+        held_out = [
+            f"{name} {100 * v:.2f} %"
+            for k, v in values.items()
+            if (name := k.removeprefix("val_")).endswith("accuracy")
+        ]
         logging.info(
-            "%s: step %d of %d, %.0f s, about %.0f s left; held-out top-1 of every level %s, routed %.2f",
-            *(self.name, step, end, seconds, left, " ".join(levels), routed),
+            "%s: step %d of %d, %.0f s, about %.0f s left; held-out %s",
+            *(self.name, step, end, seconds, left, ", ".join(held_out)),
         )
 
     def _explain(self, error: tf.errors.InvalidArgumentError) -> None:

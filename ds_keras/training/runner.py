@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from ds_keras import budget, export, zoo
+from ds_keras.models.lc_resnet import LCResNet
 from ds_keras.models.supernet import Supernet
 from ds_keras.training.comparison import compare_policies
 from ds_keras.training.experiment import Experiment
+from ds_keras.training.lc_run import train_lc
 from ds_keras.training.session import Session, settings
 from ds_keras.zoo.cards import render
 
@@ -44,6 +46,8 @@ def run(
     """
     with settings(experiment):
         session = Session(experiment, workdir, checkpoint_every, max_steps, verbose)
+        if isinstance(session.model, LCResNet):
+            return train_lc(session, command)
         stage2 = session.gate_trainer()  # made now, so that bad arguments are refused before hours of Stage I
         seconds = {"stage1": session.train_supernet()}
         if stage2 is not None:

@@ -16,7 +16,7 @@ from ds_keras import budget, data, zoo
 from ds_keras.backend import dtype_policy
 from ds_keras.evaluation import evaluate, evaluate_levels
 from ds_keras.files import write_json
-from ds_keras.models.supernet import Supernet
+from ds_keras.models.image_model import ImageModel
 from ds_keras.training.base import Trainer
 from ds_keras.training.calibration import calibrate_batch_norm
 from ds_keras.training.comparison import compare_policies
@@ -125,17 +125,19 @@ class Session:
         """Stage I and the calibration; returns the seconds of Stage I."""
         stage = self.experiment.stage1
         seconds = self.fit("stage1", stage, self.supernet_trainer())
-        count, size = self.experiment.calibration
-        plain = Stage(1, 0.0, batch_size=min(size, len(self.train)), augment=stage.augment)
-        count = min(count, max(len(self.train) // plain.batch_size, 1))
         deployed = self.deployed()
-        calibrate_batch_norm(
-            deployed, self.batches(self.train, plain, 0, count), quantize=stage.trainer.get("quantize")
-        )
+        calibrate_batch_norm(deployed, self.calibration_batches(), quantize=stage.trainer.get("quantize"))
         self.model.set_weights(deployed.get_weights())
         return seconds
 
-    def deployed(self) -> Supernet:
+    def calibration_batches(self) -> tf.data.Dataset:
+        """Training images, augmented as in Stage I, for BatchNorm's statistics."""
+        count, size = self.experiment.calibration
+        plain = Stage(1, 0.0, batch_size=min(size, len(self.train)), augment=self.experiment.stage1.augment)
+        count = min(count, max(len(self.train) // plain.batch_size, 1))
+        return self.batches(self.train, plain, 0, count)
+
+    def deployed(self) -> ImageModel:
         """The model as ``zoo.load`` will give it, in float32, whatever the precision of the training."""
         return self.model if self.model.dtype_policy.name == "float32" else self.model.clone("float32")
 
@@ -152,13 +154,14 @@ class Session:
 
     def supernet_trainer(self) -> SupernetTrainer:
         """Stage I."""
-        return self._trainer("stage1", SupernetTrainer)
+        return self.make_trainer("stage1", SupernetTrainer)
 
     def gate_trainer(self) -> GateTrainer | None:
         """Stage II, or None where the experiment has none."""
-        return None if self.experiment.stage2 is None else self._trainer("stage2", GateTrainer)
+        return None if self.experiment.stage2 is None else self.make_trainer("stage2", GateTrainer)
 
-    def _trainer(self, name: str, kind: Any) -> Any:
+    def make_trainer(self, name: str, kind: Any) -> Any:
+        """The trainer of a stage, of a class, with the experiment's arguments."""
         arguments = getattr(self.experiment, name).trainer
         try:
             return kind(self.model, **{"seed": self.experiment.seed, **arguments})
@@ -184,25 +187,10 @@ class Session:
         test = self.trial(self.sources["test"])
         budget.measure_budget(model, self.x_held, self.held_out.labels)
         policy, _ = budget.choose_policy(model, experiment.tolerance)
-        chosen_on = f"{len(self.held_out)} held-out images of the training set"
         metrics = {
-            "experiment": experiment.name,
-            "command": command,
-            "data": experiment.data_terms,
-            "licence": experiment.licence or "not stated",
-            "trained_on": f"{len(self.train)} images of the training set"
-            + (f", the gate on {len(self.gate_train)} others" if self.gate_train is not self.train else ""),
-            "chosen_on": f"{chosen_on} (thresholds, budget table, default policy)",
-            "tested_on": f"{len(test)} test images, "
-            + ("read once" if reads == 1 else f"read {reads} times: the policy was chosen anew on the held-out images"),
-            "test_reads": reads,
+            **self.facts(command, seconds, test, "thresholds, budget table, default policy", reads),
             "default_policy": policy,
-            "precision": f"{experiment.precision} in training; every figure is of the float32 model",
-            "complete": self.max_steps is None,
-            "seconds": {name: round(value) for name, value in seconds.items()},
-            "machine": f"on {os.cpu_count()} {platform.machine()} CPU cores",
             **(kept or {}),
-            "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
             "held_out": evaluate_levels(model, self.x_held, self.held_out.labels),
             **evaluate(model, test.images(experiment.image_size), test.labels),
         }
@@ -214,13 +202,47 @@ class Session:
         zoo.save(model, directory, metrics, render(model, metrics))
         return metrics
 
+    def facts(
+        self, command: str, seconds: dict[str, float], test: data.Source, chosen: str, reads: int = 1
+    ) -> dict[str, Any]:
+        """What a preset's metrics say of the run, besides its figures.
+
+        Args:
+            command: that repeats it.
+            seconds: that each stage took.
+            test: the test images.
+            chosen: what was chosen on the held-out images.
+            reads: times that they have been read, this one included.
+
+        Returns:
+            The entries.
+        """
+        experiment = self.experiment
+        gate = f", the gate on {len(self.gate_train)} others" if self.gate_train is not self.train else ""
+        again = "read once" if reads == 1 else f"read {reads} times: the policy was chosen anew on the held-out images"
+        return {
+            "experiment": experiment.name,
+            "command": command,
+            "data": experiment.data_terms,
+            "licence": experiment.licence or "not stated",
+            "trained_on": f"{len(self.train)} images of the training set{gate}",
+            "chosen_on": f"{len(self.held_out)} held-out images of the training set ({chosen})",
+            "tested_on": f"{len(test)} test images, {again}",
+            "test_reads": reads,
+            "precision": f"{experiment.precision} in training; every figure is of the float32 model",
+            "complete": self.max_steps is None,
+            "seconds": {name: round(value) for name, value in seconds.items()},
+            "machine": f"on {os.cpu_count()} {platform.machine()} CPU cores",
+            "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
+        }
+
 
 def _some(source: data.Source, count: int) -> data.Source:
     """So many images of a set, every class in proportion, or all that there are."""
     return source if count >= len(source) else source.split(count)[1]
 
 
-def _claim(workdir: Path, experiment: Experiment, model: Supernet) -> None:
+def _claim(workdir: Path, experiment: Experiment, model: ImageModel) -> None:
     """Marks the workdir as this experiment's, or refuses one that belongs to another."""
     names = ("name", "data", "seed", "held_out", "train_images", "gate_images", "precision", "calibration")
     record = {name: getattr(experiment, name) for name in (*names, "image_size")}

@@ -11,14 +11,14 @@ from ds_keras.models.supernet import Supernet
 from ds_keras.quantization import check_quantize
 from ds_keras.slicing import Level, LevelTensor
 from ds_keras.training import losses
-from ds_keras.training.base import Trainer, accuracy
+from ds_keras.training.base import LevelTrainer, accuracy
 from ds_keras.training.distillation import TEACHERS, Targets, follow, probabilities, trained_teacher
 from ds_keras.training.weight_decay import active_kernels
 
 OBJECTIVES = ("ib", "mvco", "distill", "inplace", "ce")
 
 
-class SupernetTrainer(Trainer):
+class SupernetTrainer(LevelTrainer):
     """Stage I. Each step runs the largest, ``num_random`` random and the smallest sub-network on one batch.
 
     With y the (smoothed) labels and T the softmax of an exponential moving average of the supernet, by default at the

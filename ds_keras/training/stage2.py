@@ -8,12 +8,12 @@ import tensorflow as tf
 from ds_keras.layers.base import Compute
 from ds_keras.models.supernet import Supernet
 from ds_keras.training import losses
-from ds_keras.training.base import Trainer, accuracy
+from ds_keras.training.base import LevelTrainer, accuracy
 
 EASY = ("right", "margin")
 
 
-class GateTrainer(Trainer):
+class GateTrainer(LevelTrainer):
     """Stage II: sandwich gate sparsification, the task loss through a sampled level, and a budget.
 
     loss = sandwich_weight x CE(gate logits, level 0 where the image is easy, else the last level)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ds_keras.files import replacing, sha256, write_bytes, write_json
 
 if TYPE_CHECKING:
-    from ds_keras.models.supernet import Supernet
+    from ds_keras.models.image_model import ImageModel
 
 __all__ = ["bundle", "card", "list_models", "load", "presets", "save"]
 
@@ -24,10 +24,11 @@ ALIASES = {
 CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.json", "README.md"
 NEXT = "next.weights.h5"  # of a save that is under way
 BUNDLE, INT8_BUNDLE, PLOT = "model.dsbundle", "model_int8.dsbundle", "policies.png"
+DYNAMIC = "dynamic.tflite"  # of a network without levels
 
 
-def load(name: str | os.PathLike, num_classes: int | None = None) -> "Supernet":
-    """Loads a trained supernet.
+def load(name: str | os.PathLike, num_classes: int | None = None) -> "ImageModel":
+    """Loads a trained network.
 
     Args:
         name: preset, alias, or a directory that holds one.
@@ -35,7 +36,7 @@ def load(name: str | os.PathLike, num_classes: int | None = None) -> "Supernet":
             as many classes; labels, budget table, thresholds and default policy are those of a new network.
 
     Returns:
-        A supernet, built.
+        A supernet, or an ``LCResNet``, built.
 
     Raises:
         ValueError: unknown preset, or a damaged or unreadable one (the error says which file, and both hashes).
@@ -64,14 +65,14 @@ def load(name: str | os.PathLike, num_classes: int | None = None) -> "Supernet":
 
 
 def save(
-    model: "Supernet", directory: str | os.PathLike, metrics: dict[str, Any] | None = None, card: str | None = None
+    model: "ImageModel", directory: str | os.PathLike, metrics: dict[str, Any] | None = None, card: str | None = None
 ) -> Path:
     """Writes a preset that ``load`` reads: config, weights, and the metrics and card that are given.
 
     Over an existing preset ``load`` gives the old one until the config is moved into place, and then the new one.
 
     Args:
-        model: supernet.
+        model: supernet, or ``LCResNet``.
         directory: created if needed; its other files stay.
         metrics: measured figures (see ``card``).
         card: text of the model card.
@@ -158,6 +159,8 @@ def bundle(name: str | os.PathLike, int8: bool = False) -> Path:
         >>> session = ds_keras.runtime.Session(ds_keras.zoo.bundle("ds_mobilenet"))
     """
     path = _folder(name) / (INT8_BUNDLE if int8 else BUNDLE)
+    if not path.is_file() and (single := path.with_name(DYNAMIC)).is_file():
+        raise ValueError(f"{path} is missing, because a network without levels needs no bundle: run {single} in LiteRT")
     if not path.is_file():
         raise ValueError(f"{path} is missing: make it with ds_keras.export.to_bundle(model, {str(path)!r})")
     return path
@@ -217,7 +220,7 @@ def _weights(folder: Path, record: dict[str, Any]) -> Path:
     return following if following.is_file() and sha256(following) == record["sha256"][WEIGHTS] else folder / WEIGHTS
 
 
-def _build(model_class: Any, config: dict[str, Any], path: Path) -> "Supernet":
+def _build(model_class: Any, config: dict[str, Any], path: Path) -> "ImageModel":
     """The network that a config describes. Its entries are checked first: Keras would import what some of them name."""
     expected = set()
     for base in model_class.__mro__:
@@ -243,13 +246,13 @@ def _check_hash(path: Path, expected: str) -> None:
         raise ValueError(f"{path} is damaged or not the published file: sha256 {found}, expected {expected}")
 
 
-def _with_classes(model: "Supernet", num_classes: int) -> "Supernet":
+def _with_classes(model: "ImageModel", num_classes: int) -> "ImageModel":
     """The same network with a new classifier; what was measured on the old classes, and chosen by it, is dropped."""
     measured = ("labels", "budget_table", "cascade", "default_policy")
     config = {name: value for name, value in model.get_config().items() if name not in measured}
     twin = type(model).from_config({**config, "num_classes": num_classes})
     twin.build()
-    dropped = {id(v) for v in (*model.classifier.weights, model.gate_shift, model.cascade_thresholds)}
+    dropped = {id(v) for v in (*model.classifier.weights, *model.knobs)}
     for new, old in zip(twin.weights, model.weights, strict=True):
         if id(old) not in dropped:
             new.assign(old)

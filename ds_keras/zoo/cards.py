@@ -5,20 +5,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ds_keras.files import write_bytes, write_json
+from ds_keras.models.lc_resnet import LCResNet
 from ds_keras.policies import ABOUT
+from ds_keras.zoo import cards_lc
+from ds_keras.zoo.markdown import table
 
 if TYPE_CHECKING:
-    from ds_keras.models.supernet import Supernet
+    from ds_keras.models.image_model import ImageModel
 
 COMPARED = {"area": "area %", "saved": "fewer MAdds at -0.3", "auc": "AUC"}  # of policies, over seeds
 HEADER = ["variant", "policy", *(cell for name in COMPARED.values() for cell in (name, "difference"))]
 
 
-def render(model: "Supernet", metrics: dict[str, Any]) -> str:
+def render(model: "ImageModel", metrics: dict[str, Any]) -> str:
     """The text of a card.
 
     Args:
-        model: the preset's supernet.
+        model: the preset's network.
         metrics: content of ``metrics.json``.
 
     Returns:
@@ -26,25 +29,16 @@ def render(model: "Supernet", metrics: dict[str, Any]) -> str:
     """
     name = metrics["experiment"]
     height, width, channels = model.image_shape
+    skips = isinstance(model, LCResNet)
+    what = cards_lc.describe(model) if skips else f"{len(model.levels)} slice levels"
     parts = [
         f"# {name}",
-        f"{type(model).__name__}, {len(model.levels)} slice levels, {model.num_classes} classes, "
-        f"images {height} x {width} x {channels} in [0, 255].",
+        f"{type(model).__name__}, {what}, {model.num_classes} classes, images {height} x {width} x {channels} "
+        "in [0, 255].",
         f'```python\nimport ds_keras\n\nmodel = ds_keras.zoo.load("{name}")  # or the directory of this card\n'
-        "logits = model(images)  # routed\n```",
+        f"logits = model(images)  # {'each image runs its own part' if skips else 'routed'}\n```",
         *([] if metrics["complete"] else ["**A trial run: training was cut short.**"]),
-        *_figures("test set", metrics),
-        "MAdds count all that ran for an image: the shared start, the gate, every pass of a cascade. `random` draws "
-        "levels with the default policy's mix; `static, interpolated` is a fixed level at the default policy's cost; "
-        "`oracle` knows the label.",
-        *(_equal_cost(metrics) if "equal_cost" in metrics else []),
-        *(_budgets(metrics["budgets"]) if "budgets" in metrics else []),
-        *[
-            text
-            for part, figures in metrics.get("also", {}).items()
-            for text in _figures(f"{part}, {figures['images']} images that no training saw", figures)
-        ],
-        *(_int8(metrics["int8"]) if "int8" in metrics else []),
+        *(cards_lc.sections(model, metrics) if skips else _levels(metrics)),
         *[f"## {row['title']}\n\n{row['text']}" for row in metrics.get("notes", [])],
         *[text for row in metrics.get("comparisons", []) for text in _comparison(row)],
         "## Data and training",
@@ -58,12 +52,31 @@ def render(model: "Supernet", metrics: dict[str, Any]) -> str:
                 ("default policy", "default_policy"),
                 ("licence of the weights", "licence"),
             )
+            if key in metrics
         ),
         f"Command ({' + '.join(f'{v} s for {k}' for k, v in metrics['seconds'].items())}, "
         f"{metrics.get('machine', 'on two x86 CPU cores')}):\n\n"
         f"```\n{metrics['command']}\n```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _levels(metrics: dict[str, Any]) -> list[str]:
+    """What a supernet's levels and policies do."""
+    return [
+        *_figures("test set", metrics),
+        "MAdds count all that ran for an image: the shared start, the gate, every pass of a cascade. `random` draws "
+        "levels with the default policy's mix; `static, interpolated` is a fixed level at the default policy's cost; "
+        "`oracle` knows the label.",
+        *(_equal_cost(metrics) if "equal_cost" in metrics else []),
+        *(_budgets(metrics["budgets"]) if "budgets" in metrics else []),
+        *[
+            text
+            for part, figures in metrics.get("also", {}).items()
+            for text in _figures(f"{part}, {figures['images']} images that no training saw", figures)
+        ],
+        *(_int8(metrics["int8"]) if "int8" in metrics else []),
+    ]
 
 
 def annotate(
@@ -110,12 +123,12 @@ def _figures(where: str, figures: dict[str, Any]) -> list[str]:
     """Both tables of what ``ds_keras.evaluation.evaluate`` gave."""
     return [
         f"## Levels ({where})",
-        _table(
+        table(
             ["level", "top-1 %", "top-5 %", "MMAdds", "parameters"],
             [[r["level"], r["top1"], r["top5"], f"{r['madds'] / 1e6:.3f}", r["params"]] for r in figures["levels"]],
         ),
         f"## Routing ({where})",
-        _table(
+        table(
             ["policy", "top-1 %", "MMAdds", "share of the largest", "images at each level, %"],
             [
                 [r["policy"], r["top1"], f"{r['madds'] / 1e6:.3f}", f"{100 * r['share']:.1f} %", _mix(r["mix"])]
@@ -134,7 +147,7 @@ def _equal_cost(metrics: dict[str, Any]) -> list[str]:
         *([f"![Accuracy over multiply-adds, every policy]({metrics['plot']})"] if metrics.get("plot") else []),
         "Top-1 % at a share of the largest level's MAdds, and how many times fewer MAdds a policy takes at a loss of "
         "accuracy (empty: out of its range).",
-        _table(
+        table(
             ["policy", *(f"{s} %" for s in found["shares"]), *(f"-{d} points" for d in found["drops"])],
             [[r["policy"], *r["top1"], *(v and f"{v}x" for v in r["saved"])] for r in found["rows"]],
         ),
@@ -152,7 +165,7 @@ def _budgets(found: dict[str, Any]) -> list[str]:
         "## Budgets (test set)",
         f"Asked of the {found['policy']} and spent, in % of the largest level's MAdds. The thresholds are looked up in "
         f"the table of the held-out images. Largest deviation: {100 * farthest:.1f} % of what was asked.",
-        _table(
+        table(
             ["asked %", "spent %", "top-1 %", "images at each level, %"],
             [[r["asked"], r["spent"], r["top1"], _mix(r["mix"])] for r in found["rows"]],
         ),
@@ -167,7 +180,7 @@ def _int8(found: dict[str, Any]) -> list[str]:
         f"`model_int8.dsbundle`, {found['quantization']}, {found['bytes'] / 1e6:.2f} MB (half precision: "
         f"{found['float16_bytes'] / 1e6:.2f} MB), run in LiteRT on all {found['images']} test images, with the knobs "
         f"of the float model. {found['calibrated_on']}",
-        _table(["level", "float top-1 %", "int8 top-1 %", "difference", "same class (policy: and level) %"], rows),
+        table(["level", "float top-1 %", "int8 top-1 %", "difference", "same class (policy: and level) %"], rows),
         f"```\n{found['command']}\n```",
     ]
 
@@ -178,7 +191,7 @@ def _comparison(row: dict[str, Any]) -> list[str]:
     return [
         f"## {row['title']}",
         row["text"],
-        _table(
+        table(
             ["variant", "level", f"top-1 % ({result['split']})", "sd", "difference", "sd"],
             [
                 [r[key] for key in ("variant", "level", "mean", "sd", "difference", "difference_sd")]
@@ -197,7 +210,7 @@ def _policies(result: dict[str, Any]) -> list[str]:
         f"Policies on the same {result['images']} images, cross-fitted: on each half with the thresholds, shifts and "
         "chain chosen on the other. Area: average top-1 over all costs between the levels that every variant reaches. "
         "AUC: how well the gate, or the smallest level's margin, tells the images that the smallest level has right.",
-        _table(HEADER, policy_cells(result["policies"])),
+        table(HEADER, policy_cells(result["policies"])),
     ]
 
 
@@ -235,8 +248,3 @@ def policy_cells(rows: list[dict[str, Any]]) -> list[list[str]]:
 
 def _mix(mix: list[float] | None) -> str:
     return "" if mix is None else " / ".join(f"{100 * m:.1f}" for m in mix)
-
-
-def _table(header: list[str], rows: list[list[Any]]) -> str:
-    cells = [header, ["---"] * len(header), *[["" if c is None else str(c) for c in row] for row in rows]]
-    return "\n".join(f"| {' | '.join(row)} |" for row in cells)

@@ -336,7 +336,7 @@ def test_compile_errors():
             trainer.compile("sgd", **argument)
     with pytest.raises(ValueError, match="optimizer.use_ema must be False, received True"):
         trainer.compile(keras.optimizers.SGD(0.1, use_ema=True))
-    with pytest.raises(ValueError, match="must be a ds_keras supernet, received Sequential"):
+    with pytest.raises(ValueError, match="must be a ds_keras Supernet, received Sequential"):
         SupernetTrainer(keras.Sequential())
 
 

@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from helpers import array, close, same
+from helpers import SUPERNETS, array, close, same
 
 from ds_keras import zoo
 from ds_keras.runtime import Bundle, Session
 
 
-@pytest.mark.parametrize("name", zoo.list_models())
+@pytest.mark.parametrize("name", SUPERNETS)
 def test_a_shipped_bundle_runs_as_its_preset(name):
     model, session = zoo.load(name), Session(zoo.bundle(name))
     x = np.random.default_rng(0).integers(0, 256, (6, *model.image_shape)).astype("float32")
@@ -31,7 +31,7 @@ def test_a_preset_without_a_bundle(tmp_path):
         zoo.bundle("ds_mobilenex")
 
 
-@pytest.mark.parametrize("name", zoo.list_models())
+@pytest.mark.parametrize("name", SUPERNETS)
 def test_a_bundle_is_near_half_the_size_of_a_float32_file_of_the_largest_level(name):
     bundle = Bundle(zoo.bundle(name))
     weights = sum(int(np.prod(shape)) for _, shape in bundle.manifest["kernels"]["index"].values())

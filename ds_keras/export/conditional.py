@@ -1,0 +1,104 @@
+"""An LC-ResNet as one TFLite file, in which what an image skips does not run: the operator ``IF`` of LiteRT."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+
+from ds_keras.export.litert import TOLERANCE, convert_function, run_tflite, unsupported
+from ds_keras.export.metadata import About, check_licence, described
+from ds_keras.files import write_bytes
+from ds_keras.layers.scale_predictor import relu1
+from ds_keras.models.skipping import How, in_conditional
+
+if TYPE_CHECKING:
+    from ds_keras.models.lc_resnet import LCResNet
+
+FILE = "dynamic.tflite"
+QUANTIZATIONS = (None, "float16")
+
+
+def to_conditional_tflite(
+    model: "LCResNet",
+    directory: str | os.PathLike,
+    quantization: str | None = None,
+    licence: str | None = None,
+) -> Path:
+    """Writes ``dynamic.tflite``: builtin operators only, one image at a time.
+
+    "images", float32 (1, height, width, channels) in [0, 255], to "logits" (1, classes) and, where something can be
+    skipped, "scales" (1, units), 0 where a unit is skipped (``model.units`` names them). Blocks, and groups of
+    channels, are branches of conditionals. The file is run in LiteRT and compared with Keras before it is moved into
+    place, on images of noise that make the model decide; it holds TFLite metadata as every file.
+
+    Args:
+        model: LC-ResNet.
+        directory: created if needed.
+        quantization: None (float32) or "float16" (weights stored in half precision).
+        licence: of the weights, for the metadata.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: bad argument.
+        RuntimeError: the converted file does not give the network's logits; nothing was written.
+        ImportError: ``ai_edge_litert`` is missing.
+
+    Example:
+        >>> to_conditional_tflite(model, "tflite")
+    """
+    check_licence(licence)
+    if quantization not in QUANTIZATIONS:
+        raise ValueError(
+            f"quantization of an LC-ResNet must be one of {QUANTIZATIONS}, received {quantization!r}: the converter "
+            "does not round what lies in the branches of a conditional"
+        )
+    data = converted(model, quantization=quantization)
+    labels = None if model.labels is None else tuple(model.labels)
+    data = described(data, About(model.name, "dynamic", None, 0, model.madds, model.image_shape, labels, licence))
+    _check(model, data, quantization)
+    path = Path(directory) / FILE
+    write_bytes(path, data)
+    return path
+
+
+def converted(
+    model: "LCResNet", how: How = in_conditional, scales: np.ndarray | None = None, quantization: str | None = None
+) -> bytes:
+    """The network as a TFLite file, without metadata and not compared with anything.
+
+    Args:
+        model: LC-ResNet.
+        how: one of ``models.skipping``: ``in_full`` computes everything and multiplies.
+        scales: (1, units), taken instead of what the predictors give.
+        quantization: None or "float16".
+
+    Returns:
+        The file's bytes.
+    """
+    model.build()
+
+    def run(x: tf.Tensor) -> dict[str, tf.Tensor]:
+        logits, predicted = model.forward(x, how, scales=None if scales is None else tf.constant(scales))
+        decides = scales is None and model.units
+        return {"logits": logits, "scales": relu1(predicted)} if decides else {"logits": logits}
+
+    spec = tf.TensorSpec((1, *model.image_shape), tf.float32, name="images")
+    optimize = {"supported_types": [tf.float16]} if quantization == "float16" else None
+    return convert_function(run, spec, [v.value for v in model.variables], optimize)
+
+
+def _check(model: "LCResNet", data: bytes, quantization: str | None) -> None:
+    if bad := unsupported(data):
+        raise RuntimeError(f"{model.name}: the converted file holds operators that LiteRT does not run alone: {bad}")
+    x = np.random.default_rng(0).uniform(0, 255, (4, *model.image_shape)).astype("float32")
+    expected = model.run(x)
+    for i in range(len(x)):
+        found = run_tflite(data, x[i : i + 1])["logits"]
+        worst = float(np.abs(found - expected.logits[i]).max())
+        limit = TOLERANCE[quantization] * max(1.0, float(np.abs(expected.logits).max()))
+        if not worst <= limit:
+            raise RuntimeError(f"{model.name}: LiteRT differs from Keras by {worst:.3g}, allowed {limit:.3g}")

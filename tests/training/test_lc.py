@@ -1,0 +1,107 @@
+"""LCTrainer: the budget is met, images differ, gradients go where they should."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from helpers import array, close, images, nano, nano_lc, same, snapshot
+
+from ds_keras.models import LCResNet
+from ds_keras.models.lc_resnet import LCStage
+from ds_keras.training import LCTrainer
+from ds_keras.training.lc import REACH, runs
+
+X, Y = images(48), np.arange(48) % 3
+
+
+def fresh(**kwargs):
+    keras.utils.set_random_seed(0)
+    stages = (LCStage(8, 2), LCStage(16, 1, 2))
+    return LCResNet(8, stages, 3, (8, 8, 1), 3, 1, False, "basic", groups=2, **kwargs)
+
+
+def test_without_a_target_the_predictors_stay_and_everything_runs():
+    model = fresh()
+    trainer = LCTrainer(model, target=None)
+    trainer.compile(keras.optimizers.SGD(0.1))
+    before = [array(v) for v in model.predictors]
+    history = trainer.fit(X, Y, batch_size=16, epochs=3, verbose=0).history
+    for variable, value in zip(model.predictors, before, strict=True):
+        same(variable, value)
+    assert history["task_loss"][-1] < history["task_loss"][0]
+    assert history["train_madds"] == [1.0] * 3
+    assert np.all(model.run(X).scales == 1)
+
+
+def test_the_budget_is_met_and_spent_differently():
+    model = fresh()
+    trainer = LCTrainer(model, target=0.6, budget_weight=4.0, anneal=60)
+    trainer.compile(keras.optimizers.Adam(1e-2))
+    labels = (X.mean(axis=(1, 2, 3)) > 127).astype(int) + (X.std(axis=(1, 2, 3)) > 40)
+    trainer.fit(X, labels, batch_size=16, epochs=50, verbose=0)
+    assert trainer.calibrate([X]) == 1
+    found = trainer.evaluate(X, labels, verbose=0, return_dict=True)
+    assert abs(found["madds"] - 0.6) < 0.12
+    close(model.run(X).madds.mean() / model.madds, found["madds"])
+
+
+def test_the_goal_falls_step_by_step():
+    trainer = LCTrainer(fresh(), target=0.6, anneal=3)
+    trainer.compile(keras.optimizers.SGD(0.0))
+    goals = []
+    for _ in range(6):
+        goals.append(float(trainer.goal()))
+        trainer.train_on_batch(X[:16], Y[:16])
+    close(goals, [0.9, 0.8, 0.7, 0.6, 0.6, 0.6])
+
+
+def test_the_budget_moves_what_has_no_gradient_of_its_own():
+    predicted = tf.constant([[-1.0, -0.2, 0.3, 2.0]])
+    with tf.GradientTape() as tape:
+        tape.watch(predicted)
+        on = runs(predicted)
+        total = tf.reduce_sum(on)
+    same(on, [[0.0, 0.0, 1.0, 1.0]])
+    same(tape.gradient(total, predicted), [[0.0, 1.0, 1.0, 1.0]])
+    assert -1.0 < -REACH < -0.2
+
+
+def test_statistics_are_the_mean_over_batches():
+    model = nano_lc()
+    trainer, before = LCTrainer(model), snapshot(model)
+    assert trainer.calibrate([(X[:24], Y[:24]), X[24:]]) == 2
+    moved = {path for path, value in snapshot(model).items() if not np.array_equal(value, before[path])}
+    assert len(moved) == 2 * len(model.norms) and all("moving_" in path for path in moved)
+    stem = tf.stack([model.stem[0](model.rescale(x)) for x in (X[:24], X[24:])])
+    close(model.norms[0].moving_mean, tf.reduce_mean(stem, axis=(0, 1, 2, 3)))
+    assert {norm.momentum for norm in model.norms} == {0.9}
+    with pytest.raises(ValueError, match="at least one batch"):
+        trainer.calibrate([])
+
+
+def test_decay_is_of_kernels_alone():
+    model = fresh()
+    trainer = LCTrainer(model, weight_decay=2.0)
+    kernels = [layer for block in model.blocks for layer in (block.spatial, block.project, *block.shortcut[:1])]
+    kernels = [layer.kernel for layer in (*kernels, model.stem[0], model.classifier)]
+    close(trainer.decay(), sum(float(tf.reduce_sum(tf.square(k))) for k in kernels))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"target": 0.001}, r"target must be None or lie in \[0\.\d+, 1\], received 0.001"),
+        ({"target": 1.5}, "target must be None or lie in"),
+        ({"anneal": -1}, "anneal must be an integer of at least 0, received -1"),
+        ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\)"),
+        ({"budget_weight": -1.0}, "at least 0, received"),
+    ],
+)
+def test_bad_arguments(kwargs, message):
+    with pytest.raises(ValueError, match=message):
+        LCTrainer(fresh(), **kwargs)
+
+
+def test_a_supernet_has_other_trainers():
+    with pytest.raises(ValueError, match="model must be a ds_keras LCResNet, received DSMobileNet"):
+        LCTrainer(nano())

@@ -1,0 +1,33 @@
+"""LC-ResNet on CIFAR-10 (JPEG q75: 32x32, 46,000 + 10,000 images; the 4,000 that have originals are held out).
+
+Command: python tools/train.py --config=zoo/lc_resnet_cifar10/experiment.py --workdir=runs/lc_resnet_cifar10 \
+         --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
+"""
+
+from ds_keras.models import LCResNet
+from ds_keras.training import Experiment, Stage
+
+AUGMENT = "flip,pad_crop:4"
+
+EXPERIMENT = Experiment(
+    name="lc_resnet_cifar10",
+    data="pack:data/cifar10_jpeg.npz+data/cifar10_lossless_train4000.npz",
+    model=lambda classes, shape: LCResNet.cifar(classes, shape, name="lc_resnet_cifar10", groups=2),
+    stage1=Stage(
+        epochs=20,
+        learning_rate=0.1,
+        augment=AUGMENT,
+        trainer={"target": None, "weight_decay": 5e-4, "label_smoothing": 0.05},
+    ),
+    stage2=Stage(
+        epochs=12,
+        learning_rate=1e-3,
+        optimizer="adam",
+        augment=AUGMENT,
+        trainer={"target": 0.5, "anneal": 2400, "label_smoothing": 0.05},
+    ),
+    held_out=5000,
+    data_terms="CIFAR-10 as JPEG q75 (no licence stated; Krizhevsky 2009); a lossy copy, not comparable with published "
+    "figures to the last points",
+    licence="Apache-2.0",
+)
