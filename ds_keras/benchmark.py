@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from ds_keras import data, export, routing
 from ds_keras.export.subnet import subnet
-from ds_keras.layers.base import Compute
+from ds_keras.layers.walk import Compute
 from ds_keras.runtime import Session
 from ds_keras.runtime.benchmark import against, routed_to
 from ds_keras.runtime.network import ENGINES, Interpreted

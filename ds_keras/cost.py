@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import numpy as np
 
-from ds_keras.layers.base import Shapes, SliceableLayer
+from ds_keras.layers.sliceable import SliceableLayer
+from ds_keras.layers.walk import Shapes
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet

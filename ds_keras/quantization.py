@@ -22,7 +22,7 @@ from ds_keras.layers import (
     SliceableDepthwiseConv2D,
     SliceableLayer,
 )
-from ds_keras.layers.base import Shapes, Walk
+from ds_keras.layers.walk import Shapes, Walk
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import tensorflow as tf
 
-from ds_keras.layers.base import Compute
+from ds_keras.layers.walk import Compute
 from ds_keras.policies import LEARNED, POLICIES, Policy, Routed, check_belongs, check_policy, draw_levels
 
 if TYPE_CHECKING:

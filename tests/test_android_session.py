@@ -105,6 +105,7 @@ def test_refusals(bundles, runner):
         "knobs:gate:NaN": "policy 'gate' has 1 knobs, each a number, received [NaN]",
         "knobs:oracle:1": "policy must be 'gate' or 'cascade', received 'oracle'",
         "materialize:9": "a level in [0, 3), received 9",
+        "benchmark:0": "rounds must be at least 1, received 0",
     }
     lines = runner("run", bundles["float32"], x, KEEP, *what, "0")
     assert len(lines) == len(what) + 1

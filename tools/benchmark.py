@@ -90,6 +90,10 @@ def _conditions() -> dict[str, Any]:
     for name in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[name] = importlib.metadata.version(name)
+    if FLAGS.java:
+        import jvm
+
+        versions["java"] = jvm.version(jvm.find_jdk())
     one_by_one = bool(FLAGS.onnx or FLAGS.bundle)
     return {
         "measured": FLAGS.onnx or FLAGS.bundle or FLAGS.preset or f"{FLAGS.architecture}.{FLAGS.layout}",

@@ -69,11 +69,17 @@ def find_jdk() -> Path | None:
     compiler = shutil.which("javac")
     homes = [os.environ.get("JAVA_HOME"), compiler and Path(compiler).resolve().parents[1]]
     for home in map(Path, [*filter(None, homes), *sorted(Path("/usr/lib/jvm").glob("*"))]):
-        release = home / "release"
-        version = re.search(r'JAVA_VERSION="(\d+)', release.read_text()) if release.is_file() else None
-        if version and int(version[1]) >= OLDEST and (home / "bin/javac").exists():
+        found = re.match(r"\d+", version(home))
+        if found and int(found[0]) >= OLDEST and (home / "bin/javac").exists():
             return home
     return None
+
+
+def version(home: Path) -> str:
+    """The version that a JDK says of itself; "" where it says none."""
+    release = home / "release"
+    found = re.search(r'JAVA_VERSION="([^"]+)', release.read_text()) if release.is_file() else None
+    return found[1] if found else ""
 
 
 def _output(command: list[Any]) -> str:

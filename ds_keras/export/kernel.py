@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from ds_keras.layers.base import SliceableLayer
 from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.layers.fake_quant import along, kernel_scale
+from ds_keras.layers.sliceable import SliceableLayer
 from ds_keras.runtime.materialize import scaled
 
 AXES = {4: (3, 0, 1, 2), 2: (1, 0)}  # of Keras' kernels in TFLite's order: outputs first (depthwise: 1, h, w, c)

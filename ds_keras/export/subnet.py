@@ -7,7 +7,8 @@ import numpy as np
 
 from ds_keras.backend import dtype_policy
 from ds_keras.export.kernel import Kernel
-from ds_keras.layers.base import Shapes, SliceableLayer, Walk
+from ds_keras.layers.sliceable import SliceableLayer
+from ds_keras.layers.walk import Shapes, Walk
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet

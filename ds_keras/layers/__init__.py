@@ -1,14 +1,15 @@
 """Sliceable layers: full kernels, cut at call time by a slice ratio or a slice level."""
 
 from ds_keras.layers.attention import SliceableMultiHeadAttention
-from ds_keras.layers.base import Compute, Shapes, SliceableBlock, SliceableLayer, Walk
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.dense import SliceableDense
 from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.layers.gate import DoubleHeadedGate, SlimmingHead
 from ds_keras.layers.layer_norm import SliceableLayerNormalization
+from ds_keras.layers.sliceable import SliceableLayer
 from ds_keras.layers.tokens import ActiveSlice, FirstToken, Gelu, Regrid, RejoinIdle, SliceablePositionEmbedding
+from ds_keras.layers.walk import Compute, Shapes, SliceableBlock, Walk
 
 __all__ = [
     "ActiveSlice",

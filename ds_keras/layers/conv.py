@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ds_keras.layers.base import Shape, SliceableLayer, Weights, input_channels
+from ds_keras.layers.sliceable import Shape, SliceableLayer, Weights, input_channels
 from ds_keras.slicing import Size, check_level
 
 PADDINGS = ("same", "valid", "symmetric")

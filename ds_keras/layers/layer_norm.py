@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ds_keras.layers.base import Shape, SliceableLayer
+from ds_keras.layers.sliceable import Shape, SliceableLayer
 from ds_keras.slicing import slice_kernel
 
 

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ds_keras.layers.base import Shape
+from ds_keras.layers.sliceable import Shape
 
 
 class ImageModel(keras.Model):

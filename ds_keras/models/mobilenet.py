@@ -6,10 +6,10 @@ from typing import Any
 
 import keras
 
-from ds_keras.layers.base import SliceableBlock, Walk
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
+from ds_keras.layers.walk import SliceableBlock, Walk
 from ds_keras.models.stage import Stage, Style, at_levels, gated_stage, read_stage, slice_levels
 from ds_keras.models.supernet import Supernet
 from ds_keras.policies import check_chain

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ds_keras import cost, routing
 from ds_keras.budget import knobs_for, set_budget
-from ds_keras.layers.base import Compute
+from ds_keras.layers.walk import Compute
 from ds_keras.policies import Times, check_chain
 
 FIRST_THRESHOLD = 0.5  # of every step of a cascade, until it is measured

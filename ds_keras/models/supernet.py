@@ -7,8 +7,8 @@ import keras
 import tensorflow as tf
 
 from ds_keras import routing
-from ds_keras.layers.base import Build, Compute, Walk
 from ds_keras.layers.dense import SliceableDense
+from ds_keras.layers.walk import Build, Compute, Walk
 from ds_keras.models.image_model import ImageModel
 from ds_keras.models.routed import FIRST_THRESHOLD, RoutedInference
 from ds_keras.slicing import Level, LevelTensor, SliceLevel, check_level

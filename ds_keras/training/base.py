@@ -6,7 +6,7 @@ import keras
 import tensorflow as tf
 
 from ds_keras import routing
-from ds_keras.layers.base import Compute
+from ds_keras.layers.walk import Compute
 from ds_keras.models.image_model import ImageModel
 from ds_keras.models.supernet import Supernet
 from ds_keras.slicing import LevelTensor

@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ds_keras.layers.base import Compute
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
+from ds_keras.layers.walk import Compute
 from ds_keras.quantization import FakeQuantized, check_quantize
 
 if TYPE_CHECKING:

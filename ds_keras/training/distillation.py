@@ -8,7 +8,7 @@ from typing import Any
 import tensorflow as tf
 
 from ds_keras import zoo
-from ds_keras.layers.base import Compute
+from ds_keras.layers.walk import Compute
 from ds_keras.models.supernet import Supernet
 from ds_keras.slicing import Level, LevelTensor
 

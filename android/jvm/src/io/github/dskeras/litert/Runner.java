@@ -22,7 +22,7 @@ import java.util.stream.Stream;
  *
  * VALUES is how many numbers an image has, KEEP how many files stay open, WARMUP milliseconds. DO is "default", "gate", "cascade", a level;
  * "parallel:" and one of these, for many threads; "budget:POLICY:FRACTION", "milliseconds:POLICY:MS",
- * "knobs:POLICY:KNOB,KNOB" or "materialize:POLICY", which print nothing. What is refused is a line "error: ...".
+ * "knobs:POLICY:KNOB,KNOB", "benchmark:ROUNDS" or "materialize:POLICY", which print nothing. What is refused is a line "error: ...".
  */
 final class Runner {
     private static final int MANY = 1000; // files that stay open where a timing must not open any
@@ -59,6 +59,7 @@ final class Runner {
             switch (what[0]) {
                 case "budget" -> session.setBudget(what[1], Double.parseDouble(what[2]));
                 case "milliseconds" -> session.setBudget(what[1], Double.parseDouble(what[2]), session.benchmark(20));
+                case "benchmark" -> session.benchmark(Integer.parseInt(what[1]));
                 case "knobs" -> session.setKnobs(what[1], floats(what[2]));
                 case "materialize" -> session.materialize(policy(what[1]));
                 case "parallel" -> print(Arrays.stream(images).parallel().map(x -> result(session, x, what[1])));

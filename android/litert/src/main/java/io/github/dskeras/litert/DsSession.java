@@ -148,9 +148,13 @@ public final class DsSession implements Closeable {
      * @param rounds runs of each part, at least 1
      * @return median milliseconds: the shared start under the gate, with the gate; that of a cascade, which is a part of
      *     its first file; then the body of each level
+     * @throws IllegalArgumentException fewer rounds than 1
      * @throws IOException a damaged part
      */
     public synchronized double[] benchmark(int rounds) throws IOException {
+        if (rounds < 1) {
+            throw new IllegalArgumentException("rounds must be at least 1, received " + rounds);
+        }
         int[] shape = manifest.imageShape;
         float[] image = new float[shape[0] * shape[1] * shape[2]];
         double[] found = new double[2 + manifest.numLevels()];
