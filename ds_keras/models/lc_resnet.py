@@ -140,6 +140,10 @@ class LCResNet(ImageModel):
             "DSMobileNet, DSResNet and DSViT"
         )
 
+    def static_level(self, level: Any) -> NoReturn:
+        """Refused, as ``levels``."""
+        return self.levels
+
     @property
     def units(self) -> list[str]:
         """What may be skipped, in the order of the columns of ``Executed.scales``."""

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from helpers import close, images, nano_lc
 
-from ds_keras import export
+from ds_keras import cost, export
 from ds_keras.export import benchmark_lc, litert
 from ds_keras.export.conditional import converted
 from ds_keras.models.skipping import in_full
@@ -64,21 +64,28 @@ def test_metadata(model, data):
     assert b"a\nb\nc\n" in data and b"Apache-2.0" in data
 
 
-def test_half_precision(model, data, tmp_path):
-    (path,) = export.to_tflite(model, tmp_path, quantization="float16")
-    found = litert.run_tflite(path.read_bytes(), X[:1])["logits"]
-    assert np.abs(found - model.run(X[:1]).logits).max() < 2e-2 * max(1, np.abs(model.run(X).logits).max())
+@pytest.mark.parametrize("quantization", ["float16", "dynamic_int8"])
+def test_smaller_files(model, data, tmp_path, quantization):
+    (path,) = export.to_tflite(model, tmp_path, quantization=quantization)
+    assert path.stat().st_size < len(data)
+    found, executed = litert.run_tflite(path.read_bytes(), X[:1]), model.run(X[:1])
+    if model.units:
+        assert np.abs(found["scales"] - executed.scales).max() < 0.1
+        executed = model.run(X[:1], scales=found["scales"])
+    assert np.abs(found["logits"] - executed.logits).max() < 0.1 * max(1, np.abs(executed.logits).max())
 
 
 def test_bad_arguments(tmp_path):
     model = nano_lc()
-    with pytest.raises(ValueError, match="quantization of an LC-ResNet must be one of"):
+    with pytest.raises(ValueError, match="quantization of an LCResNet must be one of"):
         export.to_tflite(model, tmp_path, quantization="int8")
     with pytest.raises(ValueError, match="an LCResNet becomes one file, received levels=\\[0\\]"):
         export.to_tflite(model, tmp_path, levels=[0])
     for writer in (export.to_bundle, export.to_onnx):
-        with pytest.raises(ValueError, match="LCResNet"):
+        with pytest.raises(ValueError, match="an LCResNet has no slice levels"):
             writer(model, tmp_path / "out")
+    with pytest.raises(ValueError, match="an LCResNet has no slice levels"):
+        cost.madds(model, 0)
     assert not list(tmp_path.iterdir())
 
 

@@ -6,10 +6,13 @@ import pytest
 import tensorflow as tf
 from helpers import array, close, images, nano, nano_lc, same, snapshot
 
+from ds_keras import zoo
 from ds_keras.models import LCResNet
 from ds_keras.models.lc_resnet import LCStage
-from ds_keras.training import LCTrainer
+from ds_keras.training import Experiment, LCTrainer, Stage
+from ds_keras.training.checkpoint import save_checkpoint
 from ds_keras.training.lc import REACH, runs
+from ds_keras.training.runner import run
 
 X, Y = images(48), np.arange(48) % 3
 
@@ -100,6 +103,50 @@ def test_decay_is_of_kernels_alone():
 def test_bad_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):
         LCTrainer(fresh(), **kwargs)
+
+
+def tiny_experiment(**kwargs):
+    def model(classes, shape):
+        stages = (LCStage(8, 1), LCStage(8, 1, 2))
+        return LCResNet(4, stages, classes, shape, 3, 1, False, "basic", groups=2, name="tiny_lc")
+
+    stages = {name: Stage(1, 0.01, "adam", 128, trainer={"target": target}) for name, target in STAGES.items()}
+    return Experiment("tiny_lc", "digits", model, **{**stages, **kwargs}, held_out=200, calibration=(2, 200))
+
+
+STAGES = {"stage1": None, "stage2": 0.7}
+
+
+def test_a_run_resumes_and_ends_with_a_preset(tmp_path, monkeypatch):
+    whole = run(tiny_experiment(), tmp_path / "whole", "the command", verbose=0)
+    saved = []
+
+    def dying(directory, *rest):
+        save_checkpoint(directory, *rest)
+        saved.append(directory.name)
+        if saved[-2:] == ["stage2", "stage2"]:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("ds_keras.training.loop.save_checkpoint", dying)
+    with pytest.raises(KeyboardInterrupt):
+        run(tiny_experiment(), tmp_path / "resumed", checkpoint_every=2, verbose=0)
+    monkeypatch.undo()
+    resumed = run(tiny_experiment(), tmp_path / "resumed", "the command", verbose=0)
+    assert [row["run"] for row in whole["runs"]] == ["dynamic", "shuffled", "fixed", "whole"]
+    for key in ("runs", "units", "spread", "held_out"):
+        assert whole[key] == resumed[key]
+    first, second = (zoo.load(tmp_path / name / "preset") for name in ("whole", "resumed"))
+    for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
+        same(a, b)
+    assert first.labels and "the command" in (tmp_path / "whole/preset/README.md").read_text()
+
+
+def test_a_run_without_predictors(tmp_path):
+    """A plain ResNet, as a baseline: Stage I alone."""
+    metrics = run(tiny_experiment(stage2=None), tmp_path, verbose=0, max_steps=2)
+    assert [row["run"] for row in metrics["runs"]][-1] == "whole" and not metrics["complete"]
+    with pytest.raises(ValueError, match="Unrecognized keyword arguments passed to LCTrainer: {'targets': 1}"):
+        run(tiny_experiment(stage2=Stage(1, 0.1, trainer={"targets": 1})), tmp_path / "bad", verbose=0)
 
 
 def test_a_supernet_has_other_trainers():
