@@ -14,7 +14,7 @@ from ds_keras import cost, models
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()
 BLOCKS = re.findall(r"```python\n(.*?)```", TEXT, re.S)
-LAYOUTS = re.findall(r"^\| `(DS\w+\.\w+\(.*?\))` \| (.*) \|$", TEXT, re.M)
+LAYOUTS = re.findall(r"^\| `((?:DS|LC)\w+\.\w+\(.*?\))` \| (.*) \|$", TEXT, re.M)
 
 
 def test_both_stages_train(capsys):
@@ -34,6 +34,20 @@ def test_the_first_block_runs(tmp_path, monkeypatch):
     exec(compile(code, "README.md", "exec"), names)
     assert len(names["routed"].levels) == 4
     assert len(list(tmp_path.glob("tflite/*.tflite"))) == len(names["model"].levels)
+
+
+def test_a_network_that_skips(tmp_path, monkeypatch):
+    loading, training = [block for block in BLOCKS if "lc_resnet" in block or "LCTrainer" in block]
+    monkeypatch.chdir(tmp_path)
+    names = {"images": images(3, 32, 3), "ds_keras": ds_keras}
+    exec(compile(loading, "README.md", "exec"), names)
+    assert names["executed"].scales.shape == (3, len(names["model"].units))
+    assert (tmp_path / "tflite/dynamic.tflite").is_file()
+    shortened, changes = re.subn(r"\(None, 20\), \(0.5, 30\)", "(None, 1), (0.5, 1)", training)
+    assert changes == 1
+    names = {}
+    exec(compile(shortened, "README.md", "exec"), names)
+    assert names["trainer"].optimizer.iterations == 18
 
 
 def test_a_preset_is_tuned_on_a_folder(tmp_path, monkeypatch):
@@ -82,6 +96,14 @@ def test_int8_bundles_are_written(tmp_path, monkeypatch):
 def test_the_table_of_layouts(call, row):
     """Every figure is what the library counts."""
     model = eval(call, {name: getattr(models, name) for name in models.__all__})
+    if isinstance(model, models.LCResNet):
+        rest, costs = model.costs()
+        model.build()
+        weights = sum(int(np.prod(v.shape)) for v in model.trainable_weights)
+        figures = [rest + sum(c.always for c in costs), model.madds]
+        figures = [*(f"{figure / 1e6:.1f}" for figure in figures), f"{weights / 1e6:.2f}"]
+        assert row.split(" | ") == [f"{model.image_shape[0]} px", "none", *figures]
+        return
     last = len(model.levels) - 1
     smallest, largest = (cost.madds(model, level) / 1e6 for level in (0, last))
     figures = [f"{smallest:.1f}", f"{largest:.1f}", f"{cost.params(model, last) / 1e6:.2f}"]
@@ -89,4 +111,4 @@ def test_the_table_of_layouts(call, row):
 
 
 def test_the_table_names_every_large_layout():
-    assert len(LAYOUTS) == 8
+    assert len(LAYOUTS) == 10

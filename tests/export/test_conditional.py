@@ -10,6 +10,7 @@ from ds_keras import cost, export
 from ds_keras.export import benchmark_lc, litert
 from ds_keras.export.conditional import converted
 from ds_keras.models.skipping import in_full
+from ds_keras.runtime.network import Compiled, Interpreted
 
 KINDS = {"both": {}, "layers": {"groups": 0}, "channels": {"layers": False}, "neither": {"layers": False, "groups": 0}}
 X = images(6)
@@ -36,6 +37,14 @@ def test_logits_and_scales_are_those_of_keras(model, data):
             close(found["scales"], executed.scales[i : i + 1])
         else:
             assert set(found) == {"logits"}
+
+
+@pytest.mark.parametrize("engine", [Interpreted, Compiled])
+def test_both_engines_of_litert(engine):
+    model = nano_lc()
+    network = engine(converted(model), 1)
+    for i in range(len(X)):
+        close(network(X[i : i + 1])["logits"], model.run(X[i : i + 1]).logits)
 
 
 def test_what_may_be_skipped_is_behind_a_conditional(model, data):
