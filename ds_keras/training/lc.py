@@ -17,10 +17,12 @@ REACH = 0.5  # how far below 0 the budget still moves what a predictor gives
 class LCTrainer(Trainer):
     """Trains an ``LCResNet`` on labels and a budget.
 
-    loss = CE(logits, label) + budget_weight x |E[MAdds] - goal| + weight_decay x half the squared norm of the kernels
+    loss = CE(logits, label) + price x E[MAdds] + weight_decay x half the squared norm of the kernels
 
     in shares of what the whole network costs. The goal falls from 1 to ``target`` over the first ``anneal`` steps, so
-    that blocks and groups are given up one after another. Whether a unit runs (its scale is above 0) has no gradient;
+    that blocks and groups are given up one after another. The price rises by ``price_rate`` x (E[MAdds] - goal) in each
+    step, and falls where less is spent, not below 0: a fixed one would be too low for one network and too high for
+    another. Whether a unit runs (its scale is above 0) has no gradient;
     the budget's goes straight through to what the predictor gave, down to 0.5 below 0: a unit that has been given up
     can come back. The labels' gradient needs no such step, because the scales multiply what they leave.
 
@@ -28,7 +30,7 @@ class LCTrainer(Trainer):
         model: LC-ResNet, trained in place.
         target: average MAdds to aim at, as a share of the whole network's; None trains the network alone, everything
             at the scale 1, and leaves the predictors as they are.
-        budget_weight: see above.
+        price_rate: see above.
         anneal: steps, see above.
         label_smoothing: in [0, 1).
         weight_decay: of the kernels of convolutions and classifier.
@@ -38,7 +40,7 @@ class LCTrainer(Trainer):
     Raises:
         ValueError: bad arguments, or a target that the network cannot reach.
 
-    Source: LC-Net, arXiv 2007.15151, whose sparsity term and schedule we do not know: budget, annealing and straight-
+    Source: LC-Net, arXiv 2007.15151, whose sparsity term and schedule we do not know: price, annealing and straight-
     through estimate are ours.
 
     Example:
@@ -52,7 +54,7 @@ class LCTrainer(Trainer):
         self,
         model: LCResNet,
         target: float | None = 0.5,
-        budget_weight: float = 2.0,
+        price_rate: float = 0.1,
         anneal: int = 0,
         label_smoothing: float = 0.1,
         weight_decay: float = 1e-4,
@@ -65,14 +67,17 @@ class LCTrainer(Trainer):
             raise ValueError(f"target must be None or lie in [{least:.3f}, 1], received {target!r}")
         if not isinstance(anneal, int) or anneal < 0:
             raise ValueError(f"anneal must be an integer of at least 0, received {anneal!r}")
-        if not 0 <= label_smoothing < 1 or min(budget_weight, weight_decay) < 0:
+        if not 0 <= label_smoothing < 1 or min(price_rate, weight_decay) < 0:
             raise ValueError(
-                "label_smoothing must be in [0, 1), budget_weight and weight_decay at least 0, received "
-                f"{label_smoothing!r}, {budget_weight!r}, {weight_decay!r}"
+                "label_smoothing must be in [0, 1), price_rate and weight_decay at least 0, received "
+                f"{label_smoothing!r}, {price_rate!r}, {weight_decay!r}"
             )
-        self.target, self.budget_weight, self.anneal = target, budget_weight, anneal
+        self.target, self.price_rate, self.anneal = target, price_rate, anneal
+        self.price = self.add_weight(name="price", shape=(), initializer="zeros", trainable=False)
         self.label_smoothing, self.weight_decay = label_smoothing, weight_decay
-        self.progress = [keras.metrics.Mean(name=name) for name in ("task_loss", "train_accuracy", "train_madds")]
+        self.progress = [
+            keras.metrics.Mean(name=name) for name in ("task_loss", "train_accuracy", "train_madds", "price")
+        ]
         self.evaluation = [keras.metrics.Mean(name=name) for name in ("accuracy", "madds")]
 
     @property
@@ -95,10 +100,12 @@ class LCTrainer(Trainer):
             logits, predicted = self.network.forward(x, in_full, training=True, scales=self.scales)
             task = losses.cross_entropy(truth, logits, weights)
             spent = tf.reduce_mean(self.network.spent(runs(predicted)))
-            loss = task + self.budget_weight * tf.abs(spent - self.goal()) + self.decay()
+            loss = task + self.price * spent + self.decay()
             scaled = self.share(self.check_finite(loss, "all"))
         self.optimizer.apply(tape.gradient(scaled, self.trained_variables), self.trained_variables)
-        for metric, value in zip(self.progress, (task, accuracy(y, logits), spent), strict=True):
+        if self.target is not None:
+            self.price.assign(tf.maximum(self.price + self.price_rate * (spent - self.goal()), 0.0))
+        for metric, value in zip(self.progress, (task, accuracy(y, logits), spent, self.price), strict=True):
             metric.update_state(value)
         return {metric.name: metric.result() for metric in self.progress}
 

@@ -38,7 +38,7 @@ def test_without_a_target_the_predictors_stay_and_everything_runs():
 
 def test_the_budget_is_met_and_spent_differently():
     model = fresh()
-    trainer = LCTrainer(model, target=0.6, budget_weight=4.0, anneal=60)
+    trainer = LCTrainer(model, target=0.6, anneal=60)
     trainer.compile(keras.optimizers.Adam(1e-2))
     labels = (X.mean(axis=(1, 2, 3)) > 127).astype(int) + (X.std(axis=(1, 2, 3)) > 40)
     trainer.fit(X, labels, batch_size=16, epochs=50, verbose=0)
@@ -97,7 +97,7 @@ def test_decay_is_of_kernels_alone():
         ({"target": 1.5}, "target must be None or lie in"),
         ({"anneal": -1}, "anneal must be an integer of at least 0, received -1"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\)"),
-        ({"budget_weight": -1.0}, "at least 0, received"),
+        ({"price_rate": -1.0}, "at least 0, received"),
     ],
 )
 def test_bad_arguments(kwargs, message):

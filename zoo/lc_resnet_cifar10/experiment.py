@@ -24,7 +24,7 @@ EXPERIMENT = Experiment(
         learning_rate=1e-3,
         optimizer="adam",
         augment=AUGMENT,
-        trainer={"target": 0.5, "anneal": 2400, "label_smoothing": 0.05},
+        trainer={"target": 0.5, "anneal": 1920, "label_smoothing": 0.05},
     ),
     held_out=5000,
     data_terms="CIFAR-10 as JPEG q75 (no licence stated; Krizhevsky 2009); a lossy copy, not comparable with published "
