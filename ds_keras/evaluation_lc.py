@@ -12,19 +12,21 @@ if TYPE_CHECKING:
 ABOUT_LC = {
     "dynamic": "each image runs what its own scales leave",
     "shuffled": "each image runs with the scales of another one, drawn at random: the same cost, without the decision",
-    "fixed": "every image runs with the same scales, those units that most images run at their mean scale",
+    "fixed": "every image runs the same units, those that held-out images run most, at their cost or a little more, "
+    "each at the mean scale of the images that run it",
     "whole": "the network before Stage II, every image runs everything",
 }
 SHARES = (5, 50, 95)  # percentiles of what images spend
 
 
-def evaluate_lc(model: "LCResNet", x: Any, labels: Any, batch_size: int = 256) -> dict[str, Any]:
+def evaluate_lc(model: "LCResNet", x: Any, labels: Any, fixed: Any = None, batch_size: int = 256) -> dict[str, Any]:
     """Accuracy and cost of a network that skips, and of the same network where nothing depends on the image.
 
     Args:
         model: LC-ResNet.
         x: (count, height, width, channels) images in [0, 255].
         labels: (count,) integer classes.
+        fixed: (units,) of ``fixed_scales`` on other images; None leaves that run out.
         batch_size: images at a time.
 
     Returns:
@@ -40,14 +42,11 @@ def evaluate_lc(model: "LCResNet", x: Any, labels: Any, batch_size: int = 256) -
     """
     labels = check_classes(labels, len(x), model.num_classes)
     own = model.run(x, batch_size)
-    on = own.scales > 0
-    often = on.mean(axis=0) >= 0.5
-    fixed = np.where(often, own.scales.mean(axis=0), 0.0)
-    given = {
-        "shuffled": own.scales[np.random.default_rng(0).permutation(len(x))],
-        "fixed": np.broadcast_to(fixed, own.scales.shape),
-    }
-    given = given if model.units else {}
+    given = {}
+    if model.units:
+        given["shuffled"] = own.scales[np.random.default_rng(0).permutation(len(x))]
+    if fixed is not None:
+        given["fixed"] = np.broadcast_to(np.asarray(fixed, "float32"), own.scales.shape)
     runs = {"dynamic": own} | {name: model.run(x, batch_size, scales) for name, scales in given.items()}
     spent = np.percentile(own.madds / model.madds, SHARES)
     return {
@@ -55,9 +54,31 @@ def evaluate_lc(model: "LCResNet", x: Any, labels: Any, batch_size: int = 256) -
         "spread": [round(float(share), 4) for share in spent],
         "units": [
             {"unit": unit, "runs": round(100 * float(share), 1)}
-            for unit, share in zip(model.units, on.mean(axis=0), strict=True)
+            for unit, share in zip(model.units, (own.scales > 0).mean(axis=0), strict=True)
         ],
     }
+
+
+def fixed_scales(model: "LCResNet", x: Any, batch_size: int = 256) -> np.ndarray:
+    """The same scales for every image: the units that most images run, at the average cost or a little more.
+
+    Args:
+        model: LC-ResNet that skips something.
+        x: (count, height, width, channels) images in [0, 255].
+        batch_size: images at a time.
+
+    Returns:
+        (units,) float32 in [0, 1].
+    """
+    own = model.run(x, batch_size)
+    on = own.scales > 0
+    means = own.scales.sum(axis=0) / np.maximum(on.sum(axis=0), 1)
+    scales = np.zeros((1, len(model.units)), "float32")
+    for unit in np.argsort(-on.mean(axis=0), kind="stable"):  # a block comes before its groups
+        if model.run(x[:1], scales=scales).madds[0] >= own.madds.mean():
+            break
+        scales[0, unit] = means[unit]
+    return scales[0]
 
 
 def whole_row(model: "LCResNet", x: Any, labels: Any, batch_size: int = 256) -> dict[str, Any]:

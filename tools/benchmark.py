@@ -63,6 +63,8 @@ def main(_: list[str]) -> None:
     """Reads the flags and measures."""
     if FLAGS.java:
         rows = _java_rows()
+    elif _skips():
+        rows = _skipping_rows()
     else:
         rows = _onnx_rows() if FLAGS.onnx else _bundle_rows() if FLAGS.bundle else _model_rows()
     for row in rows:
@@ -94,7 +96,7 @@ def _conditions() -> dict[str, Any]:
         import jvm
 
         versions["java"] = jvm.version(jvm.find_jdk())
-    one_by_one = bool(FLAGS.onnx or FLAGS.bundle)
+    one_by_one = bool(FLAGS.onnx or FLAGS.bundle or _skips())
     return {
         "measured": FLAGS.onnx or FLAGS.bundle or FLAGS.preset or f"{FLAGS.architecture}.{FLAGS.layout}",
         "images": FLAGS.data or FLAGS.images or "noise",
@@ -230,10 +232,22 @@ def _onnx_rows() -> list[dict]:
     return benchmark.onnx_levels(model, FLAGS.onnx, images, FLAGS.rounds, FLAGS.threads or 1)
 
 
-def _skipping_rows(model: Any) -> list[dict]:
+def _skips() -> bool:
+    """Whether --preset is an LC-ResNet, to be measured by itself."""
+    from ds_keras import zoo
+
+    return bool(FLAGS.preset and not FLAGS.onnx and not FLAGS.bundle) and zoo.kind(FLAGS.preset) == "LCResNet"
+
+
+def _skipping_rows() -> list[dict]:
     """Timings of an LC-ResNet in LiteRT."""
+    others = ("layout", "against", "plot", "levels", "what")
+    if given := [f"--{name}" for name in others if FLAGS[name].present]:
+        raise ValueError(f"an LCResNet has no levels: leave out {', '.join(given)}")
+    from ds_keras import zoo
     from ds_keras.export import benchmark_lc
 
+    model = zoo.load(FLAGS.preset)
     return benchmark_lc.skipping(model, _images(model.image_shape), FLAGS.rounds, FLAGS.threads or 1)
 
 
@@ -253,8 +267,6 @@ def _model_rows() -> list[dict]:
 
     if FLAGS.preset:
         model = zoo.load(FLAGS.preset)
-        if isinstance(model, models.LCResNet):
-            return _skipping_rows(model)
     else:
         make = getattr(getattr(models, FLAGS.architecture), FLAGS.layout, None)
         if make is None:

@@ -47,8 +47,11 @@ def main(_: list[str]) -> None:
     if skips and (FLAGS.bundle or FLAGS.policies == "all"):
         raise ValueError(f"--bundle and --policies=all need a network with levels, received --preset={FLAGS.preset}")
     with console.status(f"evaluating {len(source)} images"):
-        measure = evaluation_lc.evaluate_lc if skips else evaluation.evaluate
-        figures = measure(model, images, labels, FLAGS.batch_size)
+        if skips:
+            fixed = zoo.card(FLAGS.preset).get("fixed")
+            figures = evaluation_lc.evaluate_lc(model, images, labels, fixed, FLAGS.batch_size)
+        else:
+            figures = evaluation.evaluate(model, images, labels, FLAGS.batch_size)
         if FLAGS.bundle:
             figures["bundle"] = parity.compare(model, Session(FLAGS.bundle), images, labels)
     for title, rows in figures.items():

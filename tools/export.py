@@ -80,10 +80,10 @@ def _write_one(model: "LCResNet") -> None:
     """The only file of a network without levels."""
     from ds_keras import export, zoo
 
-    if FLAGS.format != "tflite" or FLAGS.levels != ["all"] or FLAGS.calibration:
+    if FLAGS.format != "tflite" or FLAGS.levels != ["all"] or FLAGS.calibration or FLAGS.chosen_by != "file":
         raise ValueError(
-            "--format must be 'tflite', --levels 'all' and --calibration absent for an LC-ResNet, received "
-            f"{FLAGS.format!r}, {','.join(FLAGS.levels)!r} and {FLAGS.calibration!r}"
+            "--format must be 'tflite', --levels 'all', --chosen_by 'file' and --calibration absent for an LCResNet, "
+            f"received {FLAGS.format!r}, {','.join(FLAGS.levels)!r}, {FLAGS.chosen_by!r} and {FLAGS.calibration!r}"
         )
     quantization = None if FLAGS.quantization == "none" else FLAGS.quantization
     licence = zoo.card(FLAGS.preset).get("licence")

@@ -10,13 +10,12 @@ import tensorflow as tf
 from ds_keras.export.litert import TOLERANCE, convert_function, run_tflite, unsupported
 from ds_keras.export.metadata import About, check_licence, described
 from ds_keras.files import write_bytes
-from ds_keras.layers.scale_predictor import relu1
 from ds_keras.models.skipping import How, in_conditional
+from ds_keras.zoo import DYNAMIC
 
 if TYPE_CHECKING:
     from ds_keras.models.lc_resnet import LCResNet
 
-FILE = "dynamic.tflite"
 OPTIMIZE = {None: None, "float16": {"supported_types": [tf.float16]}, "dynamic_int8": {}}  # of the converter
 
 
@@ -26,12 +25,13 @@ def to_conditional_tflite(
     quantization: str | None = None,
     licence: str | None = None,
 ) -> Path:
-    """Writes ``dynamic.tflite``: builtin operators only, one image at a time.
+    """Writes ``dynamic.tflite``: builtin operators only, made for one image at a time.
 
     "images", float32 (1, height, width, channels) in [0, 255], to "logits" (1, classes) and, where something can be
     skipped, "scales" (1, units), 0 where a unit is skipped (``model.units`` names them). Blocks, and groups of
-    channels, are branches of conditionals. The file is run in LiteRT and compared with Keras before it is moved into
-    place, on images of noise; it holds TFLite metadata as every file.
+    channels, are branches of conditionals; resized to a batch, the file runs what any of its images needs. It is run in
+    LiteRT and compared with Keras before it is moved into place, on images of noise; it holds TFLite metadata as every
+    file.
 
     Args:
         model: LC-ResNet.
@@ -51,13 +51,14 @@ def to_conditional_tflite(
         >>> to_conditional_tflite(model, "tflite")
     """
     check_licence(licence)
+    model = model.in_float32()
     if quantization not in OPTIMIZE:
         raise ValueError(f"quantization of an LCResNet must be one of {tuple(OPTIMIZE)}, received {quantization!r}")
     data = converted(model, quantization=quantization)
     labels = None if model.labels is None else tuple(model.labels)
     data = described(data, About(model.name, "dynamic", None, 0, model.madds, model.image_shape, labels, licence))
     _check(model, data, quantization)
-    path = Path(directory) / FILE
+    path = Path(directory) / DYNAMIC
     write_bytes(path, data)
     return path
 
@@ -76,12 +77,13 @@ def converted(
     Returns:
         The file's bytes.
     """
+    model = model.in_float32()
     model.build()
 
     def run(x: tf.Tensor) -> dict[str, tf.Tensor]:
         logits, predicted = model.forward(x, how, scales=None if scales is None else tf.constant(scales))
         decides = scales is None and model.units
-        return {"logits": logits, "scales": relu1(predicted)} if decides else {"logits": logits}
+        return {"logits": logits, "scales": model.active(predicted)} if decides else {"logits": logits}
 
     spec = tf.TensorSpec((1, *model.image_shape), tf.float32, name="images")
     return convert_function(run, spec, [v.value for v in model.variables], OPTIMIZE[quantization])
@@ -90,7 +92,9 @@ def converted(
 def _check(model: "LCResNet", data: bytes, quantization: str | None) -> None:
     if bad := unsupported(data):
         raise RuntimeError(f"{model.name}: the converted file holds operators that LiteRT does not run alone: {bad}")
-    x = np.random.default_rng(0).uniform(0, 255, (4, *model.image_shape)).astype("float32")
+    rng = np.random.default_rng(0)  # images that differ in brightness and contrast, so that decisions differ
+    low, high = np.sort(rng.uniform(0, 255, (2, 8, 1, 1, 1)), axis=0)
+    x = rng.uniform(low, high, (8, *model.image_shape)).astype("float32")
     expected = model.run(x)
     for i in range(len(x)):
         found = run_tflite(data, x[i : i + 1])

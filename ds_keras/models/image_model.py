@@ -124,6 +124,10 @@ class ImageModel(keras.Model):
             twin.set_weights(self.get_weights())
         return twin
 
+    def in_float32(self) -> "ImageModel":
+        """The model itself, or a copy in float32 where it computes in another precision: for files."""
+        return self if self.dtype_policy.name == "float32" else self.clone("float32")
+
     @property
     def knobs(self) -> list[keras.Variable]:
         """Variables that are set by what was measured on the classes, not trained."""

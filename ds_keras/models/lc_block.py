@@ -100,8 +100,9 @@ class SkippableBlock(keras.layers.Layer):
                 y *= each[:, None, None]
             y = self.project(y)
         else:
-            shape = self.spatial.compute_output_shape(x.shape)
-            y = tf.zeros([tf.shape(x)[0], *shape[1:3], self.width], self.compute_dtype)
+            sizes = [tf.shape(x)[i] if x.shape[i] is None else x.shape[i] for i in range(3)]
+            height, width = (-(-size // self.stride) for size in sizes[1:])
+            y = tf.zeros([sizes[0], height, width, self.width], self.compute_dtype)
             for i in range(self.groups):
                 y = how(y, scales[:, i], functools.partial(self._group, i), x)
         return self.project_norm(y, training=training)
@@ -111,8 +112,8 @@ class SkippableBlock(keras.layers.Layer):
         size = self.hidden // self.groups
         part, norm = slice(i * size, (i + 1) * size), self.norm
         statistics = [norm.moving_mean, norm.moving_variance, norm.beta, norm.gamma]
-        y = self._convolve(x, self.spatial.kernel[..., part], self.stride)
-        y = tf.nn.batch_normalization(y, *(tf.cast(v[part], y.dtype) for v in statistics), norm.epsilon)
+        y = tf.cast(self._convolve(x, self.spatial.kernel[..., part], self.stride), tf.float32)
+        y = tf.nn.batch_normalization(y, *(v[part] for v in statistics), norm.epsilon)
         return self._convolve(tf.nn.relu(y), self.project.kernel[:, :, part], 1)
 
     def _convolve(self, x: tf.Tensor, kernel: tf.Tensor, stride: int) -> tf.Tensor:

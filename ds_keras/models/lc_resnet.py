@@ -37,6 +37,14 @@ CIFAR = (LCStage(32, 3, 2), LCStage(64, 3, 2), LCStage(128, 3, 2))
 BLOCKS = ("bottleneck", "basic")
 
 
+OF_SUPERNETS = ("levels", "static_level", "level_index", "teacher_level", "start", "body", "gate", "logits", "route")
+OF_SUPERNETS += ("cascade", "default_policy", "budget_table", "set_budget", "predict_routed", "graphs")
+
+
+class NoLevelsError(ValueError, AttributeError):
+    """A network without slice levels was given to what is made for supernets."""
+
+
 class Executed(NamedTuple):
     """What ran: logits (batch, classes); madds (batch,); scales (batch, units), 0 where a unit is skipped."""
 
@@ -99,19 +107,34 @@ class LCResNet(ImageModel):
         **kwargs: Any,
     ):
         super().__init__(num_classes, tuple(input_shape), **kwargs)
+        for argument, value in {"stem": stem, "stem_kernel": stem_kernel, "stem_stride": stem_stride}.items():
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{argument} must be a positive integer, received {value!r}")
+        for argument, value in {"layers": layers, "stem_pool": stem_pool}.items():
+            if type(value) is not bool:
+                raise ValueError(f"{argument} must be True or False, received {value!r}")
         try:
             self.stages = tuple(row if isinstance(row, LCStage) else LCStage(**row) for row in stages)
         except TypeError as error:
             raise ValueError(f"stages must be rows with the fields of LCStage, received {stages!r}: {error}") from None
         if block not in BLOCKS:
             raise ValueError(f"block must be one of {BLOCKS}, received {block!r}")
-        if not self.stages or min(min(asdict(row).values()) for row in self.stages) < 1:
-            raise ValueError(f"stages must have a row, and every number must be positive, received {stages!r}")
-        hidden = [row.width // (4 if block == "bottleneck" else 1) for row in self.stages]
-        if groups < 0 or any(width < 1 or (groups and width % groups) for width in hidden):
+        numbers = [number for row in self.stages for number in asdict(row).values()]
+        least = 4 if block == "bottleneck" else 1
+        if (
+            not numbers
+            or any(type(n) is not int or n < 1 for n in numbers)
+            or min(r.width for r in self.stages) < least
+        ):
+            raise ValueError(
+                "stages must have a row, every number a positive integer and every width of a bottleneck at least 4, "
+                f"received {stages!r}"
+            )
+        hidden = [row.width // least for row in self.stages]
+        if type(groups) is not int or groups < 0 or any(groups and width % groups for width in hidden):
             raise ValueError(f"groups must be 0, or divide the blocks' channels {hidden}, received {groups!r}")
-        self.table = {"stem": int(stem), "stem_kernel": int(stem_kernel), "stem_stride": int(stem_stride)}
-        self.table |= {"stem_pool": bool(stem_pool), "block": block, "layers": bool(layers), "groups": int(groups)}
+        self.table = {"stem": stem, "stem_kernel": stem_kernel, "stem_stride": stem_stride, "stem_pool": stem_pool}
+        self.table |= {"block": block, "layers": layers, "groups": groups}
         named = {"dtype": self.dtype_policy}
         start = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal", "name": "stem"}
         self.stem = [
@@ -121,28 +144,24 @@ class LCResNet(ImageModel):
         ]
         if stem_pool:
             self.stem.append(keras.layers.MaxPooling2D(3, 2, padding="same", name="stem_pool", **named))
-        self.blocks, old = [], int(stem)
+        self.blocks, old = [], stem
         for i, row in enumerate(self.stages, start=1):
             for j in range(row.depth):
                 name, stride = f"stage{i}_block{j + 1}", row.stride if j == 0 else 1
-                self.blocks.append(
-                    SkippableBlock(block, old, row.width, stride, bool(layers), int(groups), name=name, **named)
-                )
+                self.blocks.append(SkippableBlock(block, old, row.width, stride, layers, groups, name=name, **named))
                 old = row.width
         self.pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")
         self.classifier = keras.layers.Dense(num_classes, name="classifier", dtype="float32")
 
-    @property
-    def levels(self) -> NoReturn:
-        """Refused: what asks for levels is made for supernets."""
-        raise ValueError(
-            "an LCResNet has no slice levels: bundles, ONNX files, policies and budgets belong to supernets, such as "
-            "DSMobileNet, DSResNet and DSViT"
-        )
-
-    def static_level(self, level: Any) -> NoReturn:
-        """Refused, as ``levels``."""
-        return self.levels
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in OF_SUPERNETS:
+            raise NoLevelsError(
+                f"an LCResNet has no slice levels, hence no {name!r}: bundles, ONNX files, policies and budgets belong "
+                "to supernets (DSMobileNet, DSResNet, DSViT). What it costs is model.madds, what an image spends "
+                "model.run(images).madds, its file is that of ds_keras.export.to_tflite, and "
+                "ds_keras.training.LCTrainer trains and calibrates it"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     @property
     def units(self) -> list[str]:
@@ -187,7 +206,7 @@ class LCResNet(ImageModel):
             x: images, as in a call.
             how: one of ``models.skipping``.
             training: batch statistics; needs ``in_full``.
-            scales: (batch, units) in [0, 1], taken instead of what the predictors give.
+            scales: (batch, units) or (1, units) in [0, 1], taken instead of what the predictors give.
 
         Returns:
             Logits (batch, classes) float32, and what the predictors gave, (batch, units) float32, not yet limited (or
@@ -195,7 +214,9 @@ class LCResNet(ImageModel):
         """
         self.build()
         x = run_layers(self.stem, tf.cast(self.rescale(self.check_images(x)), self.compute_dtype), training)
-        predicted, column = [tf.zeros([tf.shape(x)[0], 0])], 0
+        predicted, column = [], 0
+        if scales is not None:
+            scales = tf.broadcast_to(scales, [tf.shape(x)[0], scales.shape[1]])
         for block in self.blocks:
             own = None
             if block.units and scales is None:
@@ -206,7 +227,28 @@ class LCResNet(ImageModel):
                 column += block.units
             x = block(x, scales=own, how=how, training=training)
         logits = self.classifier(self.pool(tf.cast(x, tf.float32)))
-        return logits, tf.concat(predicted, axis=1) if scales is None else scales
+        if scales is not None:
+            return logits, scales
+        return logits, tf.concat(predicted, axis=1) if predicted else tf.zeros([tf.shape(x)[0], 0])
+
+    def active(self, predicted: tf.Tensor) -> tf.Tensor:
+        """The scales of what runs.
+
+        Args:
+            predicted: (batch, units) of ``forward``.
+
+        Returns:
+            The same shape, in [0, 1]; 0 where a unit does not run: the groups of a block that is skipped, too.
+        """
+        scales, found, column = relu1(predicted), [], 0
+        for block in self.blocks:
+            own = scales[:, column : column + block.units]
+            column += block.units
+            if block.layers:
+                runs = tf.cast(own[:, :1] > 0, tf.float32)
+                own = tf.concat([own[:, :1], own[:, 1:] * runs], axis=1)
+            found.append(own)
+        return tf.concat(found, axis=1)
 
     def costs(self) -> tuple[int, list[Costs]]:
         """Multiply-adds for one image at the model's ``input_shape``, by the convention of ``ds_keras.cost``.
@@ -239,17 +281,22 @@ class LCResNet(ImageModel):
             on: (batch, units) float32, 1 where a unit runs and 0 where it is skipped.
 
         Returns:
-            (batch,) float32, as a share of ``madds``.
+            (batch,) float32, as a share of ``madds``. Its gradient is what each unit costs by itself: the groups of a
+            block that is skipped have one too.
         """
         rest, blocks = self.costs()
         total, column = tf.fill([tf.shape(on)[0]], float(rest + sum(c.always for c in blocks))), 0
+        alone = tf.zeros_like(
+            total
+        )  # what each unit would cost by itself: the gradient, which a product would not have
         for block, cost in zip(self.blocks, blocks, strict=True):
             runs = on[:, column] if block.layers else tf.ones_like(total)
             column += int(block.layers)
-            inner = tf.reduce_sum(on[:, column : column + block.groups], axis=1)
-            total += runs * (cost.block + cost.group * inner)
+            inner = cost.group * tf.reduce_sum(on[:, column : column + block.groups], axis=1)
             column += block.groups
-        return total / self.madds
+            total += runs * (cost.block + inner)
+            alone += runs * (cost.block + cost.group * block.groups) + inner
+        return (alone + tf.stop_gradient(total - alone)) / self.madds
 
     def run(self, x: Any, batch_size: int = 256, scales: Any = None) -> Executed:
         """Runs a set of images and says what ran for each.
@@ -260,8 +307,8 @@ class LCResNet(ImageModel):
             scales: (count, units) in [0, 1], taken instead of what the predictors give.
 
         Returns:
-            ``Executed(logits, madds, scales)`` of numpy arrays; ``units`` names the columns of the scales. The groups
-            of a block that is skipped do not run, whatever their scales.
+            ``Executed(logits, madds, scales)`` of numpy arrays; ``units`` names the columns of the scales. 0 where a
+            unit did not run: the groups of a block that is skipped, too.
 
         Raises:
             ValueError: no images, or of another shape; scales of another shape.
@@ -271,8 +318,13 @@ class LCResNet(ImageModel):
             >>> executed.madds.mean() / model.madds
         """
         x, count = self.image_set(x, batch_size), len(self.units)
-        if scales is not None and np.shape(scales) != (len(x), count):
-            raise ValueError(f"scales must have shape ({len(x)}, {count}), received {np.shape(scales)}")
+        if scales is not None:
+            scales = np.asarray(scales, "float32")
+            if scales.shape != (len(x), count) or not np.all((scales >= 0) & (scales <= 1)):  # NaN is neither
+                found = f"values from {scales.min()} to {scales.max()}" if scales.size else "none"
+                raise ValueError(
+                    f"scales must have shape ({len(x)}, {count}) and lie in [0, 1], received {scales.shape}, {found}"
+                )
         results = [(np.zeros((0, self.num_classes)), np.zeros(0), np.zeros((0, count)))]
         for i in range(0, len(x), batch_size):
             own = None if scales is None else tf.constant(scales[i : i + batch_size], tf.float32)
@@ -285,7 +337,7 @@ class LCResNet(ImageModel):
 
         def executed(x: tf.Tensor, scales: tf.Tensor | None) -> Executed:
             logits, predicted = self.forward(x, scales=scales)
-            scales = relu1(predicted)
+            scales = self.active(predicted)
             return Executed(logits, self.madds * self.spent(tf.cast(scales > 0, tf.float32)), scales)
 
         return tf.function(executed, reduce_retracing=True)

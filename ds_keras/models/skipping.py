@@ -39,8 +39,8 @@ def in_sub_batches(y: tf.Tensor, scale: tf.Tensor, branch: Branch, *x: tf.Tensor
 
 
 def in_conditional(y: tf.Tensor, scale: tf.Tensor, branch: Branch, *x: tf.Tensor) -> tf.Tensor:
-    """Runs the branch where the only image of the batch needs it: for files. Arguments as above."""
-    return tf.cond(scale[0] > 0, lambda: in_full(y, scale, branch, *x), lambda: y)
+    """Runs the branch, for the whole batch, where an image needs it: for files, which run one. Arguments as above."""
+    return tf.cond(tf.reduce_any(scale > 0), lambda: in_full(y, scale, branch, *x), lambda: y)
 
 
 def _like(scale: tf.Tensor, y: tf.Tensor) -> tf.Tensor:

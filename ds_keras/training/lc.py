@@ -1,5 +1,6 @@
 """Trains LC-ResNet: the network and its scale predictors together, towards an average cost."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,6 +13,7 @@ from ds_keras.training import losses
 from ds_keras.training.base import Trainer, accuracy
 
 REACH = 0.5  # how far below 0 the budget still moves what a predictor gives
+GAIN = 10.0  # price of a whole network too much
 
 
 class LCTrainer(Trainer):
@@ -20,11 +22,11 @@ class LCTrainer(Trainer):
     loss = CE(logits, label) + price x E[MAdds] + weight_decay x half the squared norm of the kernels
 
     in shares of what the whole network costs. The goal falls from 1 to ``target`` over the first ``anneal`` steps, so
-    that blocks and groups are given up one after another. The price rises by ``price_rate`` x (E[MAdds] - goal) in each
-    step, and falls where less is spent, not below 0: a fixed one would be too low for one network and too high for
-    another. Whether a unit runs (its scale is above 0) has no gradient;
-    the budget's goes straight through to what the predictor gave, down to 0.5 below 0: a unit that has been given up
-    can come back. The labels' gradient needs no such step, because the scales multiply what they leave.
+    that blocks and groups are given up one after another. With e = E[MAdds] - goal, the price is 10 e plus
+    ``price_rate`` x the sum of e over the steps so far: a fixed one would be too low for one network and too high for
+    another. Below the goal it is negative. Whether a unit runs (its scale is above 0) has no gradient;
+    the price's goes straight through to what the predictor gave, down to 0.5 below 0: a unit that has been given up
+    can come back from there. The labels' gradient needs no such step, because the scales multiply what they leave.
 
     Args:
         model: LC-ResNet, trained in place.
@@ -54,7 +56,7 @@ class LCTrainer(Trainer):
         self,
         model: LCResNet,
         target: float | None = 0.5,
-        price_rate: float = 0.1,
+        price_rate: float = 0.02,
         anneal: int = 0,
         label_smoothing: float = 0.1,
         weight_decay: float = 1e-4,
@@ -63,17 +65,18 @@ class LCTrainer(Trainer):
     ):
         super().__init__(model, LCResNet, seed, **kwargs)
         least = float(model.spent(tf.zeros([1, len(model.units)]))[0])
-        if target is not None and not least <= target <= 1:
+        number = isinstance(target, int | float) and not isinstance(target, bool)
+        if target is not None and not (number and least <= target <= 1):
             raise ValueError(f"target must be None or lie in [{least:.3f}, 1], received {target!r}")
-        if not isinstance(anneal, int) or anneal < 0:
+        if type(anneal) is not int or anneal < 0:
             raise ValueError(f"anneal must be an integer of at least 0, received {anneal!r}")
-        if not 0 <= label_smoothing < 1 or min(price_rate, weight_decay) < 0:
+        if not (0 <= label_smoothing < 1 and 0 <= price_rate < math.inf and 0 <= weight_decay < math.inf):
             raise ValueError(
-                "label_smoothing must be in [0, 1), price_rate and weight_decay at least 0, received "
+                "label_smoothing must be in [0, 1), price_rate and weight_decay at least 0 and finite, received "
                 f"{label_smoothing!r}, {price_rate!r}, {weight_decay!r}"
             )
         self.target, self.price_rate, self.anneal = target, price_rate, anneal
-        self.price = self.add_weight(name="price", shape=(), initializer="zeros", trainable=False)
+        self.owed = self.add_weight(name="owed", shape=(), initializer="zeros", trainable=False)  # the sum of e
         self.label_smoothing, self.weight_decay = label_smoothing, weight_decay
         self.progress = [
             keras.metrics.Mean(name=name) for name in ("task_loss", "train_accuracy", "train_madds", "price")
@@ -85,6 +88,10 @@ class LCTrainer(Trainer):
         """All, without the predictors where there is no target."""
         left = set() if self.target is not None else {id(v) for v in self.network.predictors}
         return [v for v in self.network.trainable_variables if id(v) not in left]
+
+    def call(self, x: Any, training: bool = False) -> tf.Tensor:
+        """The network's logits."""
+        return self.network.forward(x, scales=self.scales)[0]
 
     @property
     def scales(self) -> tf.Tensor | None:
@@ -100,12 +107,11 @@ class LCTrainer(Trainer):
             logits, predicted = self.network.forward(x, in_full, training=True, scales=self.scales)
             task = losses.cross_entropy(truth, logits, weights)
             spent = tf.reduce_mean(self.network.spent(runs(predicted)))
-            loss = task + self.price * spent + self.decay()
+            price = self.price(spent)
+            loss = task + price * spent + self.decay()
             scaled = self.share(self.check_finite(loss, "all"))
         self.optimizer.apply(tape.gradient(scaled, self.trained_variables), self.trained_variables)
-        if self.target is not None:
-            self.price.assign(tf.maximum(self.price + self.price_rate * (spent - self.goal()), 0.0))
-        for metric, value in zip(self.progress, (task, accuracy(y, logits), spent, self.price), strict=True):
+        for metric, value in zip(self.progress, (task, accuracy(y, logits), spent, price), strict=True):
             metric.update_state(value)
         return {metric.name: metric.result() for metric in self.progress}
 
@@ -147,6 +153,13 @@ class LCTrainer(Trainer):
         if not used:
             raise ValueError("dataset must hold at least one batch, received none")
         return used
+
+    def price(self, spent: tf.Tensor) -> tf.Tensor:
+        """What a step pays for its MAdds, by what it and those before spent too much."""
+        if self.target is None:
+            return tf.constant(0.0)
+        too_much = tf.stop_gradient(spent) - self.goal()
+        return GAIN * too_much + self.price_rate * self.owed.assign_add(too_much)
 
     def goal(self) -> tf.Tensor:
         """The share of the MAdds that this step aims at."""

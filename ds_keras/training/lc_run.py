@@ -1,9 +1,10 @@
 """An experiment on an LC-ResNet: the network alone, then with its predictors; and the preset that comes out."""
 
+from dataclasses import replace
 from typing import Any
 
 from ds_keras import zoo
-from ds_keras.evaluation_lc import evaluate_lc, whole_row
+from ds_keras.evaluation_lc import evaluate_lc, fixed_scales, whole_row
 from ds_keras.training.lc import LCTrainer
 from ds_keras.training.session import Session
 from ds_keras.zoo.cards import render
@@ -21,22 +22,27 @@ def train_lc(session: Session, command: str) -> dict[str, Any]:
         The preset's metrics.
     """
     experiment = session.experiment
-    stages = {"stage1": experiment.stage1, "stage2": experiment.stage2}
-    trainers = {name: session.make_trainer(name, LCTrainer) for name, stage in stages.items() if stage is not None}
-    parts = ["held_out", *sorted(set(session.sources) - {"train"})]
-    seconds, whole = {}, {}
+    if experiment.stage1.trainer.get("target") is not None:
+        raise ValueError(f"stage1: target must be None, received {experiment.stage1.trainer['target']!r}")
+    stage1 = replace(experiment.stage1, trainer={"target": None, **experiment.stage1.trainer})
+    stages = {"stage1": stage1} | ({} if experiment.stage2 is None else {"stage2": experiment.stage2})
+    trainers = {name: session.make_trainer(stage, name, LCTrainer) for name, stage in stages.items()}
+    seconds, networks = {}, []
     for name, trainer in trainers.items():
         seconds[name] = session.fit(name, stages[name], trainer)
         trainer.calibrate(session.calibration_batches())
-        if name == "stage1":
-            whole = {part: whole_row(session.deployed(), *session.labelled(part)) for part in parts}
-    model = session.deployed()
-    found = {part: evaluate_lc(model, *session.labelled(part)) for part in parts}
-    for part, figures in found.items():
-        figures["runs"].append(whole[part])
+        networks.append(session.model.clone("float32"))
+    whole, model = networks[0], networks[-1]
+    fixed = fixed_scales(model, session.x_held) if model.units else None
+    parts, found = ["held_out", *sorted(set(session.sources) - {"train"})], {}
+    for part in parts:
+        images, labels = session.labelled(part)
+        found[part] = {"images": len(labels), **evaluate_lc(model, images, labels, fixed)}
+        found[part]["runs"].append(whole_row(whole, images, labels))
     test = session.trial(session.sources["test"])
-    metrics = {**session.facts(command, seconds, test, "recipe"), "held_out": found["held_out"], **found["test"]}
-    for part in set(parts) - {"held_out", "test"}:
-        metrics.setdefault("also", {})[part] = {"images": len(session.labelled(part)[1]), **found[part]}
+    metrics = {**session.facts(command, seconds, test, "recipe, and which units run in 'fixed'"), **found.pop("test")}
+    metrics |= {"held_out": found.pop("held_out"), "fixed": None if fixed is None else [float(f) for f in fixed]}
+    if found:
+        metrics["also"] = found
     zoo.save(model, session.workdir / "preset", metrics, render(model, metrics))
     return metrics

@@ -139,7 +139,7 @@ class Session:
 
     def deployed(self) -> ImageModel:
         """The model as ``zoo.load`` will give it, in float32, whatever the precision of the training."""
-        return self.model if self.model.dtype_policy.name == "float32" else self.model.clone("float32")
+        return self.model.in_float32()
 
     def score_levels(self, split: str = "held_out") -> list[dict[str, Any]]:
         """Figures of every level on the held-out images, or on a part of the data."""
@@ -154,15 +154,16 @@ class Session:
 
     def supernet_trainer(self) -> SupernetTrainer:
         """Stage I."""
-        return self.make_trainer("stage1", SupernetTrainer)
+        return self.make_trainer(self.experiment.stage1, "stage1", SupernetTrainer)
 
     def gate_trainer(self) -> GateTrainer | None:
         """Stage II, or None where the experiment has none."""
-        return None if self.experiment.stage2 is None else self.make_trainer("stage2", GateTrainer)
+        stage = self.experiment.stage2
+        return None if stage is None else self.make_trainer(stage, "stage2", GateTrainer)
 
-    def make_trainer(self, name: str, kind: Any) -> Any:
-        """The trainer of a stage, of a class, with the experiment's arguments."""
-        arguments = getattr(self.experiment, name).trainer
+    def make_trainer(self, stage: Stage, name: str, kind: Any) -> Any:
+        """The trainer of a stage, of a class, with the stage's arguments."""
+        arguments = stage.trainer
         try:
             return kind(self.model, **{"seed": self.experiment.seed, **arguments})
         except TypeError as error:

@@ -13,7 +13,7 @@ from ds_keras.files import replacing, sha256, write_bytes, write_json
 if TYPE_CHECKING:
     from ds_keras.models.image_model import ImageModel
 
-__all__ = ["bundle", "card", "list_models", "load", "presets", "save"]
+__all__ = ["bundle", "card", "kind", "list_models", "load", "presets", "save"]
 
 FORMAT_VERSION = 1
 ALIASES = {
@@ -159,11 +159,28 @@ def bundle(name: str | os.PathLike, int8: bool = False) -> Path:
         >>> session = ds_keras.runtime.Session(ds_keras.zoo.bundle("ds_mobilenet"))
     """
     path = _folder(name) / (INT8_BUNDLE if int8 else BUNDLE)
-    if not path.is_file() and (single := path.with_name(DYNAMIC)).is_file():
-        raise ValueError(f"{path} is missing, because a network without levels needs no bundle: run {single} in LiteRT")
-    if not path.is_file():
-        raise ValueError(f"{path} is missing: make it with ds_keras.export.to_bundle(model, {str(path)!r})")
-    return path
+    if path.is_file():
+        return path
+    if kind(name) == "LCResNet":
+        file = path.with_name(DYNAMIC)
+        how = "run" if file.is_file() else f"ds_keras.export.to_tflite(model, {str(path.parent)!r}) writes"
+        raise ValueError(f"{path} is missing, because an LCResNet has no levels and needs no bundle: {how} {file}")
+    raise ValueError(f"{path} is missing: make it with ds_keras.export.to_bundle(model, {str(path)!r})")
+
+
+def kind(name: str | os.PathLike) -> str:
+    """The class of a preset's network, without loading it.
+
+    Args:
+        name: preset, alias, or a directory that holds one.
+
+    Returns:
+        Name of a class of ``ds_keras.models``.
+
+    Raises:
+        ValueError: unknown preset, or an unreadable one.
+    """
+    return str(_record(_folder(name)).get("class"))
 
 
 def presets() -> Path:

@@ -39,6 +39,15 @@ def test_logits_and_scales_are_those_of_keras(model, data):
             assert set(found) == {"logits"}
 
 
+def test_a_batch_runs_what_any_image_needs(model, data):
+    close(litert.run_tflite(data, X)["logits"], model.run(X).logits)
+
+
+def test_another_precision():
+    half = nano_lc().clone("mixed_bfloat16")
+    close(litert.run_tflite(converted(half), X[:1])["logits"], half.clone("float32").run(X[:1]).logits)
+
+
 @pytest.mark.parametrize("engine", [Interpreted, Compiled])
 def test_both_engines_of_litert(engine):
     model = nano_lc()

@@ -122,8 +122,10 @@ def test_counts_of_resnet_50():
 def test_scales_can_be_given(model, x):
     scales = np.random.default_rng(0).uniform(0, 1, (12, len(model.units)))
     close(model.run(x, scales=scales).logits, model.forward(x, in_full, scales=tf.constant(scales, tf.float32))[0])
-    with pytest.raises(ValueError, match=r"scales must have shape \(12, "):
-        model.run(x, scales=scales[:5])
+    wrong = [scales[:5], scales + 2, np.full_like(scales, np.nan)] if model.units else [scales[:5]]
+    for given in wrong:
+        with pytest.raises(ValueError, match=r"scales must have shape \(12, \d+\) and lie in \[0, 1\], received"):
+            model.run(x, scales=given)
 
 
 def test_predictors_begin_as_one(x):
@@ -140,6 +142,30 @@ def test_other_sizes_and_no_images(model):
         model.run(images(2, 12))
     with pytest.raises(ValueError, match=r"x must have shape \(batch, height, width, 1\)"):
         model(images(2, channels=3))
+
+
+def test_sizes_that_are_known_at_run_time_only(model):
+    run = tf.function(model, input_signature=[tf.TensorSpec((None, None, None, 1))])
+    for size in (8, 11):
+        close(run(images(3, size)), model(images(3, size)))
+
+
+def test_groups_of_a_skipped_block_do_not_run():
+    model = nano_lc()
+    for block in model.blocks:
+        block.predictor.kernel.assign(tf.zeros_like(block.predictor.kernel))
+        block.predictor.bias.assign([-1.0, 1.0, 1.0])
+    executed = model.run(images(2))
+    assert np.all(executed.scales == 0)
+    close(executed.logits, model.run(images(2), scales=executed.scales).logits)
+
+
+def test_what_belongs_to_supernets(model):
+    with pytest.raises(ValueError, match="an LCResNet has no slice levels, hence no 'levels'.*model.madds"):
+        _ = model.levels
+    assert not hasattr(model, "levels") and not hasattr(model, "anything")
+    with pytest.raises(AttributeError, match="'LCResNet' object has no attribute 'anything'"):
+        _ = model.anything
 
 
 def test_keras_file_and_config(model, x, tmp_path):
@@ -166,7 +192,13 @@ def test_bfloat16(x):
         ({"groups": -1}, "groups must be 0, or divide"),
         ({"block": "wide"}, r"block must be one of \('bottleneck', 'basic'\), received 'wide'"),
         ({"stages": ()}, "stages must have a row"),
-        ({"stages": (LCStage(8, 0),)}, "every number must be positive"),
+        ({"stages": (LCStage(8, 0),)}, "every number a positive integer"),
+        ({"stages": (LCStage("8", 1),)}, "every number a positive integer"),
+        ({"block": "bottleneck", "stages": (LCStage(3, 1),)}, "every width of a bottleneck at least 4"),
+        ({"groups": "2"}, "groups must be 0, or divide .* received '2'"),
+        ({"groups": True}, "groups must be 0, or divide .* received True"),
+        ({"stem": 0}, "stem must be a positive integer, received 0"),
+        ({"layers": "no"}, "layers must be True or False, received 'no'"),
         ({"stages": ({"depth": 1},)}, "rows with the fields of LCStage"),
         ({"num_classes": 1}, "num_classes must be an integer of at least 2"),
     ],
