@@ -166,7 +166,7 @@ def nano_lc(seed=0, **kwargs):
     """Three blocks, random weights, and predictors by which images differ."""
     stages = (LCStage(8, 2), LCStage(16, 1, 2)) if kwargs.get("block") != "bottleneck" else (LCStage(16, 3),)
     small = {"stem_kernel": 3, "stem_stride": 1, "stem_pool": False, "block": "basic", "groups": 2}
-    model = LCResNet(8, stages, 3, (8, 8, 1), **{**small, **kwargs})
+    model = LCResNet(8, stages, **{"num_classes": 3, "input_shape": (8, 8, 1), **small, **kwargs})
     model.build()
     fill(model, seed)
     rng = np.random.default_rng(seed)
