@@ -18,7 +18,7 @@ LAYOUTS = re.findall(r"^\| `((?:DS|LC)\w+\.\w+\(.*?\))` \| (.*) \|$", TEXT, re.M
 
 
 def test_both_stages_train(capsys):
-    (code,) = [block for block in BLOCKS if "data.digits" in block]
+    (code,) = [block for block in BLOCKS if "GateTrainer(model" in block]
     shortened, changes = re.subn(r"epochs=\d+", "epochs=1", code)
     assert changes == 2
     names = {}
