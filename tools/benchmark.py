@@ -236,12 +236,13 @@ def _skips() -> bool:
     """Whether --preset is an LC-ResNet, to be measured by itself."""
     from ds_keras import zoo
 
-    return bool(FLAGS.preset and not FLAGS.onnx and not FLAGS.bundle) and zoo.kind(FLAGS.preset) == "LCResNet"
+    alone = FLAGS.preset and not (FLAGS.onnx or FLAGS.bundle or FLAGS.layout)
+    return bool(alone) and zoo.kind(FLAGS.preset) == "LCResNet"
 
 
 def _skipping_rows() -> list[dict]:
     """Timings of an LC-ResNet in LiteRT."""
-    others = ("layout", "against", "plot", "levels", "what")
+    others = ("against", "plot", "levels", "what")
     if given := [f"--{name}" for name in others if FLAGS[name].present]:
         raise ValueError(f"an LCResNet has no levels: leave out {', '.join(given)}")
     from ds_keras import zoo
