@@ -172,6 +172,6 @@ def nano_lc(seed=0, **kwargs):
     rng = np.random.default_rng(seed)
     for block in model.blocks:
         if block.predictor is not None:
-            block.predictor.kernel.assign(rng.normal(0, 2, block.predictor.kernel.shape))
-            block.predictor.bias.assign(rng.normal(0, 0.5, block.predictor.bias.shape))
+            block.predictor.kernel.assign(rng.normal(0, 0.5, block.predictor.kernel.shape))
+            block.predictor.bias.assign(rng.normal(-0.25, 0.125, block.predictor.bias.shape))
     return model

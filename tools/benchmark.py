@@ -12,7 +12,7 @@ Example:
     python tools/benchmark.py --bundle=model.dsbundle --images=photos --plot=levels.png
     python tools/benchmark.py --onnx=digits.onnx --preset=ds_mobilenet_digits
     python tools/benchmark.py --preset=ds_mobilenet_digits --batch_size=256
-    python tools/benchmark.py --preset=lc_resnet_cifar10 --images=photos
+    python tools/benchmark.py --preset=runs/lc/preset --images=photos
     python tools/benchmark.py --layout=imagenet --batch_size=8 --what=slicing --json=slicing.json
     python tools/benchmark.py --architecture=DSViT --layout=cifar
 """

@@ -6,7 +6,7 @@ Example:
     python tools/export.py --preset=ds_resnet --output=int8 --quantization=int8 --calibration=photos
     python tools/export.py --preset=ds_mobilenet_digits --output=onnx --format=onnx --levels=0,3
     python tools/export.py --preset=ds_mobilenet_digits --output=digits.onnx --format=onnx --chosen_by=input
-    python tools/export.py --preset=lc_resnet_cifar10 --output=tflite
+    python tools/export.py --preset=runs/lc/preset --output=tflite
 """
 
 import os

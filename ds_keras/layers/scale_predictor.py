@@ -5,10 +5,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+SPEED = 4.0  # of the scales, in steps of an optimizer that moves every weight alike: they must get from 1 to 0
+
 
 @keras.saving.register_keras_serializable("ds_keras")
 class ScalePredictor(keras.layers.Layer):
-    """A linear layer on the mean of every channel, which begins as 1 for every image.
+    """1 + 4 x a linear layer on the mean of every channel; it begins as 1 for every image.
 
     What is done with the result is ``relu1``: the scale in [0, 1] of something that is skipped where it is 0.
 
@@ -20,7 +22,7 @@ class ScalePredictor(keras.layers.Layer):
         x: (batch, height, width, channels).
         Returns (batch, units) float32, not limited.
 
-    Source: LC-Net, arXiv 2007.15151; weights of 0 and biases of 1 at the start are ours.
+    Source: LC-Net, arXiv 2007.15151; the beginning as 1 and the factor are ours.
 
     Example:
         >>> relu1(ScalePredictor(3)(tf.ones([2, 8, 8, 16])))
@@ -33,12 +35,12 @@ class ScalePredictor(keras.layers.Layer):
     def build(self, input_shape: Any) -> None:
         """Creates the weights."""
         self.kernel = self.add_weight(name="kernel", shape=(int(input_shape[-1]), self.units), initializer="zeros")
-        self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="ones")
+        self.bias = self.add_weight(name="bias", shape=(self.units,), initializer="zeros")
         self.built = True
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
         """Predicts."""
-        return tf.nn.bias_add(tf.reduce_mean(x, axis=(1, 2)) @ self.kernel, self.bias)
+        return 1 + SPEED * tf.nn.bias_add(tf.reduce_mean(x, axis=(1, 2)) @ self.kernel, self.bias)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

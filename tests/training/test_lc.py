@@ -7,6 +7,7 @@ import tensorflow as tf
 from helpers import array, close, images, nano, nano_lc, same, snapshot
 
 from ds_keras import zoo
+from ds_keras.layers.scale_predictor import SPEED
 from ds_keras.models import LCResNet
 from ds_keras.models.lc_resnet import LCStage
 from ds_keras.models.skipping import in_full
@@ -60,7 +61,7 @@ def test_what_was_given_up_comes_back(off):
     trainer = LCTrainer(model, target=0.8, weight_decay=0.0)
     for block in model.blocks:
         away = {"blocks": [-0.05, 1, 1], "groups": [1, -0.05, -0.05], "both": [-0.05] * 3}[off]
-        block.predictor.bias.assign(away)
+        block.predictor.bias.assign((np.array(away) - 1) / SPEED)
     trainer.compile(keras.optimizers.Adam(1e-2))
     first = float(tf.reduce_mean(model.spent(tf.cast(model.forward(X, in_full)[1] > 0, tf.float32))))
     history = trainer.fit(X, Y, batch_size=16, epochs=20, verbose=0).history

@@ -20,11 +20,11 @@ EXPERIMENT = Experiment(
         trainer={"target": None, "weight_decay": 5e-4, "label_smoothing": 0.05},
     ),
     stage2=Stage(
-        epochs=8,
+        epochs=5,
         learning_rate=1e-3,
         optimizer="adam",
         augment=AUGMENT,
-        trainer={"target": 0.5, "anneal": 1280, "label_smoothing": 0.05},
+        trainer={"target": 0.5, "anneal": 960, "label_smoothing": 0.05},
     ),
     held_out=5000,
     data_terms="CIFAR-10 as JPEG q75 (no licence stated; Krizhevsky 2009); a lossy copy, not comparable with published "
