@@ -7,7 +7,7 @@ import pytest
 from helpers import close, images, nano_lc
 
 from ds_keras import cost, export
-from ds_keras.export import benchmark_lc, litert
+from ds_keras.export import litert
 from ds_keras.export.conditional import converted
 from ds_keras.models.skipping import in_full
 from ds_keras.runtime.network import Compiled, Interpreted
@@ -114,11 +114,3 @@ def test_a_file_that_differs_is_not_kept(monkeypatch, tmp_path):
     with pytest.raises(RuntimeError, match="LiteRT differs from Keras"):
         export.to_tflite(model, tmp_path)
     assert not list(tmp_path.iterdir())
-
-
-def test_benchmark_rows():
-    model = nano_lc()
-    rows = benchmark_lc.skipping(model, X, rounds=3)
-    assert [row["what"] for row in rows] == ["skipping", "multiplying"]
-    assert all(row["ratio"] > 0 and row["madds"] == pytest.approx(rows[0]["madds"]) for row in rows)
-    assert rows[0]["madds"] == pytest.approx(model.run(X).madds.mean() / model.madds)

@@ -34,6 +34,7 @@ def test_export_and_benchmark(preset, tmp_path):
     assert result.returncode == 0, result.stderr
     found = json.loads((tmp_path / "times.json").read_text())
     assert [row["what"] for row in found["rows"]] == ["skipping", "multiplying"]
+    assert all(row["ratio"] > 0 and 0 < row["madds"] < 1 for row in found["rows"])
     assert found["count"] == 2 and found["batch_size"] == found["threads"] == 1
 
 

@@ -54,7 +54,10 @@ def test_the_budget_is_met_and_spent_differently():
     close(model.run(X).madds.mean() / model.madds, found["madds"])
 
 
-@pytest.mark.parametrize("off", ["blocks", "groups", "both"])
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("blocks", "groups")]
+
+
+@pytest.mark.parametrize("off", ["both", *SLOW])
 def test_what_was_given_up_comes_back(off):
     """A network that runs next to nothing is below its target: the price is negative until it runs enough."""
     model = fresh()
@@ -166,10 +169,14 @@ def test_a_run_resumes_and_ends_with_a_preset(tmp_path, monkeypatch):
     assert first.labels and "the command" in (tmp_path / "whole/preset/README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_run_without_predictors(tmp_path):
     """A plain ResNet, as a baseline: Stage I alone."""
     metrics = run(tiny_experiment(stage2=None), tmp_path, verbose=0, max_steps=2)
     assert [row["run"] for row in metrics["runs"]][-1] == "whole" and not metrics["complete"]
+
+
+def test_bad_experiments(tmp_path):
     stages = {"stage1": Stage(1, 0.1, trainer={"target": 0.5})}
     with pytest.raises(ValueError, match="stage1: target must be None, received 0.5"):
         run(tiny_experiment(**stages), tmp_path / "wrong", verbose=0)
