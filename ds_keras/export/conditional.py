@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from ds_keras.export.litert import TOLERANCE, convert_function, run_tflite, unsupported
+from ds_keras.export.litert import check_operators, check_output, convert_function, run_tflite
 from ds_keras.export.metadata import About, check_licence, described
 from ds_keras.files import write_bytes
 from ds_keras.models.skipping import How, in_conditional
@@ -90,8 +90,7 @@ def converted(
 
 
 def _check(model: "LCResNet", data: bytes, quantization: str | None) -> None:
-    if bad := unsupported(data):
-        raise RuntimeError(f"{model.name}: the converted file holds operators that LiteRT does not run alone: {bad}")
+    check_operators(data, model.name)
     rng = np.random.default_rng(0)  # images that differ in brightness and contrast, so that decisions differ
     low, high = np.sort(rng.uniform(0, 255, (2, 8, 1, 1, 1)), axis=0)
     x = rng.uniform(low, high, (8, *model.image_shape)).astype("float32")
@@ -103,10 +102,5 @@ def _check(model: "LCResNet", data: bytes, quantization: str | None) -> None:
         pairs = {"logits": (found["logits"], own)}  # of what the file chose to run, which rounding may change
         if scales is not None:
             pairs["scales"] = (scales, expected.scales[i : i + 1])
-        for name, (ours, theirs) in pairs.items():
-            worst = float(np.abs(ours - theirs).max())
-            limit = TOLERANCE[quantization] * max(1.0, float(np.abs(theirs).max()))
-            if not worst <= limit:
-                raise RuntimeError(
-                    f"{model.name}: LiteRT differs from Keras by {worst:.3g}, allowed {limit:.3g} ({name})"
-                )
+        for output, (ours, theirs) in pairs.items():
+            check_output(model.name, output, ours, theirs, quantization, float(np.abs(theirs).max()))

@@ -113,9 +113,41 @@ def operators(data: bytes) -> list[str]:
     return sorted(set(operator_names(unpacked(data))))
 
 
-def unsupported(data: bytes) -> list[str]:
-    """The operators of a TFLite file that LiteRT does not run alone: custom ones, and variables."""
-    return [name for name in operators(data) if name.startswith(("CUSTOM", "VAR_HANDLE", "READ_VARIABLE"))]
+def check_operators(data: bytes, name: str) -> None:
+    """Refuses a file with operators that LiteRT does not run alone: custom ones, and variables.
+
+    Args:
+        data: TFLite file.
+        name: of its network.
+
+    Raises:
+        RuntimeError: it has such an operator.
+    """
+    bad = [found for found in operators(data) if found.startswith(("CUSTOM", "VAR_HANDLE", "READ_VARIABLE"))]
+    if bad:
+        raise RuntimeError(f"{name}: the converted file holds operators that LiteRT does not run alone: {bad}")
+
+
+def check_output(
+    name: str, output: str, found: np.ndarray, expected: np.ndarray, quantization: str | None, largest: float
+) -> None:
+    """Refuses an output of a file that is not its network's.
+
+    Args:
+        name: of the network.
+        output: its name.
+        found: what LiteRT gave.
+        expected: what Keras gave.
+        quantization: of the file; ``TOLERANCE`` has the allowed difference, x max(1, largest).
+        largest: magnitude of such an output.
+
+    Raises:
+        RuntimeError: it differs.
+    """
+    worst = float(np.abs(found - expected).max())
+    limit = TOLERANCE[quantization] * max(1.0, largest)
+    if not worst <= limit:
+        raise RuntimeError(f"{name}: LiteRT differs from Keras by {worst:.3g}, allowed {limit:.3g} ({output})")
 
 
 def operator_names(graph: Any) -> list[str]:
@@ -140,20 +172,15 @@ def check(data: bytes, network: keras.Model, sample: np.ndarray, quantization: s
     Raises:
         RuntimeError: other outputs, a variable, an operator that is not builtin, or float numbers in an "int8" file.
     """
-    if bad := unsupported(data):
-        raise RuntimeError(f"{network.name}: the converted file holds operators that LiteRT does not run alone: {bad}")
+    check_operators(data, network.name)
     if quantization == "int8" and (floats := float_operators(data)):
         raise RuntimeError(f"{network.name}: operators of the int8 file compute on float numbers: {floats}")
     every = {name: np.asarray(value) for name, value in _outputs(network, sample).items()}
     for batch in (1, len(sample)):
         found = run_tflite(data, sample[:batch])
         for name, expected in every.items():
-            worst = float(np.abs(found[name] - expected[:batch]).max())
-            limit = TOLERANCE[quantization] * max(1.0, float(np.abs(expected).max()))
-            if not worst <= limit:
-                raise RuntimeError(
-                    f"{network.name}: LiteRT differs from Keras by {worst:.3g}, allowed {limit:.3g} ({name})"
-                )
+            largest = float(np.abs(expected).max())
+            check_output(network.name, name, found[name], expected[:batch], quantization, largest)
 
 
 def float_operators(data: bytes) -> list[str]:

@@ -79,12 +79,10 @@ class SkippableBlock(keras.layers.Layer):
         """Runs what ``scales``, (batch, units), leave of the block; None leaves all of it."""
         y = run_layers(self.shortcut, x, training)
 
-        def residual(x: tf.Tensor, scales: tf.Tensor | None = None) -> tf.Tensor:
+        def residual(x: tf.Tensor, scales: tf.Tensor | None) -> tf.Tensor:
             return self._residual(x, scales, how, training)
 
-        if scales is None:
-            y = y + residual(x)
-        elif self.layers:
+        if scales is not None and self.layers:
             y = how(y, scales[:, 0], residual, x, scales[:, 1:])
         else:
             y = y + residual(x, scales)

@@ -1,7 +1,6 @@
 """LC-ResNet: a residual network that skips, for each image, whole blocks and groups of their channels."""
 
 import functools
-import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple, NoReturn
@@ -12,7 +11,8 @@ import tensorflow as tf
 
 from ds_keras.layers.scale_predictor import relu1
 from ds_keras.models.image_model import ImageModel
-from ds_keras.models.lc_block import Costs, SkippableBlock, run_layers
+from ds_keras.models.lc_block import SkippableBlock, run_layers
+from ds_keras.models.lc_cost import SkippedCosts
 from ds_keras.models.skipping import How, in_full, in_sub_batches
 
 
@@ -54,7 +54,7 @@ class Executed(NamedTuple):
 
 
 @keras.saving.register_keras_serializable("ds_keras")
-class LCResNet(ImageModel):
+class LCResNet(SkippedCosts, ImageModel):
     """ResNet that decides for each image which residual blocks to skip, and which groups of their channels.
 
     Before a block a ``ScalePredictor`` gives a scale in [0, 1] for the block and one for each group; they multiply, and
@@ -230,73 +230,6 @@ class LCResNet(ImageModel):
         if scales is not None:
             return logits, scales
         return logits, tf.concat(predicted, axis=1) if predicted else tf.zeros([tf.shape(x)[0], 0])
-
-    def active(self, predicted: tf.Tensor) -> tf.Tensor:
-        """The scales of what runs.
-
-        Args:
-            predicted: (batch, units) of ``forward``.
-
-        Returns:
-            The same shape, in [0, 1]; 0 where a unit does not run: the groups of a block that is skipped, too.
-        """
-        scales, found, column = relu1(predicted), [], 0
-        for block in self.blocks:
-            own = scales[:, column : column + block.units]
-            column += block.units
-            if block.layers:
-                runs = tf.cast(own[:, :1] > 0, tf.float32)
-                own = tf.concat([own[:, :1], own[:, 1:] * runs], axis=1)
-            found.append(own)
-        return tf.concat(found, axis=1)
-
-    def costs(self) -> tuple[int, list[Costs]]:
-        """Multiply-adds for one image at the model's ``input_shape``, by the convention of ``ds_keras.cost``.
-
-        Returns:
-            Those of stem and head, and the ``Costs`` of every block.
-        """
-        table, (height, width, channels) = self.table, self.image_shape
-        height, width = (math.ceil(n / table["stem_stride"]) for n in (height, width))
-        rest = channels * table["stem"] * table["stem_kernel"] ** 2 * height * width
-        if table["stem_pool"]:
-            height, width = math.ceil(height / 2), math.ceil(width / 2)
-        found = []
-        for block in self.blocks:
-            found.append(block.costs(height, width))
-            height, width = math.ceil(height / block.stride), math.ceil(width / block.stride)
-        last = self.stages[-1].width
-        return rest + last * height * width + last * self.num_classes, found
-
-    @property
-    def madds(self) -> int:
-        """Multiply-adds of one image that skips nothing, the predictors' included."""
-        rest, blocks = self.costs()
-        return rest + sum(c.always + c.block + b.groups * c.group for b, c in zip(self.blocks, blocks, strict=True))
-
-    def spent(self, on: tf.Tensor) -> tf.Tensor:
-        """Multiply-adds of every image.
-
-        Args:
-            on: (batch, units) float32, 1 where a unit runs and 0 where it is skipped.
-
-        Returns:
-            (batch,) float32, as a share of ``madds``. Its gradient is what each unit costs by itself: the groups of a
-            block that is skipped have one too.
-        """
-        rest, blocks = self.costs()
-        total, column = tf.fill([tf.shape(on)[0]], float(rest + sum(c.always for c in blocks))), 0
-        alone = tf.zeros_like(
-            total
-        )  # what each unit would cost by itself: the gradient, which a product would not have
-        for block, cost in zip(self.blocks, blocks, strict=True):
-            runs = on[:, column] if block.layers else tf.ones_like(total)
-            column += int(block.layers)
-            inner = cost.group * tf.reduce_sum(on[:, column : column + block.groups], axis=1)
-            column += block.groups
-            total += runs * (cost.block + inner)
-            alone += runs * (cost.block + cost.group * block.groups) + inner
-        return (alone + tf.stop_gradient(total - alone)) / self.madds
 
     def run(self, x: Any, batch_size: int = 256, scales: Any = None) -> Executed:
         """Runs a set of images and says what ran for each.
