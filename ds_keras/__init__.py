@@ -15,59 +15,62 @@ Example:
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from ds_keras import moved
+
 __version__ = "0.1.0"
 
-_SUBMODULES = (
-    "budget",
-    "confidence",
+_ROOMS = (
+    "benchmarks",
     "convert",
-    "convert_keras",
-    "cost",
-    "curves",
+    "core",
     "data",
     "evaluation",
-    "evaluation_lc",
+    "experiments",
     "export",
     "layers",
+    "lcnet",
     "models",
+    "policies",
     "quantization",
     "report",
     "routing",
     "runtime",
-    "slicing",
     "training",
     "zoo",
 )
-__all__ = ["__version__", *_SUBMODULES]
+__all__ = ["__version__", "cost", *_ROOMS]
 
 if TYPE_CHECKING:
     from ds_keras import (
-        budget,
-        confidence,
+        benchmarks,
         convert,
-        convert_keras,
-        cost,
-        curves,
+        core,
         data,
         evaluation,
-        evaluation_lc,
+        experiments,
         export,
         layers,
+        lcnet,
         models,
+        policies,
         quantization,
         report,
         routing,
         runtime,
-        slicing,
         training,
         zoo,
     )
+    from ds_keras.core import cost
+
+moved.install()
 
 
 def __getattr__(name: str) -> Any:
-    if name in _SUBMODULES:
+    if name == "cost":
+        return importlib.import_module("ds_keras.core.cost")
+    if name in _ROOMS or name in moved.MODULES:
         return importlib.import_module(f"ds_keras.{name}")
-    raise AttributeError(f"module 'ds_keras' has no attribute {name!r}; it has {', '.join(_SUBMODULES)}")
+    raise AttributeError(f"module 'ds_keras' has no attribute {name!r}; it has {', '.join(__all__[1:])}")
 
 
 def __dir__() -> list[str]:

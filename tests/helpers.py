@@ -3,12 +3,14 @@
 import numpy as np
 import tensorflow as tf
 
-from ds_keras import budget, zoo
-from ds_keras.layers import Compute, SliceableBatchNormalization
+from ds_keras import zoo
+from ds_keras.core.visitor import Compute
+from ds_keras.layers import SliceableBatchNormalization
+from ds_keras.lcnet.model import LCStage
 from ds_keras.models import DSMobileNet, DSResNet, DSViT, LCResNet
-from ds_keras.models.lc_resnet import LCStage
 from ds_keras.models.mobilenet import Stage
 from ds_keras.models.vit import Row
+from ds_keras.routing import budget
 
 SUPERNETS = [name for name in zoo.list_models() if "levels" in zoo.card(name)]  # the shipped ones
 

@@ -15,10 +15,11 @@ import pytest
 from helpers import close
 
 import ds_keras
+from ds_keras import moved
 
 ROOT = Path(__file__).parents[1]
 SUBMODULES = sorted(set(ds_keras.__all__) - {"__version__"})
-NEEDS_KERAS = ["convert", "cost", "curves", "evaluation", "export", "layers", "models", "report", "routing", "slicing"]
+NEEDS_KERAS = ["convert", "cost", "evaluation", "export", "layers", "models", "quantization", "report", "routing"]
 NEEDS_KERAS += ["training"]
 
 
@@ -102,7 +103,7 @@ def test_version():
 def test_importing_the_package_is_light(tmp_path):
     code = """
 import sys
-import ds_keras, ds_keras.data, ds_keras.zoo, ds_keras.files
+import ds_keras, ds_keras.data, ds_keras.zoo, ds_keras.core.files
 assert ds_keras.zoo.list_models() and ds_keras.zoo.card("ds_mobilenet_digits")["levels"] and dir(ds_keras)
 heavy = {"tensorflow", "keras", "torch", "jax", "ai_edge_litert", "matplotlib"} & set(sys.modules)
 assert not heavy, heavy
@@ -153,7 +154,7 @@ except ImportError as error:
 def test_public_names_have_docstrings(name):
     module = importlib.import_module(f"ds_keras.{name}")
     assert module.__doc__
-    if hasattr(module, "__path__"):
+    if hasattr(module, "__all__"):
         assert sorted(module.__all__) == sorted(set(module.__all__)) and module.__all__
     for public in getattr(module, "__all__", [n for n in vars(module) if not n.startswith("_")]):
         thing = getattr(module, public)
@@ -164,7 +165,29 @@ def test_public_names_have_docstrings(name):
                     assert inspect.getdoc(getattr(thing, method)), f"{name}.{public}.{method}"
 
 
-def test_every_submodule_is_listed():
-    shipped = {path.stem for path in (ROOT / "ds_keras").iterdir() if not path.name.startswith(("_", "."))} - {"py"}
-    internal = {"backend", "benchmark", "cascades", "files", "labels", "parity", "policies", "timing", "torch_twin"}
-    assert set(SUBMODULES) | internal >= shipped
+def test_every_room_is_listed():
+    rooms = {path.parent.name for path in (ROOT / "ds_keras").glob("*/__init__.py")}
+    assert set(SUBMODULES) == rooms | {"cost"}
+
+
+@pytest.mark.filterwarnings("ignore:ds_keras:DeprecationWarning")
+def test_old_names_still_import():
+    for old, new in moved.MODULES.items():
+        importlib.import_module(f"ds_keras.{old}")
+        importlib.import_module(f"ds_keras.{new}")
+    for name, new in {**moved.NAMES, **moved.HOMES}.items():
+        room, _, leaf = name.rpartition(".")
+        if room:
+            assert getattr(importlib.import_module(f"ds_keras.{room}"), leaf) is getattr(
+                importlib.import_module(f"ds_keras.{new}"), leaf
+            )
+
+
+def test_an_old_name_says_the_new_one():
+    with pytest.warns(DeprecationWarning, match=r"ds_keras\.slicing is ds_keras\.core\.levels now"):
+        sys.modules.pop("ds_keras.slicing", None)
+        from ds_keras.slicing import SliceLevel
+    assert SliceLevel is importlib.import_module("ds_keras.core.levels").SliceLevel
+    with pytest.warns(DeprecationWarning, match=r"ds_keras\.training\.Experiment is ds_keras\.experiments\.Experiment"):
+        from ds_keras.training import Experiment
+    assert Experiment is importlib.import_module("ds_keras.experiments").Experiment

@@ -9,7 +9,8 @@ from helpers import images, nano_resnet, nano_vit
 from PIL import Image
 
 import ds_keras
-from ds_keras import cost, models
+from ds_keras import models
+from ds_keras.core import cost
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "README.md").read_text()

@@ -39,8 +39,8 @@ def main(_: list[str]) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ds_keras.training import read_experiment
-    from ds_keras.training.ablation import ablate
+    from ds_keras.experiments import read_experiment
+    from ds_keras.experiments.ablation import ablate
     from ds_keras.zoo.cards import HEADER, policy_cells
 
     experiment = read_experiment(FLAGS.config)

@@ -80,7 +80,7 @@ def main(_: list[str]) -> None:
             timing += f"; {row['madds']:.3f} of the MAdds"
         print(f"{row['what']:13} {row['level']!s:>14} {row['kind']:14} {timing}")
     if FLAGS.json:
-        from ds_keras.files import write_json
+        from ds_keras.core.files import write_json
 
         write_json(FLAGS.json, {**_conditions(), "rows": rows})
 
@@ -123,7 +123,9 @@ def _bundle_rows() -> list[dict]:
     """Timings of a bundle."""
     if FLAGS.layout:
         raise ValueError("give --bundle with or without --preset, not with --layout")
-    from ds_keras.runtime import Session, benchmark, opening
+    from ds_keras.benchmarks import bundle as benchmark
+    from ds_keras.benchmarks import opening
+    from ds_keras.runtime import Session
 
     threads = FLAGS.threads or 1
     session = Session(FLAGS.bundle, threads, keep=1000)
@@ -140,7 +142,7 @@ def _bundle_rows() -> list[dict]:
             rows += benchmark.against(name, session, level, run, images, FLAGS.rounds)
     if FLAGS.preset:
         from ds_keras import zoo
-        from ds_keras.export.networks import Networks
+        from ds_keras.export.tflite.source import Networks
 
         quantization = session.manifest["quantization"]
         networks = Networks(zoo.load(FLAGS.preset), quantization, images if quantization == "int8" else None)
@@ -153,7 +155,7 @@ def _rows_of_a_level(session: Any, networks: Any, level: int, images: Any) -> li
     """A level of a bundle against the other ways to run it."""
     import tensorflow as tf
 
-    from ds_keras.runtime import benchmark
+    from ds_keras.benchmarks import bundle as benchmark
     from ds_keras.runtime.network import Interpreted
 
     direct = networks.converted("body", level)
@@ -176,9 +178,9 @@ def _java_rows() -> list[dict]:
     import numpy as np
 
     from ds_keras import zoo
-    from ds_keras.export.networks import Networks
+    from ds_keras.core.timing import of_pairs
+    from ds_keras.export.tflite.source import Networks
     from ds_keras.runtime import Session
-    from ds_keras.timing import of_pairs
 
     session = Session(FLAGS.bundle)
     images, quantization = _images(session.image_shape), session.manifest["quantization"]
@@ -225,7 +227,7 @@ def _onnx_rows() -> list[dict]:
     import numpy as np
 
     from ds_keras import zoo
-    from ds_keras.export import benchmark
+    from ds_keras.benchmarks import onnx as benchmark
 
     model = zoo.load(FLAGS.preset)
     images = np.random.default_rng(0).uniform(0, 255, (FLAGS.count, *model.image_shape)).astype("float32")
@@ -246,7 +248,7 @@ def _skipping_rows() -> list[dict]:
     if given := [f"--{name}" for name in others if FLAGS[name].present]:
         raise ValueError(f"an LCResNet has no levels: leave out {', '.join(given)}")
     from ds_keras import zoo
-    from ds_keras.export import benchmark_lc
+    from ds_keras.lcnet import benchmark as benchmark_lc
 
     model = zoo.load(FLAGS.preset)
     return benchmark_lc.skipping(model, _images(model.image_shape), FLAGS.rounds, FLAGS.threads or 1)
@@ -264,7 +266,8 @@ def _model_rows() -> list[dict]:
         tf.config.threading.set_intra_op_parallelism_threads(FLAGS.threads)
     from rich.progress import track
 
-    from ds_keras import benchmark, models, zoo
+    from ds_keras import models, zoo
+    from ds_keras.benchmarks import supernet as benchmark
 
     if FLAGS.preset:
         model = zoo.load(FLAGS.preset)

@@ -40,8 +40,8 @@ def main(_: list[str]) -> None:
     from rich.table import Table
 
     from ds_keras import data, export, zoo
+    from ds_keras.core.files import write_json
     from ds_keras.export import compress
-    from ds_keras.files import write_json
 
     if Path(FLAGS.output).is_file():
         raise ValueError(f"--output must be a directory, received the file {FLAGS.output!r}")

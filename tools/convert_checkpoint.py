@@ -37,7 +37,9 @@ def main(_: list[str]) -> None:
     logging.info("reading %s", FLAGS.checkpoint)
     import keras
 
-    from ds_keras import convert, cost, files, zoo
+    from ds_keras import zoo
+    from ds_keras.convert import ds_net as convert
+    from ds_keras.core import cost, files
 
     keras.utils.set_random_seed(0)  # a gate that the checkpoint does not fill comes out the same every time
     model = convert.from_official(FLAGS.checkpoint, (FLAGS.image_size, FLAGS.image_size, 3), FLAGS.ema, strides)

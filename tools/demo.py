@@ -78,8 +78,10 @@ def show_bundle(console: Console, images, labels, routed, static: int) -> None:
 
 def main(_: list[str]) -> None:
     """Runs the demo."""
-    from ds_keras import cost, data, export, routing, zoo
-    from ds_keras.export.litert import run_tflite
+    from ds_keras import data, export, zoo
+    from ds_keras.core import cost
+    from ds_keras.export.tflite.convert import run_tflite
+    from ds_keras.routing import execute as routing
 
     console = Console()
     console.rule("[bold]ds_keras: one network, the cost follows the image")

@@ -34,9 +34,12 @@ def main(_: list[str]) -> None:
         raise ValueError(f"--plot needs --policies=all, received --policies={FLAGS.policies}")
     from rich.console import Console
 
-    from ds_keras import curves, evaluation, evaluation_lc, parity, zoo
-    from ds_keras.files import write_bytes, write_json
+    from ds_keras import evaluation, zoo
+    from ds_keras.core.files import write_bytes, write_json
+    from ds_keras.evaluation import parity
+    from ds_keras.lcnet import evaluation as evaluation_lc
     from ds_keras.models import LCResNet
+    from ds_keras.routing import replay as curves
     from ds_keras.runtime import Session
 
     model = zoo.load(FLAGS.preset)

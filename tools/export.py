@@ -95,7 +95,7 @@ def _quantized(model: "Supernet") -> dict[str, Any]:
     """The arguments of the export that the flags ask for."""
     if not FLAGS.calibration:
         return {"quantization": None if FLAGS.quantization == "none" else FLAGS.quantization}
-    from ds_keras.quantization import CALIBRATION_IMAGES
+    from ds_keras.quantization.rounding import CALIBRATION_IMAGES
 
     images = cli.read_images(FLAGS.calibration, model.image_shape, CALIBRATION_IMAGES, "--calibration")
     return {"quantization": FLAGS.quantization, "calibration_data": images}
@@ -121,7 +121,8 @@ def _write_levels(model: "Supernet", levels: list[int]) -> None:
     """A file for each level."""
     from rich.console import Console
 
-    from ds_keras import cost, export, zoo
+    from ds_keras import export, zoo
+    from ds_keras.core import cost
 
     licence = zoo.card(FLAGS.preset).get("licence")
     with Console().status(f"exporting {len(levels)} levels"):

@@ -20,8 +20,8 @@ flags.DEFINE_string("data", None, "Where the data lies, instead of the config's 
 
 def main(_: list[str]) -> None:
     """Reads the flags, quantises, prints the levels."""
-    from ds_keras.training import read_experiment
-    from ds_keras.training.quantized import quantize_preset
+    from ds_keras.experiments import read_experiment
+    from ds_keras.experiments.quantized import quantize_preset
 
     experiment = read_experiment(FLAGS.config)
     if FLAGS.data:

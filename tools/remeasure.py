@@ -20,8 +20,8 @@ flags.DEFINE_bool("choose", True, "Choose anew; --nochoose keeps the policy, the
 
 def main(_: list[str]) -> None:
     """Reads the flags, measures, prints the policies."""
-    from ds_keras.training import read_experiment
-    from ds_keras.training.runner import remeasure
+    from ds_keras.experiments import read_experiment
+    from ds_keras.experiments.runner import remeasure
 
     experiment = read_experiment(FLAGS.config)
     if FLAGS.data:

@@ -21,8 +21,8 @@ flags.DEFINE_bool("dry_run", False, "Two steps of each stage, to see that all fi
 
 def main(_: list[str]) -> None:
     """Reads the flags and runs."""
-    from ds_keras.training import read_experiment
-    from ds_keras.training.runner import run
+    from ds_keras.experiments import read_experiment
+    from ds_keras.experiments.runner import run
 
     experiment = read_experiment(FLAGS.config)
     changes = {name: FLAGS[name].value for name in ("data", "seed") if FLAGS[name].value is not None}

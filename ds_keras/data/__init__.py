@@ -16,49 +16,49 @@ _NAMES = {
     "Source": "source",
     "batches": "pipeline",
     "evaluation_batches": "pipeline",
-    "augmentation": "recipe",
-    "Recipe": "recipe",
-    "flip": "augment",
-    "pad_crop": "augment",
-    "shift": "augment",
-    "random_erasing": "augment",
-    "random_resized_crop": "crop",
-    "trivial_augment": "trivial",
-    "rand_augment": "trivial",
-    "mixup": "mix",
+    "augmentation": "augment.recipe",
+    "Recipe": "augment.recipe",
+    "flip": "augment.basic",
+    "pad_crop": "augment.basic",
+    "shift": "augment.basic",
+    "random_erasing": "augment.basic",
+    "random_resized_crop": "augment.crop",
+    "trivial_augment": "augment.trivial",
+    "rand_augment": "augment.trivial",
+    "mixup": "augment.mix",
     "decode_image": "decode",
     "resize_and_crop": "resize",
     "load": "spec",
-    "fashion_mnist": "idx",
-    "bridged_pack": "packs",
-    "jpeg_pack": "packs",
-    "lossless_pack": "packs",
-    "LosslessPack": "packs",
-    "image_folder": "folder",
-    "digits": "named",
-    "keras_dataset": "named",
-    "tfds": "named",
-    "write_tfrecords": "tfrecord",
-    "read_tfrecords": "tfrecord",
+    "fashion_mnist": "readers.idx",
+    "bridged_pack": "readers.packs",
+    "jpeg_pack": "readers.packs",
+    "lossless_pack": "readers.packs",
+    "LosslessPack": "readers.packs",
+    "image_folder": "readers.folder",
+    "digits": "readers.named",
+    "keras_dataset": "readers.named",
+    "tfds": "readers.named",
+    "write_tfrecords": "readers.tfrecord",
+    "read_tfrecords": "readers.tfrecord",
 }
 __all__ = sorted(_NAMES)
 
 if TYPE_CHECKING:
-    from ds_keras.data.augment import flip, pad_crop, random_erasing, shift  # noqa: F401
-    from ds_keras.data.crop import random_resized_crop  # noqa: F401
+    from ds_keras.data.augment.basic import flip, pad_crop, random_erasing, shift  # noqa: F401
+    from ds_keras.data.augment.crop import random_resized_crop  # noqa: F401
+    from ds_keras.data.augment.mix import mixup  # noqa: F401
+    from ds_keras.data.augment.recipe import Recipe, augmentation  # noqa: F401
+    from ds_keras.data.augment.trivial import rand_augment, trivial_augment  # noqa: F401
     from ds_keras.data.decode import decode_image  # noqa: F401
-    from ds_keras.data.folder import image_folder  # noqa: F401
-    from ds_keras.data.idx import fashion_mnist  # noqa: F401
-    from ds_keras.data.mix import mixup  # noqa: F401
-    from ds_keras.data.named import digits, keras_dataset, tfds  # noqa: F401
-    from ds_keras.data.packs import LosslessPack, bridged_pack, jpeg_pack, lossless_pack  # noqa: F401
     from ds_keras.data.pipeline import batches, evaluation_batches  # noqa: F401
-    from ds_keras.data.recipe import Recipe, augmentation  # noqa: F401
+    from ds_keras.data.readers.folder import image_folder  # noqa: F401
+    from ds_keras.data.readers.idx import fashion_mnist  # noqa: F401
+    from ds_keras.data.readers.named import digits, keras_dataset, tfds  # noqa: F401
+    from ds_keras.data.readers.packs import LosslessPack, bridged_pack, jpeg_pack, lossless_pack  # noqa: F401
+    from ds_keras.data.readers.tfrecord import read_tfrecords, write_tfrecords  # noqa: F401
     from ds_keras.data.resize import resize_and_crop  # noqa: F401
     from ds_keras.data.source import Source  # noqa: F401
     from ds_keras.data.spec import load  # noqa: F401
-    from ds_keras.data.tfrecord import read_tfrecords, write_tfrecords  # noqa: F401
-    from ds_keras.data.trivial import rand_augment, trivial_augment  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:

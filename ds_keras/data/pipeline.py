@@ -9,9 +9,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from ds_keras.data.crop import random_resized_crop, random_resized_crop_one
-from ds_keras.data.mix import mixup as mix
-from ds_keras.data.recipe import Recipe, augmentation
+from ds_keras.data.augment.crop import random_resized_crop, random_resized_crop_one
+from ds_keras.data.augment.mix import mixup as mix
+from ds_keras.data.augment.recipe import Recipe, augmentation
 from ds_keras.data.resize import Size, check_size, resize_and_crop
 from ds_keras.data.source import Source
 

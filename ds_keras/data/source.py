@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ds_keras.data.readers.storage import ArrayStorage, EncodedStorage, ImageShape, Storage
 from ds_keras.data.resize import check_size, resize_and_crop
-from ds_keras.data.storage import ArrayStorage, EncodedStorage, ImageShape, Storage
 
 
 class Source:

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from ds_keras.data.folder import TEST_FOLDERS, image_folder
-from ds_keras.data.idx import fashion_mnist
-from ds_keras.data.named import digits, keras_dataset, tfds
-from ds_keras.data.packs import bridged_pack, jpeg_pack
+from ds_keras.data.readers.folder import TEST_FOLDERS, image_folder
+from ds_keras.data.readers.idx import fashion_mnist
+from ds_keras.data.readers.named import digits, keras_dataset, tfds
+from ds_keras.data.readers.packs import bridged_pack, jpeg_pack
+from ds_keras.data.readers.tfrecord import read_tfrecords
 from ds_keras.data.source import Source
-from ds_keras.data.tfrecord import read_tfrecords
 
 FORMS = (
     "digits",

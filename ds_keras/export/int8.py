@@ -11,10 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ds_keras.core.fake_quant import along
 from ds_keras.export.kernel import AXES, Kernel
 from ds_keras.export.subnet import Plain, assemble
-from ds_keras.layers.fake_quant import along
-from ds_keras.quantization import IMAGES, Range, Rounding
+from ds_keras.quantization.rounding import IMAGES, Range, Rounding
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
+from ds_keras.core.fake_quant import along, kernel_scale
+from ds_keras.core.sliceable import SliceableLayer
 from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
-from ds_keras.layers.fake_quant import along, kernel_scale
-from ds_keras.layers.sliceable import SliceableLayer
 from ds_keras.runtime.materialize import scaled
 
 AXES = {4: (3, 0, 1, 2), 2: (1, 0)}  # of Keras' kernels in TFLite's order: outputs first (depthwise: 1, h, w, c)
@@ -98,3 +98,25 @@ class Kernel:
     def _scale(self, axis: int | None, sizes: Sequence[int]) -> np.ndarray:
         scale = keras.ops.convert_to_numpy(kernel_scale(getattr(self.layer, self.name), axis))
         return scale if axis is None else scale[: sizes[axis]]
+
+
+def stored_shapes(kernels: Sequence[Kernel]) -> dict[str, tuple[int, ...]]:
+    """The smallest shape that holds every level's slice of each kernel, in Keras' order, by key."""
+    shapes = {}
+    for kernel in kernels:
+        shapes[kernel.key] = tuple(np.maximum(kernel.sizes, shapes.get(kernel.key, kernel.sizes)).tolist())
+    return shapes
+
+
+def payload(kernels: Sequence[Kernel], quantization: str | None) -> dict[str, np.ndarray]:
+    """Every kernel once, unfolded, in TFLite's order of axes, as wide as any file uses it.
+
+    Args:
+        kernels: of all files.
+        quantization: of the bundle.
+
+    Returns:
+        Arrays by key.
+    """
+    shapes, unique = stored_shapes(kernels), {kernel.key: kernel for kernel in kernels if kernel.shared(quantization)}
+    return {key: kernel.stored(quantization, shapes[key]) for key, kernel in unique.items()}

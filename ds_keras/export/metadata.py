@@ -13,7 +13,7 @@ import flatbuffers
 import numpy as np
 
 from ds_keras import __version__
-from ds_keras.export.litert import litert, repacked, unpacked
+from ds_keras.export.flatbuffer import litert, repacked, unpacked
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -109,7 +109,7 @@ def describe(graph: Any, about: About) -> None:
     """Puts the metadata into a file's graph: the standard table, and "ds_keras", a JSON object with the level.
 
     Args:
-        graph: of the file, see ``litert.unpacked``; changed.
+        graph: of the file, see ``flatbuffer.unpacked``; changed.
         about: what to say.
     """
     schema = litert("schema_py_generated")

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from ds_keras.backend import dtype_policy
+from ds_keras.core.backend import dtype_policy
+from ds_keras.core.sliceable import SliceableLayer
+from ds_keras.core.visitor import Shapes, Walk
 from ds_keras.export.kernel import Kernel
-from ds_keras.layers.sliceable import SliceableLayer
-from ds_keras.layers.walk import Shapes, Walk
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet

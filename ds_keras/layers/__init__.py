@@ -1,5 +1,9 @@
 """Sliceable layers: full kernels, cut at call time by a slice ratio or a slice level."""
 
+from typing import Any
+
+from ds_keras import moved
+from ds_keras.core.sliceable import SliceableLayer
 from ds_keras.layers.attention import SliceableMultiHeadAttention
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
 from ds_keras.layers.conv import SliceableConv2D
@@ -7,21 +11,16 @@ from ds_keras.layers.dense import SliceableDense
 from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.layers.gate import DoubleHeadedGate, SlimmingHead
 from ds_keras.layers.layer_norm import SliceableLayerNormalization
-from ds_keras.layers.sliceable import SliceableLayer
 from ds_keras.layers.tokens import ActiveSlice, FirstToken, Gelu, Regrid, RejoinIdle, SliceablePositionEmbedding
-from ds_keras.layers.walk import Compute, Shapes, SliceableBlock, Walk
 
 __all__ = [
     "ActiveSlice",
-    "Compute",
     "DoubleHeadedGate",
     "FirstToken",
     "Gelu",
     "Regrid",
     "RejoinIdle",
-    "Shapes",
     "SliceableBatchNormalization",
-    "SliceableBlock",
     "SliceableConv2D",
     "SliceableDense",
     "SliceableDepthwiseConv2D",
@@ -30,5 +29,8 @@ __all__ = [
     "SliceableMultiHeadAttention",
     "SliceablePositionEmbedding",
     "SlimmingHead",
-    "Walk",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import ops
 
-from ds_keras.layers.sliceable import Shape, SliceableLayer, input_channels
+from ds_keras.core.sliceable import Shape, SliceableLayer, input_channels
 
 PROJECTIONS = ("query", "key", "value")
 

@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ds_keras.layers.sliceable import Shape, SliceableLayer, input_channels
-from ds_keras.slicing import Size, check_level, slice_kernel
+from ds_keras.core.levels import Size, check_level, slice_kernel
+from ds_keras.core.sliceable import Shape, SliceableLayer, input_channels
 
 
 @keras.saving.register_keras_serializable("ds_keras")

@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ds_keras.layers.sliceable import Shape, SliceableLayer, Weights, input_channels
-from ds_keras.slicing import Size, check_level
+from ds_keras.core.levels import Size, check_level
+from ds_keras.core.sliceable import Shape, SliceableLayer, Weights, input_channels
 
 PADDINGS = ("same", "valid", "symmetric")
 

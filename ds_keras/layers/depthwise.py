@@ -6,8 +6,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ds_keras.core.sliceable import Shape
 from ds_keras.layers.conv import Convolution
-from ds_keras.layers.sliceable import Shape
 
 
 @keras.saving.register_keras_serializable("ds_keras")

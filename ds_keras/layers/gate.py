@@ -5,9 +5,9 @@ from typing import Any
 
 import keras
 
+from ds_keras.core.visitor import SliceableBlock, Walk
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.dense import SliceableDense
-from ds_keras.layers.walk import SliceableBlock, Walk
 
 
 @keras.saving.register_keras_serializable("ds_keras")

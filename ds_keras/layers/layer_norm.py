@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ds_keras.layers.sliceable import Shape, SliceableLayer
-from ds_keras.slicing import slice_kernel
+from ds_keras.core.levels import slice_kernel
+from ds_keras.core.sliceable import Shape, SliceableLayer
 
 
 @keras.saving.register_keras_serializable("ds_keras")

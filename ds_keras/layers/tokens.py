@@ -9,7 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
-from ds_keras.layers.sliceable import Shape, SliceableLayer, input_channels
+from ds_keras.core.sliceable import Shape, SliceableLayer, input_channels
 
 
 @keras.saving.register_keras_serializable("ds_keras")

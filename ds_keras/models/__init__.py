@@ -1,9 +1,18 @@
 """Networks: one file for each architecture, whose table of stages is at its top. Supernets, and LC-ResNet."""
 
-from ds_keras.models.lc_resnet import LCResNet
+from typing import TYPE_CHECKING, Any
+
+from ds_keras import moved
 from ds_keras.models.mobilenet import DSMobileNet
 from ds_keras.models.resnet import DSResNet
 from ds_keras.models.supernet import Supernet
 from ds_keras.models.vit import DSViT
 
+if TYPE_CHECKING:
+    from ds_keras.lcnet.model import LCResNet
+
 __all__ = ["DSMobileNet", "DSResNet", "DSViT", "LCResNet", "Supernet"]
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

@@ -6,14 +6,14 @@ from typing import Any
 
 import keras
 
+from ds_keras.core.levels import SliceLevel, first_levels
+from ds_keras.core.visitor import SliceableBlock, Walk
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
-from ds_keras.layers.walk import SliceableBlock, Walk
 from ds_keras.models.stage import Stage, Style, at_levels, gated_stage, read_stage, slice_levels
 from ds_keras.models.supernet import Supernet
-from ds_keras.policies import check_chain
-from ds_keras.slicing import SliceLevel, first_levels
+from ds_keras.policies.base import check_chain
 
 # The released DS-MBNet (DS-Net, arXiv 2103.13258; widths from its public configuration).
 IMAGENET = (

@@ -6,12 +6,12 @@ from typing import Any
 
 import keras
 
+from ds_keras.core.levels import first_levels
+from ds_keras.core.visitor import SliceableBlock, Walk
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
-from ds_keras.layers.walk import SliceableBlock, Walk
 from ds_keras.models.stage import Stage, Style, at_levels, gated_stage, read_stage, slice_levels
 from ds_keras.models.supernet import Supernet
-from ds_keras.slicing import first_levels
 
 # ResNet-50 in four widths (DS-Net, arXiv 2103.13258, section 4: 0.25 to 1.0 by 0.25); the place of the gate is ours.
 IMAGENET = (
@@ -256,7 +256,7 @@ class DSResNet(Supernet):
 
         Args:
             num_classes: size of the classifier.
-            stride_in: "3x3" is version 1.5; "1x1" is ``keras.applications.ResNet50`` (see ``ds_keras.convert_keras``).
+            stride_in: "3x3" is version 1.5; "1x1" is ``keras.applications.ResNet50`` (see ``ds_keras.convert``).
             **kwargs: of the constructor.
 
         Returns:

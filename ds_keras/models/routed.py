@@ -7,20 +7,21 @@ from typing import Any
 
 import tensorflow as tf
 
-from ds_keras import cost, routing
-from ds_keras.budget import knobs_for, set_budget
-from ds_keras.layers.walk import Compute
-from ds_keras.policies import Times, check_chain
+from ds_keras.core import cost
+from ds_keras.core.visitor import Compute
+from ds_keras.policies.base import Times, check_chain
+from ds_keras.routing import execute as routing
+from ds_keras.routing.budget import knobs_for, set_budget
 
 FIRST_THRESHOLD = 0.5  # of every step of a cascade, until it is measured
 
 
 class RoutedInference:
-    """Methods of ``Supernet`` that route; the work is in ``ds_keras.routing`` and ``ds_keras.budget``."""
+    """Methods of ``Supernet`` that route; the work is in ``ds_keras.routing``."""
 
     @property
     def budget_table(self) -> dict[str, list]:
-        """What every setting of a policy's knobs cost and scored: see ``ds_keras.budget.measure_budget``."""
+        """What every setting of a policy's knobs cost and scored: see ``ds_keras.routing.measure_budget``."""
         return self.__dict__.get("_plain_budget_table", {})
 
     @budget_table.setter
@@ -134,7 +135,7 @@ class RoutedInference:
         milliseconds: float | None = None,
         times: Times | None = None,
     ) -> None:
-        """Sets the average cost to aim at: see ``ds_keras.budget.set_budget``."""
+        """Sets the average cost to aim at: see ``ds_keras.routing.set_budget``."""
         set_budget(self, fraction, madds, policy, milliseconds, times)
 
 

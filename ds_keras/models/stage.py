@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ds_keras.core.levels import SliceLevel
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
-from ds_keras.slicing import SliceLevel
 
 
 @dataclass(frozen=True)

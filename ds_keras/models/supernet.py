@@ -6,12 +6,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ds_keras import routing
+from ds_keras.core.image_model import ImageModel
+from ds_keras.core.levels import Level, LevelTensor, SliceLevel, check_level
+from ds_keras.core.visitor import Build, Compute, Walk
 from ds_keras.layers.dense import SliceableDense
-from ds_keras.layers.walk import Build, Compute, Walk
-from ds_keras.models.image_model import ImageModel
 from ds_keras.models.routed import FIRST_THRESHOLD, RoutedInference
-from ds_keras.slicing import Level, LevelTensor, SliceLevel, check_level
+from ds_keras.routing import execute as routing
 
 
 class Supernet(RoutedInference, ImageModel):
@@ -26,7 +26,7 @@ class Supernet(RoutedInference, ImageModel):
         input_shape: (height, width, channels) of the images; other heights and widths run too.
         default_policy: how ``model(x)`` routes: "gate", "cascade", or a level.
         cascade: levels of the cascade, smaller ones first; default the smallest and the largest.
-        budget_table: what the settings of a policy's knobs cost and scored, see ``ds_keras.budget.measure_budget``.
+        budget_table: what the settings of a policy's knobs cost and scored, see ``ds_keras.routing.measure_budget``.
         **kwargs: ``mean``, ``std``, ``labels`` and ``name``, see ``ImageModel``.
     """
 

@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ds_keras.core.levels import SliceLevel, first_levels
+from ds_keras.core.visitor import SliceableBlock, Walk
 from ds_keras.layers.attention import SliceableMultiHeadAttention
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
 from ds_keras.layers.conv import SliceableConv2D
@@ -14,9 +16,7 @@ from ds_keras.layers.dense import SliceableDense
 from ds_keras.layers.gate import DoubleHeadedGate
 from ds_keras.layers.layer_norm import SliceableLayerNormalization
 from ds_keras.layers.tokens import ActiveSlice, FirstToken, Gelu, Regrid, RejoinIdle, SliceablePositionEmbedding
-from ds_keras.layers.walk import SliceableBlock, Walk
 from ds_keras.models.supernet import Supernet
-from ds_keras.slicing import SliceLevel, first_levels
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ds_keras import curves
-from ds_keras.files import write_bytes
+from ds_keras.core.files import write_bytes
 from ds_keras.report import details, figures, page, sections
 from ds_keras.report.facts import Facts, read_log, time_bundle
+from ds_keras.routing import replay as curves
 
 if TYPE_CHECKING:
     from ds_keras.data import Source

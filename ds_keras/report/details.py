@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras.confidence import reliability
+from ds_keras.policies.confidence import reliability
 from ds_keras.report import figures, page
 from ds_keras.report.facts import Facts, two
 

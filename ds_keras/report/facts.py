@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ds_keras import curves
+from ds_keras.routing import replay as curves
 
 if TYPE_CHECKING:
     from ds_keras.data import Source
@@ -56,7 +56,8 @@ def time_bundle(facts: Facts, path: Any, rounds: int, count: int = 200) -> dict[
         ValueError: not a bundle, or one of another model or budget table.
         ImportError: LiteRT is missing.
     """
-    from ds_keras.runtime import Session, benchmark
+    from ds_keras.benchmarks import bundle as benchmark
+    from ds_keras.runtime import Session
 
     session, model = Session(path, num_threads=1, keep=1000), facts.model
     policy = session.manifest["policy"]

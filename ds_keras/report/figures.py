@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ds_keras.confidence import Reliability
+from ds_keras.policies.confidence import Reliability
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

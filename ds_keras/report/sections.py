@@ -5,10 +5,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ds_keras import curves, evaluation
-from ds_keras.policies import ABOUT, Routed
+from ds_keras import evaluation
+from ds_keras.policies.base import ABOUT, Routed
 from ds_keras.report import figures, page
 from ds_keras.report.facts import Facts, mega, policy_name, two
+from ds_keras.routing import replay as curves
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ds_keras.files import sweep, write_bytes
+from ds_keras.core.files import sweep, write_bytes
 from ds_keras.runtime.bundle import Bundle
-from ds_keras.runtime.graph import check_graph
+from ds_keras.runtime.graph_check import check_graph
 from ds_keras.runtime.network import ENGINES, Compiled, Interpreted, compiled_with_cache
 
 OUTPUTS = {"route": {"features", "gate"}, "entry": {"features", "logits"}, "body": {"logits"}}  # of the files

@@ -4,7 +4,7 @@ import math
 import re
 from typing import Any
 
-from ds_keras.policies import LEARNED, check_chain, check_policy
+from ds_keras.policies.base import LEARNED, check_chain, check_policy
 from ds_keras.runtime.materialize import ALIGNMENT, Copy
 
 FORMAT, FORMAT_VERSION = "ds_keras.bundle", 2

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras.files import replacing, sha256, write_bytes
+from ds_keras.core.files import replacing, sha256, write_bytes
 
 ENGINES = ("interpreter", "compiled")
 SIGNATURE = "serve"

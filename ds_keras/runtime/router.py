@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras.policies import Policy, Routed, margin
+from ds_keras.policies.base import Policy, Routed, margin
 from ds_keras.runtime.levels import Levels
 from ds_keras.runtime.network import to_array
 

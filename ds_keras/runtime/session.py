@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras.policies import (
+from ds_keras.policies.base import (
     LEARNED,
     Policy,
     Routed,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ds_keras.policies import Times
+from ds_keras.policies.base import Times
 
 if TYPE_CHECKING:
     from ds_keras.runtime.session import Session

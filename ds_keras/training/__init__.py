@@ -1,17 +1,17 @@
-"""Training: Stage I (the supernet), BatchNorm calibration, Stage II (the gate), and experiments that resume."""
+"""Training: Stage I (the supernet), BatchNorm calibration, Stage II (the gate)."""
 
+from typing import TYPE_CHECKING, Any
+
+from ds_keras import moved
 from ds_keras.training.calibration import calibrate_batch_norm
-from ds_keras.training.experiment import Experiment, Stage, read_experiment
-from ds_keras.training.lc import LCTrainer
 from ds_keras.training.stage1 import SupernetTrainer
 from ds_keras.training.stage2 import GateTrainer
 
-__all__ = [
-    "Experiment",
-    "GateTrainer",
-    "LCTrainer",
-    "Stage",
-    "SupernetTrainer",
-    "calibrate_batch_norm",
-    "read_experiment",
-]
+if TYPE_CHECKING:
+    from ds_keras.lcnet.trainer import LCTrainer
+
+__all__ = ["GateTrainer", "LCTrainer", "SupernetTrainer", "calibrate_batch_norm"]
+
+
+def __getattr__(name: str) -> Any:
+    return moved.attribute(__name__, name)

@@ -5,11 +5,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ds_keras import routing
-from ds_keras.layers.walk import Compute
-from ds_keras.models.image_model import ImageModel
+from ds_keras.core.image_model import ImageModel
+from ds_keras.core.levels import LevelTensor
+from ds_keras.core.visitor import Compute
 from ds_keras.models.supernet import Supernet
-from ds_keras.slicing import LevelTensor
+from ds_keras.routing import execute as routing
 from ds_keras.training.losses import check_labels
 
 NOT_FINITE = "the loss is not finite"

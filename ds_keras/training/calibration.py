@@ -7,9 +7,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ds_keras.core.visitor import Compute
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
-from ds_keras.layers.walk import Compute
-from ds_keras.quantization import FakeQuantized, check_quantize
+from ds_keras.quantization.rounding import FakeQuantized, check_quantize
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet

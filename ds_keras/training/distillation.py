@@ -8,9 +8,9 @@ from typing import Any
 import tensorflow as tf
 
 from ds_keras import zoo
-from ds_keras.layers.walk import Compute
+from ds_keras.core.levels import Level, LevelTensor
+from ds_keras.core.visitor import Compute
 from ds_keras.models.supernet import Supernet
-from ds_keras.slicing import Level, LevelTensor
 
 TEACHERS = ("largest", "next")  # levels of the moving average, where no other network teaches
 

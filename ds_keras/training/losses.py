@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from ds_keras.routing import margin
+from ds_keras.routing.execute import margin
 
 
 def smooth_labels(labels: tf.Tensor, num_classes: int, smoothing: float) -> tf.Tensor:

@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ds_keras.core.levels import Level, LevelTensor
 from ds_keras.models.supernet import Supernet
-from ds_keras.quantization import check_quantize
-from ds_keras.slicing import Level, LevelTensor
+from ds_keras.quantization.rounding import check_quantize
 from ds_keras.training import losses
 from ds_keras.training.base import LevelTrainer, accuracy
 from ds_keras.training.distillation import TEACHERS, Targets, follow, probabilities, trained_teacher

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ds_keras.layers.walk import Compute
+from ds_keras.core.visitor import Compute
 from ds_keras.models.supernet import Supernet
 from ds_keras.training import losses
 from ds_keras.training.base import LevelTrainer, accuracy

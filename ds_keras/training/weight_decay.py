@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ds_keras.layers.sliceable import SliceableLayer
-from ds_keras.layers.walk import Shapes
+from ds_keras.core.sliceable import SliceableLayer
+from ds_keras.core.visitor import Shapes
 from ds_keras.models.supernet import Supernet
 
 

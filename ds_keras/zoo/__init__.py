@@ -8,10 +8,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ds_keras.files import replacing, sha256, write_bytes, write_json
+from ds_keras.core.files import replacing, sha256, write_bytes, write_json
 
 if TYPE_CHECKING:
-    from ds_keras.models.image_model import ImageModel
+    from ds_keras.core.image_model import ImageModel
 
 __all__ = ["bundle", "card", "kind", "list_models", "load", "presets", "save"]
 

@@ -4,14 +4,14 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ds_keras.files import write_bytes, write_json
-from ds_keras.models.lc_resnet import LCResNet
-from ds_keras.policies import ABOUT
-from ds_keras.zoo import cards_lc
+from ds_keras.core.files import write_bytes, write_json
+from ds_keras.lcnet import card as cards_lc
+from ds_keras.lcnet.model import LCResNet
+from ds_keras.policies.base import ABOUT
 from ds_keras.zoo.markdown import table
 
 if TYPE_CHECKING:
-    from ds_keras.models.image_model import ImageModel
+    from ds_keras.core.image_model import ImageModel
 
 COMPARED = {"area": "area %", "saved": "fewer MAdds at -0.3", "auc": "AUC"}  # of policies, over seeds
 HEADER = ["variant", "policy", *(cell for name in COMPARED.values() for cell in (name, "difference"))]
@@ -88,7 +88,7 @@ def annotate(
         directory: of the preset.
         title: of the section; one of the same title is replaced. None writes the card anew from the metrics.
         text: what it says; "" with no ``result`` removes the section.
-        result: of ``ds_keras.training.ablation.ablate``.
+        result: of ``ds_keras.experiments.ablation.ablate``.
 
     Raises:
         ValueError: no such directory, no metrics in it, a text or result without a title, or not such a result.
@@ -113,7 +113,7 @@ def annotate(
     except (KeyError, TypeError) as error:
         what = f"{directory / zoo.METRICS} must hold what a run writes"
         if result is not None:
-            what = "result must be what ds_keras.training.ablation.ablate returns"
+            what = "result must be what ds_keras.experiments.ablation.ablate returns"
         raise ValueError(f"{what}: {error!r}") from error
     write_json(directory / zoo.METRICS, metrics)
     write_bytes(directory / zoo.CARD, card.encode())
@@ -173,7 +173,7 @@ def _budgets(found: dict[str, Any]) -> list[str]:
 
 
 def _int8(found: dict[str, Any]) -> list[str]:
-    """What ``ds_keras.training.quantized.quantize_preset`` gave."""
+    """What ``ds_keras.experiments.quantized.quantize_preset`` gave."""
     rows = [[r["level"], r["keras"], r["top1"], f"{r['top1'] - r['keras']:+.2f}", r["same"]] for r in found["rows"]]
     return [
         "## int8 bundle (test set)",
@@ -186,7 +186,7 @@ def _int8(found: dict[str, Any]) -> list[str]:
 
 
 def _comparison(row: dict[str, Any]) -> list[str]:
-    """What ``ds_keras.training.ablation.ablate`` gave, under a title and a text."""
+    """What ``ds_keras.experiments.ablation.ablate`` gave, under a title and a text."""
     result = row["result"]
     return [
         f"## {row['title']}",
@@ -215,7 +215,7 @@ def _policies(result: dict[str, Any]) -> list[str]:
 
 
 def policy_cells(rows: list[dict[str, Any]]) -> list[list[str]]:
-    """The table of policies of ``ds_keras.training.ablation.ablate``, under ``HEADER``.
+    """The table of policies of ``ds_keras.experiments.ablation.ablate``, under ``HEADER``.
 
     Args:
         rows: its "policies".

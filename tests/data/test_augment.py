@@ -4,8 +4,10 @@ import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ds_keras.data import augment, augmentation, mixup, random_resized_crop, resize_and_crop, trivial
-from ds_keras.data.crop import random_boxes, random_resized_crop_one
+from ds_keras.data import augmentation, mixup, random_resized_crop, resize_and_crop
+from ds_keras.data.augment import basic as augment
+from ds_keras.data.augment import trivial
+from ds_keras.data.augment.crop import random_boxes, random_resized_crop_one
 
 SPECS = (
     "",

@@ -75,7 +75,7 @@ def test_corrupt_images_are_named_and_left_out(flowers, caplog, monkeypatch):
     (flowers / "daisy/4.webp").write_bytes(b"RIFF")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 15 * 15)
     Image.new("RGB", (40, 40)).save(flowers / "daisy/bomb.png")
-    with caplog.at_level(logging.WARNING, logger="ds_keras.data.folder"):
+    with caplog.at_level(logging.WARNING, logger="ds_keras.data.readers.folder"):
         sets = image_folder(flowers)
     names = [f"{flowers}/{name}" for name in ("daisy/1.png", "daisy/4.webp", "daisy/bomb.png", "rose/0.jpg")]
     assert sets["train"].corrupt == sets["test"].corrupt == names

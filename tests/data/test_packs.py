@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
-from ds_keras.data import batches, bridged_pack, jpeg_pack, load, lossless_pack, packs
+from ds_keras.data import batches, bridged_pack, jpeg_pack, load, lossless_pack
 from ds_keras.data.decode import decode_image
+from ds_keras.data.readers import packs
 
 
 @pytest.fixture

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from ds_keras.data import Source, batches, image_folder, load, read_tfrecords, tfrecord, write_tfrecords
+from ds_keras.data import Source, batches, image_folder, load, read_tfrecords, write_tfrecords
+from ds_keras.data.readers import tfrecord
 
 
 @pytest.fixture

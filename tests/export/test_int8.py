@@ -7,8 +7,9 @@ import pytest
 from ai_edge_litert.interpreter import Interpreter
 from helpers import array, close, images, nano, nano_resnet, nano_vit, spread_gate
 
-from ds_keras.export import litert, to_bundle, to_tflite
-from ds_keras.export.networks import Networks
+from ds_keras.export import flatbuffer, to_bundle, to_tflite
+from ds_keras.export.tflite import convert as litert
+from ds_keras.export.tflite.source import Networks
 from ds_keras.runtime import Bundle, Session
 
 X = np.rint(images(24))
@@ -40,7 +41,7 @@ def test_whole_files(network, tmp_path):
     networks = Networks(network, "int8", X)
     (path,) = to_tflite(network, tmp_path, levels=[1], quantization="int8", calibration_data=X)
     data = path.read_bytes()
-    assert litert.float_operators(data) == []
+    assert flatbuffer.float_operators(data) == []
     interpreter = Interpreter(model_content=data)
     (entry,), (out,) = interpreter.get_input_details(), interpreter.get_output_details()
     assert entry["dtype"] is np.uint8 and entry["quantization"] == (1.0, 0) and out["dtype"] is np.float32
@@ -71,7 +72,7 @@ def normalised(network):
 def test_a_level_is_byte_equal_to_the_file_of_to_tflite(network, bundle, tmp_path):
     (path,) = to_tflite(network, tmp_path, [1], "int8", X, part="body")
     assert Bundle(bundle).file("body_1") == path.read_bytes()
-    assert litert.float_operators(path.read_bytes()) == []
+    assert flatbuffer.float_operators(path.read_bytes()) == []
 
 
 def test_the_border_has_one_scale(bundle):

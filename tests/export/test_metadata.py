@@ -10,7 +10,8 @@ from ai_edge_litert.interpreter import Interpreter
 from helpers import close, nano
 
 from ds_keras import __version__, export
-from ds_keras.export.litert import run_tflite, unpacked
+from ds_keras.export.flatbuffer import unpacked
+from ds_keras.export.tflite.convert import run_tflite
 from ds_keras.runtime import Session
 
 LABELS = ["cat", "wild\n dog", "été"]

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from helpers import close, images, nano, tiny
 
-from ds_keras import cost
+from ds_keras.core import cost
 from ds_keras.export import subnet
 from ds_keras.models.mobilenet import Stage
 

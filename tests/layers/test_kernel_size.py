@@ -6,7 +6,8 @@ import pytest
 import tensorflow as tf
 from helpers import close, fill, same
 
-from ds_keras import cost, layers
+from ds_keras import layers
+from ds_keras.core import cost
 
 KERNELS = [1, 3, 5]
 

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 from helpers import array, close, fill, in_graph, same
 
-from ds_keras import cost, layers
+from ds_keras import layers
+from ds_keras.core import cost
 
 HEADS, WIDTHS = [1, 2, 4], [6, 10, 16]
 MAKE = {

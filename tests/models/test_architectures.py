@@ -8,10 +8,13 @@ import pytest
 import tensorflow as tf
 from helpers import close, images, in_graph, nano, nano_resnet, nano_vit, same, snapshot, spread_gate
 
-from ds_keras import cost, data, export, runtime, zoo
-from ds_keras.export import litert, pack
+from ds_keras import data, export, runtime, zoo
+from ds_keras.core import cost
+from ds_keras.core.visitor import Compute, Shapes
+from ds_keras.export import flatbuffer
 from ds_keras.export.subnet import folded_body
-from ds_keras.layers import Compute, Shapes
+from ds_keras.export.tflite import convert as litert
+from ds_keras.export.tflite import template as pack
 from ds_keras.training import GateTrainer, SupernetTrainer, calibrate_batch_norm
 
 MAKE = {
@@ -133,7 +136,7 @@ def test_routing(model, x, every):
 def test_tflite_at_every_level(model, x, every, tmp_path):
     for path, expected in zip(export.to_tflite(model, tmp_path), every, strict=True):
         found = path.read_bytes()
-        assert not [name for name in litert.operators(found) if name.startswith("CUSTOM") or "VAR" in name]
+        assert not [name for name in flatbuffer.operators(found) if name.startswith("CUSTOM") or "VAR" in name]
         close(np.concatenate([litert.run_tflite(found, image[None])["logits"] for image in x]), expected)
         close(litert.run_tflite(found, x)["logits"], expected)
 

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from helpers import close, fill_model, images, in_graph, nano, same, tiny
 
-from ds_keras import cost
+from ds_keras.core import cost
 from ds_keras.export.subnet import subnet
 from ds_keras.models import DSMobileNet
 from ds_keras.models.mobilenet import TINY, Stage

@@ -3,9 +3,9 @@ import numpy as np
 import pytest
 from helpers import array, close, fill, images, nano_resnet
 
-from ds_keras import cost
-from ds_keras.convert_keras import from_keras_resnet50
-from ds_keras.layers import Compute
+from ds_keras.convert.keras_applications import from_keras_resnet50
+from ds_keras.core import cost
+from ds_keras.core.visitor import Compute
 from ds_keras.models import DSResNet
 from ds_keras.models.mobilenet import Stage
 from ds_keras.models.resnet import CIFAR, IMAGENET

@@ -3,8 +3,8 @@ import pytest
 import tensorflow as tf
 from helpers import array, close, images, nano_vit, same
 
-from ds_keras import cost
-from ds_keras.layers import Compute
+from ds_keras.core import cost
+from ds_keras.core.visitor import Compute
 from ds_keras.models import DSViT
 from ds_keras.models.vit import SMALL, TINY, Row
 

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from helpers import nano_vit
 
-from ds_keras import curves, evaluation, zoo
-from ds_keras.policies import Times
+from ds_keras import evaluation, zoo
+from ds_keras.policies.base import Times
 from ds_keras.report import facts, figures, page, policies_png, sections, write_report
+from ds_keras.routing import replay as curves
 
 from .conftest import CARD, EVIL, LABELS
 

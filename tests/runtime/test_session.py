@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 from helpers import close, images, same
 
-from ds_keras import budget, export, routing
-from ds_keras.policies import Times
+from ds_keras import export
+from ds_keras.policies.base import Times
+from ds_keras.routing import budget
+from ds_keras.routing import execute as routing
 from ds_keras.runtime import Bundle, Session, levels
 from ds_keras.runtime.network import Interpreted
 

@@ -4,9 +4,10 @@ import pytest
 import tensorflow as tf
 from helpers import array, close, images, nano, same, snapshot
 
-from ds_keras.layers import Compute, SliceableBatchNormalization
+from ds_keras.core.visitor import Compute
+from ds_keras.experiments import Stage as Stage1
+from ds_keras.layers import SliceableBatchNormalization
 from ds_keras.models.mobilenet import Stage
-from ds_keras.training import Stage as Stage1
 from ds_keras.training import SupernetTrainer, losses
 
 X, Y = images(24), np.arange(24) % 3

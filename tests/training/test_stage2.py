@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 from helpers import close, images, nano, same
 
-from ds_keras import cost
+from ds_keras.core import cost
 from ds_keras.training import GateTrainer, losses
 
 X, Y = images(24), np.arange(24) % 3

@@ -6,7 +6,7 @@ import pytest
 from helpers import nano, same
 
 from ds_keras import zoo
-from ds_keras.evaluation import evaluate
+from ds_keras.evaluation.tables import evaluate
 from ds_keras.zoo.cards import annotate, render
 
 RESULT = {
@@ -45,7 +45,7 @@ def test_policies_are_compared(folder):
     card = read(folder)[1]
     assert "Policies on the same 40 images, cross-fitted" in card
     assert "| a=1 | gate | 81.50 ± 0.25 | -0.50 | 81.50 ± 0.25 | -0.50 |  |  |" in card
-    with pytest.raises(ValueError, match="result must be what ds_keras.training.ablation.ablate returns"):
+    with pytest.raises(ValueError, match="result must be what ds_keras.experiments.ablation.ablate returns"):
         annotate(folder, "Judges", "Why.", {**RESULT, "images": 40, "policies": [{"variant": "a=1"}]})
 
 

@@ -14,7 +14,7 @@ import pytest
 from helpers import close
 
 from ds_keras import data, zoo
-from ds_keras.evaluation import evaluate
+from ds_keras.evaluation.tables import evaluate
 
 GOLDEN = Path(__file__).with_name("golden_digits.json")
 PROGRAM = """

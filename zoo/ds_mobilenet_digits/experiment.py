@@ -3,8 +3,8 @@
 Command: python tools/train.py --config=zoo/ds_mobilenet_digits/experiment.py --workdir=runs/digits
 """
 
+from ds_keras.experiments import Experiment, Stage
 from ds_keras.models import DSMobileNet
-from ds_keras.training import Experiment, Stage
 
 EXPERIMENT = Experiment(
     name="ds_mobilenet_digits",

@@ -4,7 +4,7 @@ Command: python tools/train.py --config=zoo/ds_mobilenet_fashion_mnist/digits.py
 """
 
 from ds_keras import zoo
-from ds_keras.training import Experiment, Stage
+from ds_keras.experiments import Experiment, Stage
 
 EXPERIMENT = Experiment(
     name="ds_mobilenet_digits_28px",

@@ -4,8 +4,8 @@ Command: python tools/train.py --config=zoo/ds_mobilenet_fashion_mnist/experimen
          --workdir=runs/fashion --data=fashion_mnist:DIRECTORY
 """
 
+from ds_keras.experiments import Experiment, Stage
 from ds_keras.models import DSMobileNet
-from ds_keras.training import Experiment, Stage
 
 EXPERIMENT = Experiment(
     name="ds_mobilenet_fashion_mnist",

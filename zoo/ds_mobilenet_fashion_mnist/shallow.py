@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from ds_keras import zoo
+from ds_keras.experiments import read_experiment
 from ds_keras.models import DSMobileNet
 from ds_keras.models.stage import Stage as Row
-from ds_keras.training import read_experiment
 
 PRESET = zoo.presets() / "ds_mobilenet_fashion_mnist"
 FIRST = read_experiment(Path(PRESET) / "experiment.py")

@@ -5,8 +5,8 @@ Command: python tools/train.py --config=zoo/ds_mobilenet_imagenet/experiment.py 
 Hours: unknown. The paper's schedule (150 epochs, batch 512, lr 0.08, weight decay 1e-4, RandAugment m9, erasing 0.2).
 """
 
+from ds_keras.experiments import Experiment, Stage
 from ds_keras.models import DSMobileNet
-from ds_keras.training import Experiment, Stage
 
 EXPERIMENT = Experiment(
     name="ds_mobilenet_imagenet",

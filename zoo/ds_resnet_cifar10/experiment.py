@@ -7,8 +7,8 @@ Command: python tools/train.py --config=zoo/ds_resnet_cifar10/experiment.py --wo
          --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
 """
 
+from ds_keras.experiments import Experiment, Stage
 from ds_keras.models import DSResNet
-from ds_keras.training import Experiment, Stage
 
 EXPERIMENT = Experiment(
     name="ds_resnet_cifar10",

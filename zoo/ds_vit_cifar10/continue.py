@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ds_keras import zoo
-from ds_keras.training import read_experiment
+from ds_keras.experiments import read_experiment
 
 PRESET = zoo.presets() / "ds_vit_cifar10"
 FIRST = read_experiment(Path(PRESET) / "experiment.py")

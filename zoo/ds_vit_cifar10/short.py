@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ds_keras import zoo
-from ds_keras.training import read_experiment
+from ds_keras.experiments import read_experiment
 
 FIRST = read_experiment(Path(zoo.presets()) / "ds_vit_cifar10" / "experiment.py")
 EXPERIMENT = replace(FIRST, name="ds_vit_cifar10_16px", image_size=(16, 16), precision="float32")

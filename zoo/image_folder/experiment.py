@@ -4,8 +4,8 @@ Command: cp zoo/image_folder/experiment.py photos.py    (and not --config=zoo/im
          python tools/train.py --config=photos.py --workdir=runs/photos
 """
 
+from ds_keras.experiments import Experiment, Stage
 from ds_keras.models import DSMobileNet
-from ds_keras.training import Experiment, Stage
 
 EXPERIMENT = Experiment(
     name="image_folder",  # of the preset

@@ -10,8 +10,8 @@ Command: python tools/train.py --config=zoo/lc_resnet_cifar10/experiment.py --wo
          --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
 """
 
+from ds_keras.experiments import Experiment, Stage
 from ds_keras.models import LCResNet
-from ds_keras.training import Experiment, Stage
 
 AUGMENT = "flip,pad_crop:4"
 

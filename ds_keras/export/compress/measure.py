@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ds_keras.core.timing import paired
 from ds_keras.export.compress.tflite import run
-from ds_keras.export.litert import litert
-from ds_keras.timing import paired
+from ds_keras.export.flatbuffer import litert
 
 
 def compare(

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Optional
 import numpy as np
 import tensorflow as tf
 
+from ds_keras.core.files import write_bytes
 from ds_keras.export.compress.libraries import libraries
-from ds_keras.export.litert import check, convert_function, litert, unpacked
+from ds_keras.export.flatbuffer import litert, unpacked
 from ds_keras.export.metadata import about, described
-from ds_keras.files import write_bytes
+from ds_keras.export.tflite.convert import check, convert_function
 
 if TYPE_CHECKING:
     import tf_keras

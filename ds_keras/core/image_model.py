@@ -1,0 +1,151 @@
+"""What every network of the package shares: images of one size in, classes with labels out."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ds_keras.core.sliceable import Shape
+
+
+class ImageModel(keras.Model):
+    """Base class: normalises images and names classes.
+
+    Args:
+        num_classes: size of the classifier.
+        input_shape: (height, width, channels) of the images; other heights and widths run too.
+        mean: per channel, or one for all, in [0, 255].
+        std: likewise.
+        labels: class names, or None.
+        name: of the model.
+        **kwargs: of ``keras.Model``.
+
+    Raises:
+        ValueError: bad arguments.
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        input_shape: tuple[int, int, int],
+        mean: Any = 127.5,
+        std: Any = 127.5,
+        labels: list[str] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(name=name, autocast=False, **kwargs)  # images are cast after they are normalised
+        if self.variable_dtype != "float32":
+            raise ValueError(f"dtype must be 'float32' or a mixed policy, received {self.dtype_policy.name!r}")
+        if not isinstance(num_classes, int) or num_classes < 2:
+            raise ValueError(f"num_classes must be an integer of at least 2, received {num_classes!r}")
+        if len(input_shape) != 3 or not all(int(n) > 0 for n in input_shape):
+            raise ValueError(f"input_shape must be (height, width, channels), received {tuple(input_shape)!r}")
+        labels = None if labels is None else list(labels)
+        if labels is not None and (len(labels) != num_classes or not all(isinstance(name, str) for name in labels)):
+            raise ValueError(f"labels must name num_classes={num_classes} classes, received {labels!r}")
+        self.num_classes = num_classes
+        self.image_shape = tuple(int(n) for n in input_shape)
+        self.mean, self.std = _floats(mean), _floats(std)
+        self.labels = None if labels is None else list(map(str, labels))  # plain strings, of numpy's too
+        for argument, value in {"mean": self.mean, "std": self.std}.items():
+            array = np.asarray(value)
+            if array.shape not in ((), (1,), (self.image_shape[-1],)) or not np.all(np.isfinite(array)):
+                raise ValueError(f"{argument} must be a number or one for each channel, received {value!r}")
+        if not np.all(np.asarray(self.std) > 0):
+            raise ValueError(f"std must be positive, received {std!r}")
+        scale, offset = 1 / np.asarray(self.std), -np.asarray(self.mean) / np.asarray(self.std)
+        self.rescale = keras.layers.Rescaling(
+            _floats(scale), _floats(offset), name="normalize", dtype=self.variable_dtype
+        )
+
+    @property
+    def input_shape(self) -> Shape:
+        """(None, height, width, channels)."""
+        return (None, *self.image_shape)
+
+    def check_images(self, x: Any) -> tf.Tensor:
+        """Images as a tensor.
+
+        Args:
+            x: (batch, height, width, channels), uint8 or float in [0, 255].
+
+        Returns:
+            The tensor, of ``x``'s dtype.
+
+        Raises:
+            ValueError: other shape.
+        """
+        x = tf.convert_to_tensor(x)
+        channels = self.image_shape[-1]
+        if x.shape.rank != 4 or x.shape[-1] != channels:
+            raise ValueError(f"x must have shape (batch, height, width, {channels}), received {tuple(x.shape)}")
+        return x
+
+    def image_set(self, x: Any, batch_size: int) -> np.ndarray:
+        """A set of images that is run in batches, and on which multiply-adds are counted.
+
+        Args:
+            x: (count, height, width, channels) images in [0, 255], of the model's ``input_shape``.
+            batch_size: images at a time.
+
+        Returns:
+            The array.
+
+        Raises:
+            ValueError: bad batch size, other shape, or no numbers.
+        """
+        if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+            raise ValueError(f"batch_size must be a positive integer, received {batch_size!r}")
+        self.build()
+        x = np.asarray(x)
+        if x.ndim != 4 or x.dtype.kind not in "uif":
+            raise ValueError(
+                f"images must be numbers of shape (count, {', '.join(map(str, self.image_shape))}), "
+                f"received {x.dtype} {x.shape}"
+            )
+        if x.shape[1:] != self.image_shape:
+            raise ValueError(
+                f"images of a set must have the model's shape {self.image_shape}, at which costs are counted, received "
+                f"{x.shape[1:]}; a call of the model takes other heights and widths"
+            )
+        return x
+
+    def clone(self, dtype: Any = None) -> "ImageModel":
+        """A copy with its own weights.
+
+        Args:
+            dtype: Keras dtype policy of the copy; default the model's.
+        """
+        twin = type(self)(**{**self.get_config(), "dtype": dtype or self.dtype_policy})
+        twin.build()
+        if self.built:
+            twin.set_weights(self.get_weights())
+        return twin
+
+    def in_float32(self) -> "ImageModel":
+        """The model itself, or a copy in float32 where it computes in another precision: for files."""
+        return self if self.dtype_policy.name == "float32" else self.clone("float32")
+
+    @property
+    def knobs(self) -> list[keras.Variable]:
+        """Variables that are set by what was measured on the classes, not trained."""
+        return []
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, as plain data."""
+        return {
+            "num_classes": self.num_classes,
+            "input_shape": list(self.image_shape),
+            "mean": _floats(self.mean),
+            "std": _floats(self.std),
+            "labels": None if self.labels is None else list(self.labels),
+            "name": self.name,
+            "dtype": self.dtype_policy.name,
+        }
+
+
+def _floats(value: Any) -> Any:
+    array = np.asarray(value, "float64")
+    return float(array) if array.ndim == 0 else [float(v) for v in array]

@@ -1,0 +1,164 @@
+"""The walk over a network, and the blocks that it unfolds.
+
+The forward pass of a network is written once, as ``forward(walk, x)``. The walk decides what happens at each
+layer: ``Compute`` runs it; others (cost, build, export, calibration) propagate shapes, make the plain Keras
+layer that holds the slices, or collect batch statistics. The slice level travels in the walk, as an argument.
+"""
+
+import contextlib
+import operator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ds_keras.core.levels import Level, LevelTensor
+from ds_keras.core.sliceable import Shape, SliceableLayer
+
+
+class Walk:
+    """One pass over a network at one slice level.
+
+    Args:
+        level: int or ``LevelTensor``: already checked.
+    """
+
+    def __init__(self, level: Level):
+        self.level = level
+
+    def __call__(self, layer: keras.layers.Layer, x: Any) -> Any:
+        """Applies ``layer`` to ``x``; a block unfolds into its layers, where the level has it."""
+        if not isinstance(layer, SliceableBlock):
+            return self.apply(layer, x)
+        if isinstance(self.level, int):
+            return x if 0 <= self.level < layer.first_level else layer.forward(self, x)
+        return self.perhaps(layer, x) if layer.first_level else layer.forward(self, x)
+
+    def apply(self, layer: keras.layers.Layer, x: Any) -> Any:
+        """Applies one layer that is not a block."""
+        raise TypeError(f"{type(self).__name__} does not define apply()")
+
+    def perhaps(self, block: "SliceableBlock", x: Any) -> Any:
+        """Applies a block that smaller levels lack, at a level that is known at run time only."""
+        raise TypeError(f"{type(self).__name__} does not define perhaps()")
+
+    def endpoint(self, stride: int, x: Any) -> None:
+        """Called by the network with its features after each block; ignored by most walks."""
+
+
+class Compute(Walk):
+    """Runs the layers on tensors.
+
+    Args:
+        level: int or ``LevelTensor``.
+        training: batch statistics in BatchNorm (and moving averages updated).
+        dropout: (2,) integer seed with which dropout layers act, or None.
+    """
+
+    def __init__(self, level: Level, training: bool = False, dropout: tf.Tensor | None = None):
+        super().__init__(level)
+        self.training = training
+        self.dropout = dropout
+        self.endpoints: dict[int, tf.Tensor] = {}
+
+    def apply(self, layer: keras.layers.Layer, x: Any) -> Any:
+        """Runs ``layer``."""
+        if isinstance(layer, SliceableLayer):
+            return self.run(layer, x)
+        if isinstance(layer, keras.layers.Dropout):
+            if self.dropout is None or not layer.rate:
+                return x
+            return tf.nn.experimental.stateless_dropout(x, layer.rate, self.dropout)
+        return layer(x)
+
+    def run(self, layer: SliceableLayer, x: Any) -> Any:
+        """Runs a sliceable layer."""
+        return layer(x, level=self.level, training=self.training)
+
+    def perhaps(self, block: "SliceableBlock", x: Any) -> Any:
+        """A conditional; what each of its branches makes stays in there."""
+        if not isinstance(self.level, LevelTensor):
+            raise ValueError(
+                f"{block.name}: levels below {block.first_level} lack the block, so level must be an int or a "
+                f"LevelTensor, received {self.level!r}"
+            )
+        x = self.rounded(x)
+        walk = type(self)(self.level.copy(), self.training, self.dropout)
+        has = self.level.tensor >= block.first_level
+        return tf.cond(has, lambda: walk.rounded(block.forward(walk, x)), lambda: x)
+
+    def rounded(self, x: Any) -> Any:
+        """``x`` as the next operator reads it: as it is, but where int8 is simulated (``quantization.Rounding``)."""
+        return x
+
+    def endpoint(self, stride: int, x: Any) -> None:
+        """Keeps the last features of each stride."""
+        self.endpoints[stride] = x
+
+
+class SliceableBlock(keras.layers.Layer):
+    """A group of layers whose forward pass is written once as ``forward(walk, x)``.
+
+    Callable as a layer too: ``block(x, level=1)``.
+
+    Args:
+        first_level: smaller levels go on without the block, whose output has the shape of its input then.
+        **kwargs: of ``keras.layers.Layer``.
+    """
+
+    def __init__(self, first_level: int = 0, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.first_level = first_level
+
+    def child(self, name: str) -> dict[str, Any]:
+        """Name and dtype for a layer of this block; names are unique in the whole network."""
+        return {"name": f"{self.name}_{name}", "dtype": self.dtype_policy}
+
+    def forward(self, walk: Walk, x: Any) -> Any:
+        """The pass, for any walk."""
+        raise TypeError(f"{type(self).__name__} does not define forward()")
+
+    def build(self, input_shape: Shape) -> None:
+        """Builds every layer at its full size."""
+        self.forward(Build(), tuple(input_shape))
+        self.built = True
+
+    def call(self, x: tf.Tensor, level: Any = None, training: bool = False) -> Any:
+        """Runs the block at a level."""
+        if level is None:
+            raise ValueError(f"{self.name}: level must be given")
+        with contextlib.suppress(TypeError):  # a tensor of a graph, or what the layers will refuse
+            level = operator.index(level)
+        return Compute(level, bool(training))(self, x)
+
+
+class Shapes(Walk):
+    """Propagates shapes, without tensors or weights, and shows each layer to ``visit``."""
+
+    def apply(self, layer: keras.layers.Layer, x: Any) -> Any:
+        """The output shape of ``layer``."""
+        self.visit(layer, x)
+        if isinstance(layer, SliceableLayer):
+            return layer.output_shape_at(x, self.level)
+        return tuple(layer.compute_output_shape(x))
+
+    def visit(self, layer: keras.layers.Layer, shape: Any) -> None:
+        """Called with every layer and its input shape."""
+
+
+class Build(Shapes):
+    """Builds every layer for its full size: the last level, whose sizes are the largest."""
+
+    def __init__(self):
+        super().__init__(level=-1)
+
+    def __call__(self, layer: keras.layers.Layer, x: Any) -> Any:
+        """Builds ``layer`` if it is not, and returns its output shape."""
+        y = super().__call__(layer, x)
+        layer.built = True  # for a block: its layers are
+        return y
+
+    def visit(self, layer: keras.layers.Layer, shape: Any) -> None:
+        """Builds ``layer``."""
+        if not layer.built:
+            layer.build(shape)

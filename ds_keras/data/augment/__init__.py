@@ -1,0 +1,1 @@
+"""Stateless augmentation of batches, and the recipes that name it."""

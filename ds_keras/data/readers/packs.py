@@ -1,0 +1,172 @@
+"""Packs: a whole image set in one .npz file."""
+
+import os
+import zipfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ds_keras.data.decode import decode
+from ds_keras.data.readers.named import CIFAR10_CLASSES
+from ds_keras.data.readers.storage import ArrayStorage, EncodedStorage
+from ds_keras.data.source import Source
+
+MAX_DECODED_BYTES = 256 * 2**20
+
+
+class LosslessPack(NamedTuple):
+    """Original images of a set whose pack is lossy.
+
+    Args:
+        source: the images.
+        train_index: (count,) int32, their positions in the set's training images: hold these out of training.
+    """
+
+    source: Source
+    train_index: np.ndarray
+
+
+def jpeg_pack(
+    path: str | os.PathLike, splits: Sequence[str] = ("train", "test"), decode_all: bool | None = None
+) -> dict[str, Source]:
+    """Reads a pack of JPEG files: for each split ``<split>_jpeg`` (all files back to back), ``<split>_off``, ``_y``.
+
+    Args:
+        path: of the .npz file; its ``classes`` names the classes.
+        splits: those to read, of "train" and "test"; "test" is the pack's "test", else its "val".
+        decode_all: whether to hold decoded images in memory; default where they have one size and take at most 256 MiB.
+
+    Returns:
+        A source of RGB images for each split.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a pack, or a damaged one.
+
+    Example:
+        >>> sets = jpeg_pack("data/cifar10_jpeg.npz")
+    """
+    arrays = _read_npz(path)
+    sources = {}
+    for split in splits:
+        stored = "val" if split == "test" and "test_jpeg" not in arrays else split
+        missing = {f"{stored}_jpeg", f"{stored}_off", f"{stored}_y", "classes"} - set(arrays)
+        if missing or split not in ("train", "test"):
+            raise ValueError(f"{path} has no split {split!r}: {sorted(missing)} are missing, it has {sorted(arrays)}")
+        blob, offsets, labels = (arrays[f"{stored}_{part}"] for part in ("jpeg", "off", "y"))
+        if len(offsets) != len(labels) + 1 or (np.diff(offsets) <= 0).any() or not 0 <= offsets[0] <= offsets[-1]:
+            raise ValueError(
+                f"{path}: {stored}_off must hold {len(labels) + 1} rising offsets, one more than {stored}_y"
+            )
+        if offsets[-1] > len(blob):
+            raise ValueError(f"{path} is truncated: {stored}_jpeg has {len(blob)} bytes of {offsets[-1]}")
+        data = blob.tobytes()
+        files = [data[start:stop] for start, stop in pairwise(offsets)]
+        name = f"{Path(path).stem}/{split}"
+        sources[split] = Source(_store(files, decode_all, name), labels.astype(np.int32), arrays["classes"], name)
+    return sources
+
+
+def lossless_pack(path: str | os.PathLike, class_names: Sequence[str] = CIFAR10_CLASSES) -> LosslessPack:
+    """Reads a pack of original images: ``x``, ``y`` and ``train_index``.
+
+    Args:
+        path: of the .npz file.
+        class_names: one name for each class.
+
+    Returns:
+        The source, and the positions of its images in the set's training images.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not such a pack.
+
+    Example:
+        >>> bridge = lossless_pack("data/cifar10_lossless_train4000.npz")
+        >>> keep = np.setdiff1d(np.arange(len(train)), bridge.train_index)
+    """
+    arrays = _read_npz(path)
+    missing = {"x", "y", "train_index"} - set(arrays)
+    if missing:
+        raise ValueError(f"{path} is not a lossless pack: {sorted(missing)} are missing, it has {sorted(arrays)}")
+    index = arrays["train_index"].astype(np.int32)
+    if index.shape != arrays["y"].shape:
+        raise ValueError(f"{path}: train_index must have the shape of y {arrays['y'].shape}, received {index.shape}")
+    return LosslessPack(Source.from_arrays(arrays["x"], arrays["y"], class_names, Path(path).stem), index)
+
+
+def bridged_pack(path: str | os.PathLike, lossless: str | os.PathLike) -> dict[str, Source]:
+    """Reads a pack of JPEG files with the original images of a part of it: a bridge from the lossy copy to the set.
+
+    Args:
+        path: see ``jpeg_pack``.
+        lossless: see ``lossless_pack``.
+
+    Returns:
+        {"train": the pack's without the images of which there are originals, "test": the pack's, "lossless": those
+        originals, which no training saw}.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: not such packs, or other classes or labels.
+
+    Example:
+        >>> sets = bridged_pack("data/cifar10_jpeg.npz", "data/cifar10_lossless_train4000.npz")
+    """
+    sources = jpeg_pack(path)
+    train = sources["train"]
+    original, index = lossless_pack(lossless, train.class_names)
+    inside = (index >= 0) & (index < len(train))
+    if not inside.all() or len(np.unique(index)) != len(index):
+        raise ValueError(f"{lossless}: train_index must name images of {path}, each once, in [0, {len(train)})")
+    if original.image_shape != train.image_shape:
+        raise ValueError(
+            f"{lossless}: images must have the shape {train.image_shape} of {path}, received {original.image_shape}"
+        )
+    if not np.array_equal(train.labels[index], original.labels):
+        raise ValueError(f"{lossless} does not belong to {path}: the labels of the same images differ")
+    rest = train.subset(np.setdiff1d(np.arange(len(train)), index))
+    return {"train": rest, "test": sources["test"], "lossless": original}
+
+
+def _read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"{path} is missing")
+    try:
+        # opened here, because np.load leaves a damaged file open
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path} is not a .npz file, or a damaged one: {error}") from error
+
+
+def _store(files: list[bytes], decode_all: bool | None, name: str) -> ArrayStorage | EncodedStorage:
+    """Decodes everything once, to learn sizes and kinds; keeps what fits, else the encoded files."""
+
+    def read(position: int) -> tuple:
+        try:
+            image, plain = decode(files[position])
+        except ValueError as error:
+            raise ValueError(f"{name}, image {position}: {error}") from error
+        return image.shape, plain, image
+
+    shapes, plain, images, size = set(), np.zeros(len(files), bool), [], 0
+    limit = {None: MAX_DECODED_BYTES, True: np.inf, False: 0}[decode_all]
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        for start in range(0, len(files), 4096):  # not all decoded images at once
+            for k, (shape, is_plain, image) in enumerate(pool.map(read, range(start, min(start + 4096, len(files))))):
+                shapes.add(shape)
+                plain[start + k] = is_plain
+                size += image.size
+                if size <= limit and len(shapes) == 1:
+                    images.append(image)
+    if len(images) == len(files):
+        return ArrayStorage(np.stack(images))
+    if decode_all:
+        raise ValueError(f"decode_all=True needs images of one size, {name} has {len(shapes)} sizes")
+    shape = shapes.pop() if len(shapes) == 1 else (None, None, 3)
+    return EncodedStorage(files, shape, plain)

@@ -1,0 +1,197 @@
+"""TFRecord shards with an index of offsets: image sets of any size with random access, so that resume stays exact.
+
+A directory holds ``images-00000-of-00008.tfrecord`` and so on, each record a ``tf.train.Example`` with
+``image/encoded`` and ``image/class/label``; ``index.npz`` with shard, offset, length, checksum and label of every
+record; ``index.json`` with the rest. The index is written last: a directory without one was not finished.
+"""
+
+import json
+import os
+import zipfile
+import zlib
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from ds_keras.data.decode import decode, decode_image
+from ds_keras.data.readers.storage import DecodedStorage, ImageShape, Storage
+from ds_keras.data.source import Source
+
+FORMAT_VERSION = 1
+_HEADER, _FOOTER = 12, 4  # bytes: length and its CRC before the data, CRC of the data after it
+_COLUMNS = {"shard": "i4", "offset": "i8", "length": "i8", "checksum": "u4", "label": "i4", "plain": "?"}
+
+
+def write_tfrecords(source: Source, directory: str | os.PathLike, shards: int = 8) -> Path:
+    """Writes a source as TFRecord shards. Every file appears whole or not at all.
+
+    Files keep their bytes; images that are not encoded are stored as PNG. To mix classes in each shard, write
+    ``source.subset(permutation)``; training does not need it.
+
+    Args:
+        source: the images.
+        directory: made if needed; must hold no index yet.
+        shards: number of files.
+
+    Returns:
+        The directory.
+
+    Raises:
+        FileExistsError: the directory holds an index.
+        ValueError: bad ``shards``, or an image that cannot be decoded.
+
+    Example:
+        >>> write_tfrecords(image_folder("imagenet/train"), "imagenet-tfrecord/train", shards=128)
+    """
+    if isinstance(shards, bool) or not isinstance(shards, int) or not 1 <= shards <= len(source):
+        raise ValueError(f"shards must be an integer in [1, {len(source)}], the number of images, received {shards!r}")
+    directory = Path(directory)
+    if (directory / "index.json").exists():
+        raise FileExistsError(f"{directory} holds an index already; choose another directory or remove it")
+    directory.mkdir(parents=True, exist_ok=True)
+    rows: list[tuple] = []
+    bounds = np.linspace(0, len(source), shards + 1).astype(int)
+    names = [f"images-{k:05d}-of-{shards:05d}.tfrecord" for k in range(shards)]
+    for k, name in enumerate(names):
+        _write_whole(directory / name, lambda file, k=k: rows.extend(_write_shard(file, source, k, *bounds[k : k + 2])))
+    columns = {
+        key: np.array(column, _COLUMNS[key]) for key, column in zip(_COLUMNS, zip(*rows, strict=True), strict=True)
+    }
+    _write_whole(directory / "index.npz", lambda file: np.savez(file, **columns))
+    about = {
+        "format_version": FORMAT_VERSION,
+        "name": source.name,
+        "count": len(source),
+        "class_names": source.class_names,
+        "image_shape": list(source.image_shape),
+        "shards": names,
+    }
+    _write_whole(directory / "index.json", lambda file: file.write(json.dumps(about, indent=1).encode()))
+    return directory
+
+
+def read_tfrecords(directory: str | os.PathLike) -> Source:
+    """Opens shards that ``write_tfrecords`` wrote. Records are read and checked when they are used.
+
+    Args:
+        directory: of the shards and the index.
+
+    Returns:
+        The source.
+
+    Raises:
+        FileNotFoundError: no index (the directory is another one, or was not finished), or a shard is missing.
+        ValueError: a shard is torn, or the index is damaged or of a later format.
+
+    Example:
+        >>> train = read_tfrecords("imagenet-tfrecord/train")
+    """
+    directory = Path(directory)
+    for file in ("index.json", "index.npz"):
+        if not (directory / file).is_file():
+            raise FileNotFoundError(f"{directory / file} is missing: no TFRecord set, or one that was not finished")
+    try:
+        about = json.loads((directory / "index.json").read_text())
+        with open(directory / "index.npz", "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            columns = {key: file[key] for key in _COLUMNS}
+        version, count, names = about["format_version"], about["count"], about["shards"]
+        shape, classes, name = tuple(about["image_shape"]), about["class_names"], about["name"]
+    except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(f"the index of {directory} is damaged: {type(error).__name__}: {error}") from error
+    if version != FORMAT_VERSION:
+        raise ValueError(f"{directory} has format_version {version!r}, this version reads {FORMAT_VERSION}")
+    if {len(column) for column in columns.values()} != {count}:
+        raise ValueError(f"the index of {directory} is damaged: index.npz does not hold {count} images")
+    for k, shard in enumerate(names):
+        path, mine = directory / shard, columns["shard"] == k
+        if not path.is_file():
+            raise FileNotFoundError(f"the shard {path} is missing")
+        size = int((columns["offset"][mine] + columns["length"][mine]).max(initial=-_FOOTER)) + _FOOTER
+        if path.stat().st_size != size:
+            raise ValueError(f"the shard {path} is torn: {path.stat().st_size} bytes, the index says {size}")
+    paths = [str(directory / shard) for shard in names]
+    return Source(RecordStorage(paths, columns, shape), columns["label"], classes, name)
+
+
+class RecordStorage(DecodedStorage):
+    """Records of TFRecord shards, by offset.
+
+    Args:
+        paths: of the shards.
+        columns: shard, offset and length (of the data, in bytes), checksum (CRC-32 of the data), plain of each record.
+        shape: (height, width, channels), None where it varies.
+    """
+
+    def __init__(self, paths: list[str], columns: dict[str, np.ndarray], shape: ImageShape):
+        super().__init__(shape, columns["plain"])
+        self.paths, self.columns = paths, columns
+
+    def __len__(self) -> int:
+        return len(self.columns["shard"])
+
+    def encoded(self, index: int) -> bytes:
+        """See ``Storage``; checks the record first."""
+        shard, offset, length, checksum = (int(self.columns[key][index]) for key in list(_COLUMNS)[:4])
+        with open(self.paths[shard], "rb") as file:
+            file.seek(offset)
+            data = file.read(length)
+        if zlib.crc32(data) != checksum:
+            raise ValueError(f"record {index} of {self.paths[shard]} at byte {offset} is damaged")
+        features = tf.train.Example.FromString(data).features.feature
+        return features["image/encoded"].bytes_list.value[0]
+
+    def read(self, index: int) -> np.ndarray:
+        """See ``Storage``."""
+        return decode_image(self.encoded(index), self.shape[2])
+
+
+def _write_shard(file: BinaryIO, source: Source, shard: int, start: int, stop: int) -> list[tuple]:
+    rows, offset = [], _HEADER
+    with tf.io.TFRecordWriter(file.name) as writer:
+        for i in range(start, stop):
+            data = _encode(source.storage, int(source.indices[i]))
+            plain = decode(data, source.image_shape[2]).plain
+            record = _example(data, int(source.labels[i])).SerializeToString()
+            writer.write(record)
+            rows.append((shard, offset, len(record), zlib.crc32(record), source.labels[i], plain))
+            offset += len(record) + _FOOTER + _HEADER
+    return rows
+
+
+def _example(data: bytes, label: int) -> Any:
+    return tf.train.Example(
+        features=tf.train.Features(
+            feature={
+                "image/encoded": tf.train.Feature(bytes_list=tf.train.BytesList(value=[data])),
+                "image/class/label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+            }
+        )
+    )
+
+
+def _encode(storage: Storage, index: int) -> bytes:
+    data = storage.encoded(index)
+    if data is None:
+        image = storage.read(index)
+        file = BytesIO()
+        Image.fromarray(image[..., 0] if image.shape[2] == 1 else image).save(file, "PNG")
+        data = file.getvalue()
+    return data
+
+
+def _write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
+    """Writes under another name, waits for the disk, renames."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

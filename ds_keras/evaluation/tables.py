@@ -1,0 +1,217 @@
+"""Figures of a model on a labelled set: every level, and every policy beside what it has to beat, at equal cost too."""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ds_keras.core import cost
+from ds_keras.policies.base import LEARNED, NO_TABLE, knobs_at
+from ds_keras.policies.labels import check_classes
+from ds_keras.routing import execute as routing
+from ds_keras.routing.replay import Curve, Scored, curves, route
+
+if TYPE_CHECKING:
+    from ds_keras.models.supernet import Supernet
+
+SHARES = (20, 30, 40, 50, 60, 75)  # percent of the largest level's MAdds
+DROPS = (0.3, 1.0)  # points below the largest level
+
+
+def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> dict[str, list[dict[str, Any]]]:
+    """Accuracy and cost of every level and every policy.
+
+    Args:
+        model: supernet.
+        x: (count, height, width, channels) images in [0, 255].
+        labels: (count,) integer classes.
+        batch_size: images at a time.
+
+    Returns:
+        {"levels": rows of level, top1, top5 (percent), madds, params; "policies": rows of policy, top1, madds, share
+        (of the largest level's MAdds), mix (share of the images at each level)}. "static" interpolates the fixed
+        levels at the default policy's cost; "random" draws levels with the default policy's mix.
+
+    Raises:
+        ValueError: see ``check_classes``.
+    """
+    labels = check_classes(labels, len(x), model.num_classes)
+    levels = level_rows(model, routing.predict_levels(model, x, batch_size), labels)
+    default = model.predict_routed(x, batch_size=batch_size)
+    mix = np.bincount(default.levels, minlength=len(levels)) / len(labels)
+    runs = {"gate": {}, "cascade": {}, "random": {"mix": mix, "seed": 0}, "oracle": {"labels": labels}}
+    rows = [_row(model, f"default ({model.default_policy})", default, labels)]
+    for name, options in runs.items():
+        routed = model.predict_routed(x, policy=name, batch_size=batch_size, **options)
+        rows.append(_row(model, name, routed, labels))
+    costs, scores = [row["madds"] for row in levels], [row["top1"] for row in levels]
+    spent = rows[0]["madds"]
+    rows.append(
+        {
+            "policy": "static, interpolated",
+            "top1": round(float(np.interp(spent, costs, scores)), 2),
+            "madds": spent,
+            "share": rows[0]["share"],
+            "mix": None,
+        }
+    )
+    return {"levels": levels, "policies": rows}
+
+
+def evaluate_levels(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> list[dict[str, Any]]:
+    """Accuracy and cost of every level.
+
+    Args:
+        model: supernet.
+        x: (count, height, width, channels) images in [0, 255].
+        labels: (count,) integer classes.
+        batch_size: images at a time.
+
+    Returns:
+        Rows of level, top1, top5 (percent; top5 None where there are no more than 5 classes), madds, params.
+
+    Raises:
+        ValueError: see ``check_classes``.
+    """
+    labels = check_classes(labels, len(x), model.num_classes)
+    return level_rows(model, routing.predict_levels(model, x, batch_size), labels)
+
+
+def level_rows(model: "Supernet", every: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
+    """As ``evaluate_levels``, from the (levels, count, classes) logits of a pass that was made."""
+    return [
+        {
+            "level": k,
+            "top1": _percent(_top(logits, labels, 1)),
+            "top5": _percent(_top(logits, labels, 5)) if model.num_classes > 5 else None,
+            "madds": cost.madds(model, k),
+            "params": cost.params(model, k),
+        }
+        for k, logits in enumerate(every)
+    ]
+
+
+def compare(model: "Supernet", scored: Scored, temperatures: list[float] | None = None) -> dict[str, Any]:
+    """All that compares the policies on labelled images.
+
+    Args:
+        model: supernet with a budget table.
+        scored: of the images (``curves.score``).
+        temperatures: (levels,) of ``curves.fit_temperatures`` on held-out images; None leaves that policy out.
+
+    Returns:
+        {"temperatures": as given, "equal_cost": see ``equal_cost``, "budgets": see ``budgets``}.
+
+    Raises:
+        ValueError: no budget table.
+    """
+    found = equal_cost(model, curves(model, scored, temperatures))
+    return {"temperatures": temperatures, "equal_cost": found, "budgets": budgets(model, scored)}
+
+
+def equal_cost(model: "Supernet", found: dict[str, Curve]) -> dict[str, Any]:
+    """The curves at equal cost, and what each policy saves at a given loss of accuracy.
+
+    Args:
+        model: supernet.
+        found: of ``curves``.
+
+    Returns:
+        {"shares": percent of the largest level's MAdds, "drops": points below its top-1, "rows": a policy's "top1" at
+        each share (None out of its range) and "saved" at each drop: how many times fewer MAdds the cheapest point of
+        its curve takes that loses no more, read off on these images for every policy alike (None where there is
+        none), "oracle": its "top1" and "share", one point}.
+
+    Example:
+        >>> equal_cost(model, curves(model, score(model, images, labels)))["rows"]
+    """
+    largest, best = _largest(model), found["static"].top1[-1]
+    rows = []
+    for name, curve in found.items():
+        if name == "oracle":
+            continue
+        madds = curve.madds(model)
+        at = np.interp(np.array(SHARES) * largest / 100, madds, curve.top1, left=np.nan, right=np.nan)
+        cheapest = [_cheapest(madds, curve.top1, best - drop) for drop in DROPS]
+        rows.append(
+            {
+                "policy": name,
+                "top1": [None if np.isnan(value) else round(float(value), 2) for value in at],
+                "saved": [None if spent is None else round(largest / spent, 2) for spent in cheapest],
+            }
+        )
+    point = [
+        round(float(value[0]), 2) for value in (found["oracle"].top1, 100 * found["oracle"].madds(model) / largest)
+    ]
+    oracle = dict(zip(("top1", "share"), point, strict=True))
+    return {"shares": list(SHARES), "drops": list(DROPS), "rows": rows, "oracle": oracle}
+
+
+def budgets(model: "Supernet", scored: Scored, points: int = 10) -> dict[str, Any]:
+    """Budgets asked of the default policy, from the cheapest to the largest level's cost, and what it spends on images.
+
+    Args:
+        model: supernet with a budget table.
+        scored: of images that the table was not measured on.
+        points: budgets, evenly spaced.
+
+    Returns:
+        {"policy": "gate" or "cascade" (which stands in for a default of one level), "rows": "asked" and "spent" in
+        percent of the largest level's MAdds, "top1" in percent, "mix" the share of images that end at each level}.
+
+    Raises:
+        ValueError: no budget table.
+    """
+    policy = model.default_policy if model.default_policy in LEARNED else "cascade"
+    table, largest = model.budget_table, _largest(model)
+    if not table.get(policy):
+        raise ValueError(NO_TABLE)
+    rows = []
+    for madds in np.linspace(table[policy][0][1], min(table[policy][-1][1], largest), points):
+        routed = route(model, scored, policy, knobs_at(table, policy, largest, madds=madds))
+        rows.append(
+            {
+                "asked": round(100 * float(madds) / largest, 1),
+                "spent": round(100 * float(routed.madds.mean()) / largest, 1),
+                "top1": round(100 * float((routed.logits.argmax(1) == scored.labels).mean()), 2),
+                "mix": _mix(routed.levels, len(scored.every)),
+            }
+        )
+    return {"policy": policy, "rows": rows}
+
+
+def _largest(model: "Supernet") -> float:
+    return float(model.costs[-1].start + model.costs[-1].body)
+
+
+def _row(model: "Supernet", name: str, routed: routing.Routed, labels: np.ndarray) -> dict[str, Any]:
+    madds = float(routed.madds.mean())
+    return {
+        "policy": name,
+        "top1": _percent(_top(routed.logits, labels, 1)),
+        "madds": round(madds),
+        "share": round(madds / cost.madds(model, len(model.levels) - 1), 4),
+        "mix": _mix(routed.levels, len(model.levels)),
+    }
+
+
+def _mix(levels: np.ndarray, count: int) -> list[float]:
+    """Share of the images at each level."""
+    return [round(float(m), 4) for m in np.bincount(levels, minlength=count) / len(levels)]
+
+
+def _top(logits: np.ndarray, labels: np.ndarray, k: int) -> np.ndarray:
+    best = logits.argmax(1)[:, None] if k == 1 else np.argsort(-logits, axis=1)[:, :k]
+    return (best == labels[:, None]).any(1)
+
+
+def _percent(right: np.ndarray) -> float:
+    return round(100 * float(right.mean()), 2)
+
+
+def _cheapest(madds: np.ndarray, top1: np.ndarray, floor: float) -> float | None:
+    """The least cost at which a curve reaches an accuracy, interpolated."""
+    reached = np.flatnonzero(top1 >= floor - 1e-9)
+    if not len(reached):
+        return None
+    i = reached[0]
+    return float(madds[0] if i == 0 else np.interp(floor, top1[i - 1 : i + 1], madds[i - 1 : i + 1]))

@@ -1,0 +1,182 @@
+"""An experiment as plain values: what ``zoo/<preset>/experiment.py`` holds and ``tools/train.py`` runs."""
+
+import runpy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import keras
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of training.
+
+    Args:
+        epochs: passes over the training part.
+        learning_rate: peak; linear warm-up over ``warmup`` of the steps, then cosine to 0; ``cycles`` times.
+        optimizer: "sgd" (Nesterov momentum 0.9), "adam" or "adamw".
+        batch_size: images a step.
+        warmup: share of a cycle's steps.
+        cycles: times that warm-up and cosine run, over equal parts of the stage (warm restarts, arXiv 1608.03983).
+        augment: see ``ds_keras.data.augmentation``.
+        clip_norm: bound on the global norm of the gradient, or None.
+        weight_decay: of "adamw" (decoupled, arXiv 1711.05101), on kernels only; the trainer's own is L2.
+        accumulate: steps whose gradients are averaged before the weights move.
+        mixup: alpha of mixup's Beta distribution; 0 leaves it out. Stage II takes none: it asks which images are easy.
+        trainer: further arguments of the trainer.
+    """
+
+    epochs: int
+    learning_rate: float
+    optimizer: str = "sgd"
+    batch_size: int = 128
+    warmup: float = 0.15
+    cycles: int = 1
+    augment: str = ""
+    clip_norm: float | None = None
+    weight_decay: float = 0.0
+    accumulate: int = 1
+    mixup: float = 0.0
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+    def make_optimizer(self, steps: int) -> keras.optimizers.Optimizer:
+        """The optimizer with its schedule.
+
+        Args:
+            steps: of the whole stage.
+
+        Returns:
+            Keras optimizer.
+
+        Raises:
+            ValueError: unknown optimizer, no cycle, or weight decay without "adamw".
+        """
+        if self.cycles < 1:
+            raise ValueError(f"cycles must be at least 1, received {self.cycles!r}")
+        if self.weight_decay and self.optimizer != "adamw":
+            raise ValueError(
+                f"weight_decay of a stage belongs to optimizer='adamw', received {self.weight_decay!r} with "
+                f"{self.optimizer!r}; the trainer has an L2 one of its own"
+            )
+        cycle = max(steps // self.cycles, 1)
+        warmup = max(round(cycle * self.warmup), 1)
+        schedule = keras.optimizers.schedules.CosineDecay(
+            0.0, max(cycle - warmup, 1), warmup_target=self.learning_rate, warmup_steps=warmup
+        )
+        if self.cycles > 1:
+            schedule = Restarts(schedule, cycle, self.cycles)
+        common = {
+            "global_clipnorm": self.clip_norm,
+            "gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None,
+        }
+        if self.optimizer == "sgd":
+            return keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **common)
+        if self.optimizer == "adam":
+            return keras.optimizers.Adam(schedule, **common)
+        if self.optimizer == "adamw":
+            optimizer = keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay, **common)
+            # Names that do not end so; Keras asks by the name of the tf.Variable, "kernel:0".
+            optimizer.exclude_from_weight_decay(var_names=[r"(?<!kernel)(?<!kernel:0)$"])
+            return optimizer
+        raise ValueError(f"optimizer must be 'sgd', 'adam' or 'adamw', received {self.optimizer!r}")
+
+
+@keras.saving.register_keras_serializable("ds_keras")
+class Restarts(keras.optimizers.schedules.LearningRateSchedule):
+    """A schedule that begins anew (warm restarts, arXiv 1608.03983).
+
+    Args:
+        cycle: schedule of one cycle, which keeps its last value.
+        steps: of a cycle.
+        cycles: how many; steps that are left over belong to the last.
+    """
+
+    def __init__(self, cycle: keras.optimizers.schedules.LearningRateSchedule, steps: int, cycles: int):
+        self.cycle, self.steps, self.cycles = cycle, steps, cycles
+
+    def __call__(self, step: Any) -> Any:
+        """The rate at a step."""
+        done = keras.ops.minimum(step // self.steps, self.cycles - 1)
+        return self.cycle(step - done * self.steps)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments."""
+        cycle = keras.saving.serialize_keras_object(self.cycle)
+        return {"cycle": cycle, "steps": self.steps, "cycles": self.cycles}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Restarts":
+        """The schedule that ``get_config`` describes."""
+        return cls(**{**config, "cycle": keras.saving.deserialize_keras_object(config["cycle"])})
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that determines a preset: data, network, both stages.
+
+    Args:
+        name: of the preset.
+        data: see ``ds_keras.data.load``; the part after ":" may be replaced by ``--data``.
+        model: (num_classes, input_shape) -> supernet, unbuilt.
+        stage1: the supernet.
+        stage2: the gate, or None to leave it untrained.
+        image_size: (height, width) of the training images, or None for sets of one size.
+        held_out: images (int) or share (float) of the training set that thresholds and policy are chosen on.
+        train_images: train on so many images only (short trials); None for all that are not held out.
+        gate_images: so many (int) or such a share (float) of the training images are left out of Stage I, and Stage II
+            trains on them alone: its labels say which images are easy, and on images that the supernet was fit to
+            they flatter it. None trains both stages on the same images.
+        calibration: (batches, batch size) for the BatchNorm statistics.
+        tolerance: accuracy that the default policy may lose on the held-out images, in [0, 1].
+        precision: Keras dtype policy.
+        data_terms: one line for the card: what the data is and its terms.
+        licence: of the weights; "" for none stated.
+        seed: of everything random.
+    """
+
+    name: str
+    data: str
+    model: Callable[[int, tuple[int, int, int]], Any]
+    stage1: Stage
+    stage2: Stage | None
+    image_size: tuple[int, int] | None = None
+    held_out: int | float = 0.1
+    train_images: int | None = None
+    gate_images: int | float | None = None
+    calibration: tuple[int, int] = (40, 500)
+    tolerance: float = 0.003
+    precision: str = "float32"
+    data_terms: str = ""
+    licence: str = ""
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.train_images is not None and self.train_images < 1:
+            raise ValueError(f"train_images must be at least 1, received {self.train_images!r}")
+        if self.stage2 is not None and self.stage2.mixup:
+            raise ValueError(f"stage2: mixup must be 0, received {self.stage2.mixup!r}")
+
+
+def read_experiment(path: str | Path) -> Experiment:
+    """Runs a config file and returns its ``EXPERIMENT``.
+
+    Args:
+        path: Python file of your own: it is executed.
+
+    Returns:
+        Experiment.
+
+    Raises:
+        ValueError: no such file, one that Python cannot run, or it defines no ``EXPERIMENT``.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f"config must be a Python file, received {str(path)!r}")
+    try:
+        experiment = runpy.run_path(str(path)).get("EXPERIMENT")
+    except Exception as error:  # whatever the file raises
+        raise ValueError(f"config {str(path)!r} does not run: {type(error).__name__}: {error}") from error
+    if not isinstance(experiment, Experiment):
+        raise ValueError(f"{path} must define EXPERIMENT = ds_keras.experiments.Experiment(...), found {experiment!r}")
+    return experiment

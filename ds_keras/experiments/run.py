@@ -1,0 +1,257 @@
+"""What a run works with: the data, the model, the steps of both stages, the preset that comes out."""
+
+import contextlib
+import json
+import os
+import platform
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ds_keras import data, zoo
+from ds_keras.core.backend import dtype_policy
+from ds_keras.core.files import write_json
+from ds_keras.core.image_model import ImageModel
+from ds_keras.evaluation.tables import evaluate, evaluate_levels
+from ds_keras.experiments.comparison import compare_policies
+from ds_keras.experiments.config import Experiment, Stage
+from ds_keras.experiments.loop import Loop
+from ds_keras.routing import budget
+from ds_keras.training.base import Trainer
+from ds_keras.training.calibration import calibrate_batch_norm
+from ds_keras.training.stage1 import SupernetTrainer
+from ds_keras.training.stage2 import GateTrainer
+from ds_keras.zoo.cards import render
+
+TRIAL_IMAGES = 256
+
+
+@contextlib.contextmanager
+def settings(experiment: Experiment) -> Iterator[None]:
+    """Keras' precision and seed as the experiment asks; the precision is put back afterwards."""
+    keras.utils.set_random_seed(experiment.seed)
+    tf.config.experimental.enable_op_determinism()
+    with dtype_policy(experiment.precision):
+        yield
+
+
+class Session:
+    """The data and the model of a run, and what is done with them.
+
+    Args:
+        experiment: see ``run``.
+        workdir: likewise.
+        checkpoint_every: likewise.
+        max_steps: likewise.
+        verbose: likewise.
+        sources: the experiment's data, where it is loaded already.
+    """
+
+    def __init__(
+        self,
+        experiment: Experiment,
+        workdir: str | os.PathLike,
+        checkpoint_every: int = 500,
+        max_steps: int | None = None,
+        verbose: Any = "auto",
+        sources: dict[str, data.Source] | None = None,
+    ):
+        counts = {"checkpoint_every": checkpoint_every, "max_steps": 1 if max_steps is None else max_steps}
+        for name, value in counts.items():
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{name} must be a positive integer, received {value!r}")
+        self.experiment, self.workdir = experiment, Path(workdir)
+        self.checkpoint_every, self.max_steps, self.verbose = checkpoint_every, max_steps, verbose
+        self.sources = data.load(experiment.data) if sources is None else sources
+        self.train, self.held_out = self.sources["train"].split(experiment.held_out, seed=experiment.seed)
+        if experiment.train_images is not None:
+            self.train = _some(self.train, experiment.train_images)
+        self.gate_train = self.train
+        if experiment.gate_images is not None:
+            try:
+                self.train, self.gate_train = self.train.split(experiment.gate_images, seed=experiment.seed)
+            except ValueError as error:
+                raise ValueError(f"gate_images is split off as held_out is: {error}") from error
+        parts = [("stage1", experiment.stage1, self.train), ("stage2", experiment.stage2, self.gate_train)]
+        for name, stage, source in parts:
+            if stage is not None and stage.batch_size > len(source):
+                raise ValueError(
+                    f"{name}: batch_size must be at most the number of training images, received {stage.batch_size} "
+                    f"for {len(source)} images"
+                )
+        if max_steps is not None:  # a trial run evaluates on a few images
+            self.held_out = self.trial(self.held_out)
+        self.x_held = self.held_out.images(experiment.image_size)
+        self.model = experiment.model(len(self.train.class_names), self.x_held.shape[1:])
+        self.model.labels = list(self.train.class_names)
+        self.model.build()
+        _claim(self.workdir, experiment, self.model)
+
+    def trial(self, source: data.Source) -> data.Source:
+        """The whole set, or a few images of it in a trial run."""
+        return source if self.max_steps is None else _some(source, TRIAL_IMAGES)
+
+    def batches(self, source: data.Source, stage: Stage, first: int, last: int, views: int = 1) -> tf.data.Dataset:
+        """The training batches of steps [first, last)."""
+        return data.batches(
+            source,
+            stage.batch_size,
+            self.experiment.seed,
+            augment=stage.augment,
+            image_size=self.experiment.image_size,
+            start_step=first,
+            end_step=last,
+            views=views,
+            mixup=stage.mixup,
+        )
+
+    def fit(self, name: str, stage: Stage, trainer: Trainer) -> float:
+        """Runs a stage to its end; returns the seconds that it took."""
+        source = self.gate_train if name == "stage2" else self.train
+        per_epoch = len(source) // stage.batch_size
+        steps = stage.epochs * per_epoch
+        loop = Loop(name, trainer, self.workdir, per_epoch, self.checkpoint_every)
+        trainer.compile(stage.make_optimizer(steps))
+        validation = data.evaluation_batches(
+            self.held_out, 500, self.experiment.image_size, crop_fraction=1.0
+        )  # the pixels of ``x_held``
+        end = min(steps, self.max_steps or steps)
+        return loop.fit(lambda a, b: self.batches(source, stage, a, b, trainer.views), validation, end, self.verbose)
+
+    def train_supernet(self) -> float:
+        """Stage I and the calibration; returns the seconds of Stage I."""
+        stage = self.experiment.stage1
+        seconds = self.fit("stage1", stage, self.supernet_trainer())
+        deployed = self.deployed()
+        calibrate_batch_norm(deployed, self.calibration_batches(), quantize=stage.trainer.get("quantize"))
+        self.model.set_weights(deployed.get_weights())
+        return seconds
+
+    def calibration_batches(self) -> tf.data.Dataset:
+        """Training images, augmented as in Stage I, for BatchNorm's statistics."""
+        count, size = self.experiment.calibration
+        plain = Stage(1, 0.0, batch_size=min(size, len(self.train)), augment=self.experiment.stage1.augment)
+        count = min(count, max(len(self.train) // plain.batch_size, 1))
+        return self.batches(self.train, plain, 0, count)
+
+    def deployed(self) -> ImageModel:
+        """The model as ``zoo.load`` will give it, in float32, whatever the precision of the training."""
+        return self.model.in_float32()
+
+    def score_levels(self, split: str = "held_out") -> list[dict[str, Any]]:
+        """Figures of every level on the held-out images, or on a part of the data."""
+        return evaluate_levels(self.deployed(), *self.labelled(split))
+
+    def labelled(self, split: str) -> tuple[np.ndarray, np.ndarray]:
+        """The held-out images, or a part of the data, and their labels."""
+        if split == "held_out":
+            return self.x_held, self.held_out.labels
+        source = self.trial(self.sources[split])
+        return source.images(self.experiment.image_size), source.labels
+
+    def supernet_trainer(self) -> SupernetTrainer:
+        """Stage I."""
+        return self.make_trainer(self.experiment.stage1, "stage1", SupernetTrainer)
+
+    def gate_trainer(self) -> GateTrainer | None:
+        """Stage II, or None where the experiment has none."""
+        stage = self.experiment.stage2
+        return None if stage is None else self.make_trainer(stage, "stage2", GateTrainer)
+
+    def make_trainer(self, stage: Stage, name: str, kind: Any) -> Any:
+        """The trainer of a stage, of a class, with the stage's arguments."""
+        arguments = stage.trainer
+        try:
+            return kind(self.model, **{"seed": self.experiment.seed, **arguments})
+        except TypeError as error:
+            raise ValueError(f"{name}: trainer={arguments!r} does not suit {kind.__name__}: {error}") from error
+
+    def write_preset(
+        self, directory: Path, seconds: dict[str, float], command: str, reads: int = 1, kept: Any = None
+    ) -> dict[str, Any]:
+        """Chooses cascade, thresholds and policy on the held-out images, reads the test set, writes the preset.
+
+        Args:
+            directory: of the preset.
+            seconds: that each stage took.
+            command: for the card.
+            reads: times that the test set has been read, this one included.
+            kept: further metrics.
+
+        Returns:
+            The metrics.
+        """
+        experiment, model = self.experiment, self.deployed()
+        test = self.trial(self.sources["test"])
+        budget.measure_budget(model, self.x_held, self.held_out.labels)
+        policy, _ = budget.choose_policy(model, experiment.tolerance)
+        metrics = {
+            **self.facts(command, seconds, test, "thresholds, budget table, default policy", reads),
+            "default_policy": policy,
+            **(kept or {}),
+            "held_out": evaluate_levels(model, self.x_held, self.held_out.labels),
+            **evaluate(model, test.images(experiment.image_size), test.labels),
+        }
+        for part in sorted(set(self.sources) - {"train", "test"}):
+            also = self.trial(self.sources[part])
+            figures = evaluate(model, also.images(experiment.image_size), also.labels)
+            metrics.setdefault("also", {})[part] = {"images": len(also), **figures}
+        metrics |= compare_policies(self, model, directory)
+        zoo.save(model, directory, metrics, render(model, metrics))
+        return metrics
+
+    def facts(
+        self, command: str, seconds: dict[str, float], test: data.Source, chosen: str, reads: int = 1
+    ) -> dict[str, Any]:
+        """What a preset's metrics say of the run, besides its figures.
+
+        Args:
+            command: that repeats it.
+            seconds: that each stage took.
+            test: the test images.
+            chosen: what was chosen on the held-out images.
+            reads: times that they have been read, this one included.
+
+        Returns:
+            The entries.
+        """
+        experiment = self.experiment
+        gate = f", the gate on {len(self.gate_train)} others" if self.gate_train is not self.train else ""
+        again = "read once" if reads == 1 else f"read {reads} times: the policy was chosen anew on the held-out images"
+        return {
+            "experiment": experiment.name,
+            "command": command,
+            "data": experiment.data_terms,
+            "licence": experiment.licence or "not stated",
+            "trained_on": f"{len(self.train)} images of the training set{gate}",
+            "chosen_on": f"{len(self.held_out)} held-out images of the training set ({chosen})",
+            "tested_on": f"{len(test)} test images, {again}",
+            "test_reads": reads,
+            "precision": f"{experiment.precision} in training; every figure is of the float32 model",
+            "complete": self.max_steps is None,
+            "seconds": {name: round(value) for name, value in seconds.items()},
+            "machine": f"on {os.cpu_count()} {platform.machine()} CPU cores",
+            "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
+        }
+
+
+def _some(source: data.Source, count: int) -> data.Source:
+    """So many images of a set, every class in proportion, or all that there are."""
+    return source if count >= len(source) else source.split(count)[1]
+
+
+def _claim(workdir: Path, experiment: Experiment, model: ImageModel) -> None:
+    """Marks the workdir as this experiment's, or refuses one that belongs to another."""
+    names = ("name", "data", "seed", "held_out", "train_images", "gate_images", "precision", "calibration")
+    record = {name: getattr(experiment, name) for name in (*names, "image_size")}
+    record |= {"stage1": repr(experiment.stage1), "stage2": repr(experiment.stage2)}
+    record["model"] = {**model.get_config(), "name": None}  # Keras numbers the names that are not given
+    record = json.loads(json.dumps(record))
+    path = workdir / "experiment.json"
+    if path.exists() and json.loads(path.read_text()) != record:
+        raise ValueError(f"workdir {str(workdir)!r} holds another experiment ({path}); give an empty directory")
+    write_json(path, record)

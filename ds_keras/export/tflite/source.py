@@ -1,0 +1,127 @@
+"""The plain networks that a model's files are converted from, and what the files are compared with."""
+
+import contextlib
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from ds_keras.export.int8 import int8_network
+from ds_keras.export.kernel import Kernel
+from ds_keras.export.subnet import Plain, assemble
+from ds_keras.export.tflite.convert import check, convert
+from ds_keras.export.tflite.dynamic_range import with_codes
+from ds_keras.export.tflite.split_body import body_of
+from ds_keras.quantization.rounding import activation_ranges, check_calibration_data
+
+if TYPE_CHECKING:
+    from ds_keras.models.supernet import Supernet
+
+QUANTIZATIONS = (None, "float16", "dynamic_int8", "int8")
+
+
+class Networks:
+    """Every part of a model at every level, in one quantization.
+
+    Args:
+        model: supernet.
+        quantization: see ``QUANTIZATIONS``.
+        calibration_data: (count, height, width, channels) images in [0, 255] that the ranges of "int8" are taken from;
+            with "dynamic_int8", where None will do, the files are compared on them.
+
+    Raises:
+        ValueError: bad argument.
+    """
+
+    def __init__(self, model: "Supernet", quantization: str | None = None, calibration_data: Any = None):
+        if quantization not in QUANTIZATIONS:
+            raise ValueError(f"quantization must be one of {QUANTIZATIONS}, received {quantization!r}")
+        if quantization in (None, "float16") and calibration_data is not None:
+            raise ValueError(f"calibration_data belongs to int8, received it with quantization={quantization!r}")
+        model.build()
+        self.model, self.quantization = model, quantization
+        self._rounded: dict[tuple[str, int], tuple[keras.Model, list[Kernel]]] = {}
+        self._files: dict[tuple[str, int], tuple[bytes, list[Kernel]]] = {}
+        self.ranges = activation_ranges(model, calibration_data) if quantization == "int8" else None
+        self.source = halved(model) if quantization == "float16" else model
+        if calibration_data is None:
+            self.images = np.random.default_rng(0).uniform(0, 255, (2, *model.image_shape)).astype("float32")
+        else:
+            self.images = np.rint(check_calibration_data(model, calibration_data)[:8])
+
+    def folded(self, part: str, level: int) -> tuple[keras.Model, list[Kernel]]:
+        """A part with BatchNorm folded, and the kernels that it is made of.
+
+        Args:
+            part: see ``subnet.assemble``.
+            level: slice level; 0 for "route".
+
+        Returns:
+            The network and its kernels.
+        """
+        if self.ranges is not None:
+            if (part, level) not in self._rounded:
+                self._rounded[part, level] = int8_network(self.model, level, part, self.ranges[level])
+            return self._rounded[part, level]
+        walk = Plain(level, fold=True)
+        return assemble(self.source, walk, part), walk.kernels
+
+    def converted(self, part: str, level: int) -> bytes:
+        """A part as a TFLite file, without metadata; where it is float the converter folds BatchNorm."""
+        if self.quantization in (None, "float16"):
+            return convert(self.plain(part, level), self.quantization)
+        return self._convert(*self.folded(part, level))
+
+    def file(self, part: str, level: int) -> tuple[bytes, list[Kernel]]:
+        """A folded part as a TFLite file, without metadata, and the kernels that it may hold.
+
+        Args:
+            part: "route", "entry" or "body", which is cut out of the entry where that can be done.
+            level: slice level; 0 for "route".
+
+        Returns:
+            The file's bytes and the kernels.
+        """
+        if part == "body":
+            entry, kernels = self.file("entry", level)
+            with contextlib.suppress(ValueError):  # where the converter joined operators on both sides of the border
+                return body_of(entry), kernels
+        if (part, level) not in self._files:
+            network, kernels = self.folded(part, level)
+            self._files[part, level] = self._convert(network, kernels), kernels
+        return self._files[part, level]
+
+    def _convert(self, network: keras.Model, kernels: list[Kernel]) -> bytes:
+        data = convert(network, self.quantization)
+        return with_codes(data, kernels) if self.quantization == "dynamic_int8" else data
+
+    def plain(self, part: str, level: int) -> keras.Model:
+        """What a part's file is compared with: the float network, or the one that rounds as an int8 file does."""
+        if self.ranges is not None:
+            return self.folded(part, level)[0]
+        source = self.model if part == "whole" else self.source  # the converter itself halves a whole network
+        return assemble(source, Plain(level), part)
+
+    def check(self, data: bytes, part: str, level: int) -> None:
+        """Runs a part's file and compares it with its network.
+
+        Raises:
+            RuntimeError: see ``litert.check``.
+        """
+        x = self.features if part == "body" else self.images
+        check(data, self.plain(part, level), x, self.quantization)
+
+    @cached_property
+    def features(self) -> np.ndarray:
+        """The shared start's output for the images that the files are compared on."""
+        return np.asarray(self.plain("route", 0)(self.images, training=False)["features"])
+
+
+def halved(model: "Supernet") -> "Supernet":
+    """A copy of a model whose kernels are half-precision numbers (held as float32)."""
+    twin = model.clone("float32")
+    for variable in twin.trainable_variables:
+        if len(variable.shape) > 1:
+            variable.assign(keras.ops.convert_to_numpy(variable).astype("float16").astype("float32"))
+    return twin

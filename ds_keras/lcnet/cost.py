@@ -1,0 +1,83 @@
+"""What an LC-ResNet's decisions come to: which units run, and the multiply-adds of what runs."""
+
+import math
+
+import tensorflow as tf
+
+from ds_keras.lcnet.block import Costs
+from ds_keras.lcnet.predictor import relu1
+
+
+class SkippedCosts:
+    """Methods of ``LCResNet`` that look at scales and count; they need its table and blocks."""
+
+    def by_block(self, units: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
+        """Columns of a tensor as they belong to the blocks.
+
+        Args:
+            units: (batch, units).
+
+        Returns:
+            For each block: (batch, 1) of the block, (batch, 0) where it cannot be skipped, and (batch, groups).
+        """
+        sizes = [size for block in self.blocks for size in (int(block.layers), block.groups)]
+        parts = tf.split(units, sizes, axis=1)
+        return list(zip(parts[::2], parts[1::2], strict=True))
+
+    def active(self, predicted: tf.Tensor) -> tf.Tensor:
+        """The scales of what runs.
+
+        Args:
+            predicted: (batch, units) of ``forward``.
+
+        Returns:
+            The same shape, in [0, 1]; 0 where a unit does not run: the groups of a block that is skipped, too.
+        """
+        found = []
+        for block, (scale, groups) in zip(self.blocks, self.by_block(relu1(predicted)), strict=True):
+            found += [scale, groups * tf.cast(scale > 0, tf.float32) if block.layers else groups]
+        return tf.concat(found, axis=1)
+
+    def costs(self) -> tuple[int, list[Costs]]:
+        """Multiply-adds for one image at the model's ``input_shape``, by the convention of ``ds_keras.cost``.
+
+        Returns:
+            Those of stem and head, and the ``Costs`` of every block.
+        """
+        table, (height, width, channels) = self.table, self.image_shape
+        height, width = (math.ceil(n / table["stem_stride"]) for n in (height, width))
+        rest = channels * table["stem"] * table["stem_kernel"] ** 2 * height * width
+        if table["stem_pool"]:
+            height, width = math.ceil(height / 2), math.ceil(width / 2)
+        found = []
+        for block in self.blocks:
+            found.append(block.costs(height, width))
+            height, width = math.ceil(height / block.stride), math.ceil(width / block.stride)
+        last = self.stages[-1].width
+        return rest + last * height * width + last * self.num_classes, found
+
+    @property
+    def madds(self) -> int:
+        """Multiply-adds of one image that skips nothing, the predictors' included."""
+        rest, blocks = self.costs()
+        return rest + sum(c.always + c.block + b.groups * c.group for b, c in zip(self.blocks, blocks, strict=True))
+
+    def spent(self, on: tf.Tensor) -> tf.Tensor:
+        """Multiply-adds of every image.
+
+        Args:
+            on: (batch, units) float32, 1 where a unit runs and 0 where it is skipped.
+
+        Returns:
+            (batch,) float32, as a share of ``madds``. Its gradient is what each unit costs by itself: the groups of a
+            block that is skipped have one too, which a product would not give.
+        """
+        rest, costs = self.costs()
+        total = tf.fill([tf.shape(on)[0]], float(rest + sum(cost.always for cost in costs)))
+        alone = tf.zeros_like(total)
+        for block, cost, (scale, groups) in zip(self.blocks, costs, self.by_block(on), strict=True):
+            runs = scale[:, 0] if block.layers else tf.ones_like(total)
+            inner = cost.group * tf.reduce_sum(groups, axis=1)
+            total += runs * (cost.block + inner)
+            alone += runs * (cost.block + cost.group * block.groups) + inner
+        return (alone + tf.stop_gradient(total - alone)) / self.madds

@@ -1,0 +1,300 @@
+"""LC-ResNet: a residual network that skips, for each image, whole blocks and groups of their channels."""
+
+import functools
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple, NoReturn
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from ds_keras.core.image_model import ImageModel
+from ds_keras.lcnet.block import SkippableBlock, run_layers
+from ds_keras.lcnet.cost import SkippedCosts
+from ds_keras.lcnet.predictor import relu1
+from ds_keras.lcnet.skipping import How, in_full, in_sub_batches
+
+
+@dataclass(frozen=True)
+class LCStage:
+    """A row of the architecture.
+
+    Args:
+        width: channels of the blocks' output.
+        depth: number of blocks.
+        stride: of the first block.
+    """
+
+    width: int
+    depth: int
+    stride: int = 1
+
+
+# ResNet-50 (arXiv 1512.03385); and ours, for 32 px.
+IMAGENET = (LCStage(256, 3), LCStage(512, 4, 2), LCStage(1024, 6, 2), LCStage(2048, 3, 2))
+CIFAR = (LCStage(32, 3, 2), LCStage(64, 3, 2), LCStage(128, 3, 2))
+BLOCKS = ("bottleneck", "basic")
+
+
+OF_SUPERNETS = ("levels", "static_level", "level_index", "teacher_level", "start", "body", "gate", "logits", "route")
+OF_SUPERNETS += ("cascade", "default_policy", "budget_table", "set_budget", "predict_routed", "graphs")
+
+
+class NoLevelsError(ValueError, AttributeError):
+    """A network without slice levels was given to what is made for supernets."""
+
+
+class Executed(NamedTuple):
+    """What ran: logits (batch, classes); madds (batch,); scales (batch, units), 0 where a unit is skipped."""
+
+    logits: Any
+    madds: Any
+    scales: Any
+
+
+@keras.saving.register_keras_serializable("ds_keras")
+class LCResNet(SkippedCosts, ImageModel):
+    """ResNet that decides for each image which residual blocks to skip, and which groups of their channels.
+
+    Before a block a ``ScalePredictor`` gives a scale in [0, 1] for the block and one for each group; they multiply, and
+    what has the scale 0 does not run: at inference images that need a branch form a dense sub-batch, and an exported
+    file has a conditional (``export.to_tflite``). The shortcut always runs.
+
+    Args:
+        stem: width of the stem convolution.
+        stages: rows of the architecture, widths at the blocks' output.
+        num_classes: size of the classifier.
+        input_shape: (height, width, channels) of the images; other heights and widths run too.
+        stem_kernel: size of the stem convolution.
+        stem_stride: of the stem convolution.
+        stem_pool: 3x3 maximum pooling of stride 2 after the stem.
+        block: "bottleneck" or "basic".
+        layers: blocks may be skipped (L-Net).
+        groups: of channels that may be skipped in a block (C-Net); 0 for none. As many as there are channels is the
+            paper's C-Net: no machine skips single channels, so that they are computed and multiplied, while the count
+            of multiply-adds leaves them out as the paper does.
+        **kwargs: ``mean``, ``std``, ``labels`` and ``name``, see ``ImageModel``.
+
+    Call:
+        x: (batch, height, width, channels) images, uint8 or float in [0, 255].
+        training: everything runs, with batch statistics.
+        Returns (batch, num_classes) float32 logits.
+
+    Raises:
+        ValueError: a table that describes no network.
+
+    Source: LC-Net, arXiv 2007.15151 (no code was released); ResNet: arXiv 1512.03385. Groups of channels, and what runs
+    at inference, are ours.
+
+    Example:
+        >>> model = LCResNet.cifar(num_classes=10)
+        >>> model.run(images).madds
+    """
+
+    def __init__(
+        self,
+        stem: int,
+        stages: Sequence[LCStage | dict[str, int]],
+        num_classes: int = 1000,
+        input_shape: Sequence[int] = (224, 224, 3),
+        stem_kernel: int = 7,
+        stem_stride: int = 2,
+        stem_pool: bool = True,
+        block: str = "bottleneck",
+        layers: bool = True,
+        groups: int = 4,
+        **kwargs: Any,
+    ):
+        super().__init__(num_classes, tuple(input_shape), **kwargs)
+        for argument, value in {"stem": stem, "stem_kernel": stem_kernel, "stem_stride": stem_stride}.items():
+            if type(value) is not int or value < 1:
+                raise ValueError(f"{argument} must be a positive integer, received {value!r}")
+        for argument, value in {"layers": layers, "stem_pool": stem_pool}.items():
+            if type(value) is not bool:
+                raise ValueError(f"{argument} must be True or False, received {value!r}")
+        try:
+            self.stages = tuple(row if isinstance(row, LCStage) else LCStage(**row) for row in stages)
+        except TypeError as error:
+            raise ValueError(f"stages must be rows with the fields of LCStage, received {stages!r}: {error}") from None
+        if block not in BLOCKS:
+            raise ValueError(f"block must be one of {BLOCKS}, received {block!r}")
+        numbers = [number for row in self.stages for number in asdict(row).values()]
+        least = 4 if block == "bottleneck" else 1
+        if (
+            not numbers
+            or any(type(n) is not int or n < 1 for n in numbers)
+            or min(r.width for r in self.stages) < least
+        ):
+            raise ValueError(
+                "stages must have a row, every number a positive integer and every width of a bottleneck at least 4, "
+                f"received {stages!r}"
+            )
+        hidden = [row.width // least for row in self.stages]
+        if type(groups) is not int or groups < 0 or any(groups and width % groups for width in hidden):
+            raise ValueError(f"groups must be 0, or divide the blocks' channels {hidden}, received {groups!r}")
+        self.table = {"stem": stem, "stem_kernel": stem_kernel, "stem_stride": stem_stride, "stem_pool": stem_pool}
+        self.table |= {"block": block, "layers": layers, "groups": groups}
+        named = {"dtype": self.dtype_policy}
+        start = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal", "name": "stem"}
+        self.stem = [
+            keras.layers.Conv2D(stem, stem_kernel, stem_stride, **start, **named),
+            keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="stem_norm", **named),
+            keras.layers.ReLU(name="stem_relu", **named),
+        ]
+        if stem_pool:
+            self.stem.append(keras.layers.MaxPooling2D(3, 2, padding="same", name="stem_pool", **named))
+        self.blocks, old = [], stem
+        for i, row in enumerate(self.stages, start=1):
+            for j in range(row.depth):
+                name, stride = f"stage{i}_block{j + 1}", row.stride if j == 0 else 1
+                self.blocks.append(SkippableBlock(block, old, row.width, stride, layers, groups, name=name, **named))
+                old = row.width
+        self.pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")
+        self.classifier = keras.layers.Dense(num_classes, name="classifier", dtype="float32")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name in OF_SUPERNETS:
+            raise NoLevelsError(
+                f"an LCResNet has no slice levels, hence no {name!r}: bundles, ONNX files, policies and budgets belong "
+                "to supernets (DSMobileNet, DSResNet, DSViT). What it costs is model.madds, what an image spends "
+                "model.run(images).madds, its file is that of ds_keras.export.to_tflite, and "
+                "ds_keras.training.LCTrainer trains and calibrates it"
+            )
+        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+
+    @property
+    def units(self) -> list[str]:
+        """What may be skipped, in the order of the columns of ``Executed.scales``."""
+        return [
+            name
+            for block in self.blocks
+            for name in (*[block.name] * block.layers, *(f"{block.name}/group{i}" for i in range(block.groups)))
+        ]
+
+    @property
+    def predictors(self) -> list[keras.Variable]:
+        """The weights of the scale predictors."""
+        return [v for block in self.blocks if block.predictor is not None for v in block.predictor.trainable_variables]
+
+    @property
+    def norms(self) -> list[keras.layers.BatchNormalization]:
+        """Every BatchNorm."""
+        return [self.stem[1], *(norm for block in self.blocks for norm in block.norms)]
+
+    def build(self, input_shape: Any = None) -> None:
+        """Creates every weight. Called by the first use; ``input_shape`` is the model's own."""
+        if self.built:
+            return
+        self.stem[0].build((None, None, None, self.image_shape[-1]))
+        self.stem[1].build((None, None, None, self.table["stem"]))
+        for block in self.blocks:
+            block.build()
+        self.classifier.build((None, self.stages[-1].width))
+        self.built = True
+
+    def call(self, x: Any, training: bool = False) -> tf.Tensor:
+        """Logits; at inference each image skips what its scales allow."""
+        return self.forward(x, in_full if training else in_sub_batches, training)[0]
+
+    def forward(
+        self, x: Any, how: How = in_sub_batches, training: bool = False, scales: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """One pass.
+
+        Args:
+            x: images, as in a call.
+            how: one of ``models.skipping``.
+            training: batch statistics; needs ``in_full``.
+            scales: (batch, units) or (1, units) in [0, 1], taken instead of what the predictors give.
+
+        Returns:
+            Logits (batch, classes) float32, and what the predictors gave, (batch, units) float32, not yet limited (or
+            ``scales``).
+        """
+        self.build()
+        x = run_layers(self.stem, tf.cast(self.rescale(self.check_images(x)), self.compute_dtype), training)
+        predicted, column = [], 0
+        if scales is not None:
+            scales = tf.broadcast_to(scales, [tf.shape(x)[0], scales.shape[1]])
+        for block in self.blocks:
+            own = None
+            if block.units and scales is None:
+                predicted.append(block.predictor(tf.cast(x, tf.float32)))
+                own = relu1(predicted[-1])
+            elif block.units:
+                own = scales[:, column : column + block.units]
+                column += block.units
+            x = block(x, scales=own, how=how, training=training)
+        logits = self.classifier(self.pool(tf.cast(x, tf.float32)))
+        if scales is not None:
+            return logits, scales
+        return logits, tf.concat(predicted, axis=1) if predicted else tf.zeros([tf.shape(x)[0], 0])
+
+    def run(self, x: Any, batch_size: int = 256, scales: Any = None) -> Executed:
+        """Runs a set of images and says what ran for each.
+
+        Args:
+            x: (count, height, width, channels) images in [0, 255].
+            batch_size: images at a time.
+            scales: (count, units) in [0, 1], taken instead of what the predictors give.
+
+        Returns:
+            ``Executed(logits, madds, scales)`` of numpy arrays; ``units`` names the columns of the scales. 0 where a
+            unit did not run: the groups of a block that is skipped, too.
+
+        Raises:
+            ValueError: no images, or of another shape; scales of another shape.
+
+        Example:
+            >>> executed = model.run(images)
+            >>> executed.madds.mean() / model.madds
+        """
+        x, count = self.image_set(x, batch_size), len(self.units)
+        if scales is not None:
+            scales = np.asarray(scales, "float32")
+            if scales.shape != (len(x), count) or not np.all((scales >= 0) & (scales <= 1)):  # NaN is neither
+                found = f"values from {scales.min()} to {scales.max()}" if scales.size else "none"
+                raise ValueError(
+                    f"scales must have shape ({len(x)}, {count}) and lie in [0, 1], received {scales.shape}, {found}"
+                )
+        results = [(np.zeros((0, self.num_classes)), np.zeros(0), np.zeros((0, count)))]
+        for i in range(0, len(x), batch_size):
+            own = None if scales is None else tf.constant(scales[i : i + batch_size], tf.float32)
+            results.append(self.graph(tf.convert_to_tensor(x[i : i + batch_size]), own))
+        return Executed(*(np.concatenate(column).astype("float32") for column in zip(*results, strict=True)))
+
+    @functools.cached_property
+    def graph(self) -> Any:
+        """One batch of ``run``, traced once for any size of the batch."""
+
+        def executed(x: tf.Tensor, scales: tf.Tensor | None) -> Executed:
+            logits, predicted = self.forward(x, scales=scales)
+            scales = self.active(predicted)
+            return Executed(logits, self.madds * self.spent(tf.cast(scales > 0, tf.float32)), scales)
+
+        return tf.function(executed, reduce_retracing=True)
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, as plain data."""
+        return {**super().get_config(), **self.table, "stages": [asdict(row) for row in self.stages]}
+
+    @classmethod
+    def imagenet(cls, num_classes: int = 1000, **kwargs: Any) -> "LCResNet":
+        """ResNet-50 for 224 px.
+
+        Args:
+            num_classes: size of the classifier.
+            **kwargs: of the constructor.
+
+        Returns:
+            LCResNet.
+        """
+        given = {"mean": [123.675, 116.28, 103.53], "std": [58.395, 57.12, 57.375]}
+        return cls(64, IMAGENET, num_classes, **{**given, **kwargs})
+
+    @classmethod
+    def cifar(cls, num_classes: int, input_shape: Sequence[int] = (32, 32, 3), **kwargs: Any) -> "LCResNet":
+        """Nine basic blocks for images of about 32 px. Arguments as ``imagenet``, plus ``input_shape``."""
+        small = {"stem_kernel": 3, "stem_stride": 1, "stem_pool": False, "block": "basic"}
+        return cls(16, CIFAR, num_classes, input_shape, **{**small, **kwargs})

@@ -1,0 +1,166 @@
+"""The Android session on a JVM, over the same LiteRT as Python's: equal results, equal refusals."""
+
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from damaged import as_directory, damaged_graphs, parts_of
+from helpers import images, nano
+
+from ds_keras import export, zoo
+from ds_keras.policies.base import margin
+from ds_keras.runtime import Bundle, Session
+
+sys.path.append(str(Path(__file__).parents[2] / "tools"))
+import jvm
+
+pytestmark = pytest.mark.skipif(jvm.find_jdk() is None, reason=f"needs a JDK of Java {jvm.OLDEST} or later")
+KEEP = 3
+EVERY_FILE = ["0", "1", "2", "gate", "knobs:cascade:2", "cascade"]
+
+
+@pytest.fixture(scope="module")
+def runner(tmp_path_factory):
+    return jvm.Runner(tmp_path_factory.mktemp("jvm"))
+
+
+@pytest.fixture(scope="module")
+def bundles(tmp_path_factory):
+    """Paths by name."""
+    folder = tmp_path_factory.mktemp("bundles")
+    return {
+        "float32": export.to_bundle(nano(), folder / "nano"),
+        "int8": export.to_bundle(nano(), folder / "int8", "int8", np.rint(images(8))),
+        "digits": zoo.bundle("ds_mobilenet_digits"),
+        "digits int8": zoo.bundle("ds_mobilenet_digits", int8=True),
+    }
+
+
+def results(lines):
+    """Levels, MAdds and logits of lines."""
+    assert not [line for line in lines if line.startswith("error")], lines
+    values = np.array([line.split() for line in lines], "float64")
+    return values[:, 0], values[:, 1], values[:, 2:].astype("float32")
+
+
+def assert_equal(found, routed):
+    levels, madds, logits = found
+    np.testing.assert_array_equal(levels, routed.levels)
+    np.testing.assert_array_equal(madds, routed.madds)
+    np.testing.assert_allclose(logits, routed.logits, atol=1e-5 * max(1, np.abs(routed.logits).max()))
+
+
+@pytest.mark.parametrize(
+    ("name", "keep"), [("float32", KEEP), ("int8", KEEP), ("digits", 1), ("digits", KEEP), ("digits int8", 1)]
+)
+def test_equal_results(bundles, runner, name, keep):
+    """Every policy and level, in one thread and in many; knobs that send images to every level of the cascade."""
+    session = Session(bundles[name])
+    x = np.random.default_rng(0).uniform(-20, 280, (24, *session.image_shape)).astype("float32")
+    chain = session.manifest["policy"]["cascade"]
+    margins = [np.unique([margin(row) for row in session.run(x, level=level).logits]) for level in chain[:-1]]
+    knobs = [float((found[12] + found[13]) / 2) for found in margins]  # which half of the images reach
+    session.knobs["cascade"] = np.array(knobs, "float32")
+    policies = ["default", "gate", *map(str, range(session.num_levels)), "cascade"]
+    what = [
+        *policies[:-1],
+        f"knobs:cascade:{','.join(map(str, knobs))}",
+        "cascade",
+        *(f"parallel:{p}" for p in policies),
+    ]
+    lines = runner("run", bundles[name], x, keep, *what)
+    assert len(lines) == 2 * len(policies) * len(x)
+    own = Session(bundles[name])
+    for i, policy in enumerate(policies):
+        by_name = {"default": own.default_policy}.get(policy, int(policy) if policy.isdigit() else policy)
+        routed = (session if policy == "cascade" else own).run(x, policy=by_name)
+        assert_equal(results(lines[i * len(x) : (i + 1) * len(x)]), routed)
+    several = lines[len(policies) * len(x) :]
+    assert several[len(x) :] == lines[len(x) : len(policies) * len(x)]  # the default's knobs have changed by then
+    assert len(set(session.run(x, policy="cascade").levels)) > 1
+
+
+def test_equal_budgets(bundles, runner):
+    session = Session(bundles["digits"])
+    x = np.random.default_rng(0).uniform(0, 255, (16, *session.image_shape)).astype("float32")
+    for policy in ("cascade", "gate"):
+        for fraction in (0.2, 0.6, 1.5):
+            lines = runner("run", bundles["digits"], x, KEEP, f"budget:{policy}:{fraction}", policy)
+            assert_equal(results(lines), session.run(x, policy=policy, budget=fraction))
+    lines = runner("run", bundles["digits"], x, KEEP, "milliseconds:cascade:1000", "cascade")
+    assert_equal(results(lines), session.run(x, policy="cascade", budget=1.5))  # both take the table's last row
+
+
+def test_refusals(bundles, runner):
+    """One line that names the argument; the session goes on."""
+    x = images(1)[:, :8, :8]
+    what = {
+        "7": "a level in [0, 3), received 7",
+        "-1": "a level in [0, 3), received -1",
+        "oracle": "policy must be 'gate' or 'cascade', received 'oracle'",
+        "budget:cascade:0.5": "no budget table",
+        "knobs:cascade:0.1,0.2,0.3": "policy 'cascade' has 1 knobs, each a number, received [0.1, 0.2, 0.3]",
+        "knobs:gate:NaN": "policy 'gate' has 1 knobs, each a number, received [NaN]",
+        "knobs:oracle:1": "policy must be 'gate' or 'cascade', received 'oracle'",
+        "materialize:9": "a level in [0, 3), received 9",
+        "benchmark:0": "rounds must be at least 1, received 0",
+    }
+    lines = runner("run", bundles["float32"], x, KEEP, *what, "0")
+    assert len(lines) == len(what) + 1
+    for line, wanted in zip(lines, what.values(), strict=False):
+        assert line.startswith("error: ") and wanted in line
+    assert_equal(results(lines[-1:]), Session(bundles["float32"]).run(x, level=0))
+    assert runner("run", bundles["float32"], x[:, :4], KEEP, "0") == [
+        f"error: an image of {x[0].size} values, received {x[0].size // 2}"
+    ]
+    assert "threads and keep of 1 at least" in runner("run", bundles["float32"], x, 0, "0")[0]
+
+
+def test_files_are_made_once_and_again_where_damaged(bundles, runner):
+    x, bundle = np.zeros((1, *Bundle(bundles["int8"]).manifest["image_shape"])), Bundle(bundles["int8"])
+    folder = runner.folder / "cache" / bundle.id[:16]
+    expected = runner("run", bundles["int8"], x, KEEP, "materialize:gate", "materialize:cascade", "materialize:2", "2")
+    files = {path.stem: path for path in folder.iterdir()}
+    assert set(files) >= {"route", "entry_0", "body_0", "body_1", "body_2", "entry_2"}
+    assert all(path.read_bytes() == bundle.file(name) for name, path in files.items())
+    before = files["entry_2"].stat().st_mtime_ns
+    assert runner("run", bundles["int8"], x, KEEP, "2") == expected
+    assert files["entry_2"].stat().st_mtime_ns == before
+    files["entry_2"].write_bytes(files["entry_2"].read_bytes()[:-9])
+    assert runner("run", bundles["int8"], x, KEEP, "2") == expected
+    assert files["entry_2"].read_bytes() == bundle.file("entry_2")
+
+
+@pytest.mark.parametrize("count", [6, pytest.param(100, marks=pytest.mark.slow)])
+def test_damaged_graphs_do_not_end_the_process(bundles, runner, tmp_path, count):
+    """Graphs under hashes that match: a line that names the file, or a result."""
+    x, refused = np.zeros((1, *Bundle(bundles["float32"]).manifest["image_shape"])), 0
+    for i, parts in enumerate(damaged_graphs(parts_of(bundles["float32"]), 0, count)):
+        as_directory(path := tmp_path / str(i), parts)
+        lines = runner("run", path, x, KEEP, *EVERY_FILE)
+        if wrong := [line for line in lines if line.startswith("error: ")]:
+            name = rf"{path}: (route|(entry|body)_[0-2])"
+            assert re.match(rf"error: ({name} is damaged, it cannot be opened|LiteRT cannot run {name}): ", wrong[0])
+            refused += 1
+    assert refused
+
+
+def test_timed_pairs(bundles, runner, tmp_path):
+    """A line for each comparison: routed, every level, the cascade's first, the gate's smallest and largest."""
+    bundle, x, files = Bundle(bundles["float32"]), images(2)[:, :8, :8], []
+    for level in range(3):
+        files.append(tmp_path / f"{level}.tflite")
+        files[level].write_bytes(bundle.file(f"entry_{level}"))
+    lines = [line.split() for line in runner("time", bundles["float32"], x, 4, 1, *files)]
+    first = bundle.manifest["policy"]["cascade"][0]
+    names = ["routed mixed", "file 0", "file 1", "file 2", f"cascade/file {first}", "gate/file 0", "gate/file 2"]
+    assert [" ".join(line[:2]) for line in lines] == names
+    assert all(len(line) == 2 + 2 * 4 and min(map(int, line[2:])) > 0 for line in lines)
+
+
+def test_without_a_jdk(monkeypatch, tmp_path):
+    monkeypatch.setattr(jvm, "find_jdk", lambda: None)
+    with pytest.raises(ValueError, match="needs a JDK of Java 22 or later in JAVA_HOME"):
+        jvm.Runner(tmp_path)

@@ -1,0 +1,56 @@
+import pytest
+from helpers import array, close, fill_model, images, nano, tiny
+
+from ds_keras.benchmarks.torch_twin import masked_twin, torch_twin
+from ds_keras.export import subnet
+from ds_keras.models import DSMobileNet, DSViT
+from ds_keras.models.mobilenet import Stage
+
+pytest.importorskip("torch", reason="needs PyTorch: pip install ds_keras[convert]")
+
+
+@pytest.mark.parametrize("make", [tiny, nano])
+@pytest.mark.parametrize("level", [0, 2])
+@pytest.mark.parametrize("fold", [True, False])
+def test_equals_keras(make, level, fold):
+    model = make()
+    x = images(3) if make is tiny else images(3)[:, :7]  # an odd side too: one-sided padding
+    close(torch_twin(subnet(model, level, fold))(x), model(x, level=level))
+
+
+@pytest.mark.parametrize("make", [tiny, nano])
+def test_masks_at_full_width_equal_every_level(make):
+    model, x = make(), images(6)
+    run = masked_twin(model)
+    for level in range(len(model.levels)):
+        for i in range(3):
+            close(run(x[i : i + 1], level=level), model(x[i : i + 1], level=level))
+
+
+@pytest.mark.slow
+def test_the_official_layout():
+    model, x = fill_model(DSMobileNet.imagenet(10, levels=[0, 4, 9, 13], input_shape=(64, 64, 3))), images(1, 64, 3)
+    run = masked_twin(model)
+    for level in range(4):
+        expected = model(x, level=level)
+        close(run(x, level=level), expected)
+        close(torch_twin(subnet(model, level))(x), expected)
+
+
+def test_the_gate_picks_the_masks():
+    model, x = tiny(), images(12)
+    run, chosen = masked_twin(model), array(model.route(x)).argmax(-1)
+    assert len(set(chosen)) > 1
+    for i, level in enumerate(chosen):
+        close(run(x[i : i + 1]), model(x[i : i + 1], level=int(level)))
+
+
+def test_masks_are_for_widths():
+    stages = (Stage(6, 1), Stage((4, 6), 1, 2, gate=True), Stage((4, 8), 1, kernel=(3, 5)))
+    with pytest.raises(ValueError, match="levels must differ in width alone"):
+        masked_twin(nano(stages=stages))
+
+
+def test_other_layers_are_named():
+    with pytest.raises(ValueError, match="network must be of plain convolutional layers, received '.+', a "):
+        torch_twin(subnet(DSViT.cifar(3), 0))

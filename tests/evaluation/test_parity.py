@@ -1,0 +1,36 @@
+import numpy as np
+import pytest
+from helpers import budgeted_nano, images
+
+from ds_keras import export
+from ds_keras.evaluation import parity
+from ds_keras.routing import execute as routing
+from ds_keras.runtime import Session
+
+X = images(24)
+
+
+@pytest.fixture(scope="module")
+def network():
+    return budgeted_nano(X, points=5)
+
+
+@pytest.fixture(scope="module")
+def session(network, tmp_path_factory):
+    return Session(export.to_bundle(network, tmp_path_factory.mktemp("bundle") / "nano.dsbundle"))
+
+
+def test_a_bundle_equals_its_model(network, session):
+    labels = routing.predict_levels(network, X)[2].argmax(1)
+    rows = parity.compare(network, session, X, labels)
+    assert [row["level"] for row in rows] == [0, 1, 2, f"default ({network.default_policy})"]
+    assert rows[2]["top1"] == 100 and all(row["same"] == 100 and row["top1"] == row["keras"] for row in rows)
+    assert all(0 <= row["difference"] < 1e-3 for row in rows)
+
+
+def test_another_model_is_told_apart(session):
+    other = budgeted_nano(X[::-1], points=5)
+    other.classifier.bias.assign([100.0, 0, 0])  # always the first class
+    rows = parity.compare(other, session, X, np.zeros(24, int))
+    assert all(row["keras"] == 100 and row["difference"] > 90 for row in rows)
+    assert min(row["same"] for row in rows) < 100
