@@ -70,17 +70,20 @@ MODULES = {  # old: new, both without "ds_keras."
 }
 HOMES = {  # public names of today that lie in another room: a module, and what a room lends from one above it
     "cost": "core.cost",
-    "models.LCResNet": "lcnet.model",
-    "training.LCTrainer": "lcnet.trainer",
+    "models.LCResNet": "lcnet.model.LCResNet",
+    "training.LCTrainer": "lcnet.trainer.LCTrainer",
 }
 NAMES = {  # names of a room that lie in another one now
-    "training.Experiment": "experiments",
-    "training.Stage": "experiments",
-    "training.read_experiment": "experiments",
-    "layers.Compute": "core.visitor",
-    "layers.Shapes": "core.visitor",
-    "layers.SliceableBlock": "core.visitor",
-    "layers.Walk": "core.visitor",
+    "training.Experiment": "experiments.Experiment",
+    "training.Stage": "experiments.Stage",
+    "training.read_experiment": "experiments.read_experiment",
+    "layers.Compute": "core.visitor.Compute",
+    "layers.Shapes": "core.visitor.Shapes",
+    "layers.SliceableBlock": "core.visitor.SliceableBlock",
+    "layers.Walk": "core.visitor.Visitor",
+}
+RENAMED = {  # what has another name in the module that it moved to
+    "core.visitor.Walk": "Visitor",
 }
 
 
@@ -105,7 +108,8 @@ class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
             _warn(module.__name__, new)
         target = importlib.import_module(new)
         module.__doc__ = f"Moved to ``{new}``."
-        module.__getattr__ = lambda name: getattr(target, name)  # type: ignore[method-assign]
+        room = new.partition(".")[2]
+        module.__getattr__ = lambda name: getattr(target, RENAMED.get(f"{room}.{name}", name))  # type: ignore
 
 
 def install() -> None:
@@ -132,8 +136,9 @@ def attribute(module: str, name: str) -> Any:
     if new is None:
         raise AttributeError(f"module {module!r} has no attribute {name!r}")
     if key in NAMES:
-        _warn(f"{module}.{name}", f"ds_keras.{new}.{name}")
-    return getattr(importlib.import_module(f"ds_keras.{new}"), name)
+        _warn(f"{module}.{name}", f"ds_keras.{new}")
+    home, _, name = new.rpartition(".")
+    return getattr(importlib.import_module(f"ds_keras.{home}"), name)
 
 
 def _warn(old: str, new: str) -> None:

@@ -120,13 +120,13 @@ def spread_gate(model):
     for layer in (head.dense if head.hidden else None, gate.reduce if gate.attention else None):
         if layer is not None:
             layer.bias.assign(0.5 + np.abs(array(layer.bias)))  # no dead units
-    walk = _Capture(head.logits)
-    model.gate(walk, model.start(walk, images(256, model.image_shape[0], model.image_shape[-1], seed=2))[1])
+    visitor = _Capture(head.logits)
+    model.gate(visitor, model.start(visitor, images(256, model.image_shape[0], model.image_shape[-1], seed=2))[1])
     if head.hidden:
         head.logits.bias.assign(0 * head.logits.bias)
-    kernel, mean = array(head.logits.kernel), walk.features.mean(0)
+    kernel, mean = array(head.logits.kernel), visitor.features.mean(0)
     kernel = kernel - np.outer(mean, mean @ kernel) / (mean @ mean)
-    head.logits.kernel.assign(kernel / (walk.features @ kernel).std(0))
+    head.logits.kernel.assign(kernel / (visitor.features @ kernel).std(0))
 
 
 def budgeted_nano(x, points):

@@ -176,11 +176,15 @@ def test_old_names_still_import():
         importlib.import_module(f"ds_keras.{old}")
         importlib.import_module(f"ds_keras.{new}")
     for name, new in {**moved.NAMES, **moved.HOMES}.items():
-        room, _, leaf = name.rpartition(".")
+        (room, _, old), (home, _, leaf) = name.rpartition("."), new.rpartition(".")
         if room:
-            assert getattr(importlib.import_module(f"ds_keras.{room}"), leaf) is getattr(
-                importlib.import_module(f"ds_keras.{new}"), leaf
-            )
+            found = getattr(importlib.import_module(f"ds_keras.{room}"), old)
+            assert found is getattr(importlib.import_module(f"ds_keras.{home}"), leaf)
+    for name, leaf in moved.RENAMED.items():
+        home, _, old = name.rpartition(".")
+        (module,) = (module for module, new in moved.MODULES.items() if new == home)
+        found = getattr(importlib.import_module(f"ds_keras.{module}"), old)
+        assert found is getattr(importlib.import_module(f"ds_keras.{home}"), leaf)
 
 
 def test_an_old_name_says_the_new_one():

@@ -58,15 +58,15 @@ def parts(model: "Supernet", level: Any) -> Parts:
     """
     level = model.static_level(level)
     counts = []
-    walk = _Count(level)
-    features, gate_features = model.start(walk, model.input_shape)
-    counts.append(walk.madds)
-    walk = _Count(level)
-    model.gate(walk, gate_features)
-    counts.append(walk.madds)
-    walk = _Count(level)
-    model.body(walk, features)
-    counts.append(walk.madds)
+    visitor = _Count(level)
+    features, gate_features = model.start(visitor, model.input_shape)
+    counts.append(visitor.madds)
+    visitor = _Count(level)
+    model.gate(visitor, gate_features)
+    counts.append(visitor.madds)
+    visitor = _Count(level)
+    model.body(visitor, features)
+    counts.append(visitor.madds)
     return Parts(*counts)
 
 
@@ -104,10 +104,10 @@ def params(model: "Supernet", level: Any) -> int:
     Raises:
         ValueError: the model has no such level.
     """
-    walk = _Count(model.static_level(level))
-    features, _ = model.start(walk, model.input_shape)
-    model.body(walk, features)
-    return walk.params
+    visitor = _Count(model.static_level(level))
+    features, _ = model.start(visitor, model.input_shape)
+    model.body(visitor, features)
+    return visitor.params
 
 
 def count_plain(model: keras.Model) -> tuple[int, int]:

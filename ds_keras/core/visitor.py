@@ -1,8 +1,8 @@
-"""The walk over a network, and the blocks that it unfolds.
+"""The visitor over a network, and the blocks that it unfolds.
 
-The forward pass of a network is written once, as ``forward(walk, x)``. The walk decides what happens at each
+The forward pass of a network is written once, as ``forward(visitor, x)``. The visitor decides what happens at each
 layer: ``Compute`` runs it; others (cost, build, export, calibration) propagate shapes, make the plain Keras
-layer that holds the slices, or collect batch statistics. The slice level travels in the walk, as an argument.
+layer that holds the slices, or collect batch statistics. The slice level travels in the visitor, as an argument.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from ds_keras.core.levels import Level, LevelTensor
 from ds_keras.core.sliceable import Shape, SliceableLayer
 
 
-class Walk:
+class Visitor:
     """One pass over a network at one slice level.
 
     Args:
@@ -43,10 +43,10 @@ class Walk:
         raise TypeError(f"{type(self).__name__} does not define perhaps()")
 
     def endpoint(self, stride: int, x: Any) -> None:
-        """Called by the network with its features after each block; ignored by most walks."""
+        """Called by the network with its features after each block; ignored by most visitors."""
 
 
-class Compute(Walk):
+class Compute(Visitor):
     """Runs the layers on tensors.
 
     Args:
@@ -83,9 +83,9 @@ class Compute(Walk):
                 f"LevelTensor, received {self.level!r}"
             )
         x = self.rounded(x)
-        walk = type(self)(self.level.copy(), self.training, self.dropout)
+        visitor = type(self)(self.level.copy(), self.training, self.dropout)
         has = self.level.tensor >= block.first_level
-        return tf.cond(has, lambda: walk.rounded(block.forward(walk, x)), lambda: x)
+        return tf.cond(has, lambda: visitor.rounded(block.forward(visitor, x)), lambda: x)
 
     def rounded(self, x: Any) -> Any:
         """``x`` as the next operator reads it: as it is, but where int8 is simulated (``quantization.Rounding``)."""
@@ -97,7 +97,7 @@ class Compute(Walk):
 
 
 class SliceableBlock(keras.layers.Layer):
-    """A group of layers whose forward pass is written once as ``forward(walk, x)``.
+    """A group of layers whose forward pass is written once as ``forward(visitor, x)``.
 
     Callable as a layer too: ``block(x, level=1)``.
 
@@ -114,8 +114,8 @@ class SliceableBlock(keras.layers.Layer):
         """Name and dtype for a layer of this block; names are unique in the whole network."""
         return {"name": f"{self.name}_{name}", "dtype": self.dtype_policy}
 
-    def forward(self, walk: Walk, x: Any) -> Any:
-        """The pass, for any walk."""
+    def forward(self, visitor: Visitor, x: Any) -> Any:
+        """The pass, for any visitor."""
         raise TypeError(f"{type(self).__name__} does not define forward()")
 
     def build(self, input_shape: Shape) -> None:
@@ -132,7 +132,7 @@ class SliceableBlock(keras.layers.Layer):
         return Compute(level, bool(training))(self, x)
 
 
-class Shapes(Walk):
+class Shapes(Visitor):
     """Propagates shapes, without tensors or weights, and shows each layer to ``visit``."""
 
     def apply(self, layer: keras.layers.Layer, x: Any) -> Any:

@@ -37,10 +37,10 @@ def int8_network(
     Raises:
         ValueError: a layer that int8 does not know.
     """
-    walk = _Quantized(level, ranges)
-    network = assemble(model, walk, part)
-    walk.set_codes()
-    return network, walk.kernels
+    visitor = _Quantized(level, ranges)
+    network = assemble(model, visitor, part)
+    visitor.set_codes()
+    return network, visitor.kernels
 
 
 class _Quantized(Rounding, Plain):

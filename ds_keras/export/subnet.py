@@ -7,7 +7,7 @@ import numpy as np
 
 from ds_keras.core.backend import dtype_policy
 from ds_keras.core.sliceable import SliceableLayer
-from ds_keras.core.visitor import Shapes, Walk
+from ds_keras.core.visitor import Shapes, Visitor
 from ds_keras.export.kernel import Kernel
 
 if TYPE_CHECKING:
@@ -87,16 +87,16 @@ def folded_body(model: "Supernet", level: Any) -> tuple[keras.Model, list[Kernel
     Raises:
         ValueError: the model has no such level.
     """
-    walk = Plain(model.static_level(level), fold=True)
-    return assemble(model, walk, "body"), walk.kernels
+    visitor = Plain(model.static_level(level), fold=True)
+    return assemble(model, visitor, "body"), visitor.kernels
 
 
-def assemble(model: "Supernet", walk: "Plain", part: str) -> keras.Model:
+def assemble(model: "Supernet", visitor: "Plain", part: str) -> keras.Model:
     """A part of a level as a plain Keras network.
 
     Args:
         model: supernet.
-        walk: makes the layers; collects the kernels.
+        visitor: makes the layers; collects the kernels.
         part: "whole" (images to logits), "entry" (images to features and logits), "route" (images to features and gate)
             or "body" (features to logits).
 
@@ -106,22 +106,22 @@ def assemble(model: "Supernet", walk: "Plain", part: str) -> keras.Model:
     model.build()
     with dtype_policy("float32"):
         if part == "body":
-            shape, _ = model.start(Shapes(walk.level), model.input_shape)
+            shape, _ = model.start(Shapes(visitor.level), model.input_shape)
             source = keras.Input(shape[1:], name="features")
-            logits = walk.output(model.body(walk, walk.border(source)))
-            return keras.Model(source, logits, name=f"{model.name}_body{walk.level}")
+            logits = visitor.output(model.body(visitor, visitor.border(source)))
+            return keras.Model(source, logits, name=f"{model.name}_body{visitor.level}")
         images = keras.Input(model.image_shape, name="images")
-        features, gate_features = model.start(walk, images)
-        features = walk.border(features)
+        features, gate_features = model.start(visitor, images)
+        features = visitor.border(features)
         if part == "route":
-            outputs = {"features": features, "gate": walk.output(model.gate(walk, gate_features))}
+            outputs = {"features": features, "gate": visitor.output(model.gate(visitor, gate_features))}
             return keras.Model(images, outputs, name=f"{model.name}_route")
-        logits = walk.output(model.body(walk, features))
+        logits = visitor.output(model.body(visitor, features))
         outputs = logits if part == "whole" else {"features": features, "logits": logits}
-        return keras.Model(images, outputs, name=f"{model.name}_level{walk.level}")
+        return keras.Model(images, outputs, name=f"{model.name}_level{visitor.level}")
 
 
-class Plain(Walk):
+class Plain(Visitor):
     """Makes the plain twin of every layer, with the slices as its weights."""
 
     def __init__(self, level: int, fold: bool = False):

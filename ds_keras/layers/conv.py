@@ -77,7 +77,7 @@ class Convolution(SliceableLayer):
             return size, size
         if level is None or self.kernel_sizes is None:
             return self.kernel_size
-        if not isinstance(level, int):  # output_size has checked it; walks over shapes count from the end too
+        if not isinstance(level, int):  # output_size has checked it; visitors over shapes count from the end too
             level = check_level(level, len(self.kernel_sizes))
         size = self.kernel_sizes[level] if isinstance(level, int) else level.pick(self.kernel_sizes)
         return size, size

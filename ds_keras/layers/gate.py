@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from ds_keras.core.visitor import SliceableBlock, Walk
+from ds_keras.core.visitor import SliceableBlock, Visitor
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.dense import SliceableDense
 
@@ -77,23 +77,23 @@ class DoubleHeadedGate(SliceableBlock):
         if self.num_outputs:
             self.slimming_head = SlimmingHead(count, self.num_outputs, self.hidden, **self.child("slimming_head"))
 
-    def attend(self, walk: Walk, x: Any) -> tuple[Any, Any]:
+    def attend(self, visitor: Visitor, x: Any) -> tuple[Any, Any]:
         """The attended x, and what ``logits`` reads."""
         if not self.attention:
             return x, x
-        pooled = walk(self.pool, x)
-        z = walk(self.relu, walk(self.reduce, pooled))
-        y = walk(self.multiply, [x, walk(self.squash, walk(self.expand, z))])
-        return (walk(self.add, [x, y]) if self.identity else y), (pooled if self.hidden else z)
+        pooled = visitor(self.pool, x)
+        z = visitor(self.relu, visitor(self.reduce, pooled))
+        y = visitor(self.multiply, [x, visitor(self.squash, visitor(self.expand, z))])
+        return (visitor(self.add, [x, y]) if self.identity else y), (pooled if self.hidden else z)
 
-    def logits(self, walk: Walk, features: Any) -> Any:
+    def logits(self, visitor: Visitor, features: Any) -> Any:
         """The slimming head, on what ``attend`` gave."""
-        return walk(self.slimming_head, features if self.attention else walk(self.pool, features))
+        return visitor(self.slimming_head, features if self.attention else visitor(self.pool, features))
 
-    def forward(self, walk: Walk, x: Any) -> Any:
+    def forward(self, visitor: Visitor, x: Any) -> Any:
         """See the base class."""
-        x, features = self.attend(walk, x)
-        return (x, self.logits(walk, features)) if self.num_outputs else x
+        x, features = self.attend(visitor, x)
+        return (x, self.logits(visitor, features)) if self.num_outputs else x
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""
@@ -138,12 +138,12 @@ class SlimmingHead(SliceableBlock):
             **self.child("logits"),
         )
 
-    def forward(self, walk: Walk, x: Any) -> Any:
+    def forward(self, visitor: Visitor, x: Any) -> Any:
         """See the base class."""
-        x = walk(self.flatten, x)
+        x = visitor(self.flatten, x)
         if self.hidden:
-            x = walk(self.relu, walk(self.dense, x))
-        return walk(self.logits, x)
+            x = visitor(self.relu, visitor(self.dense, x))
+        return visitor(self.logits, x)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from ds_keras.core.levels import SliceLevel, first_levels
-from ds_keras.core.visitor import SliceableBlock, Walk
+from ds_keras.core.visitor import SliceableBlock, Visitor
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
@@ -88,19 +88,19 @@ class _SeparableBlock(SliceableBlock):
         self.activation2 = keras.layers.Activation(style.activation, **self.child("activation2"))
         self.add = keras.layers.Add(**self.child("add")) if style.residual and stride == 1 and old == new else None
 
-    def spatial(self, walk: Walk, x: Any) -> tuple[Any, Any]:
+    def spatial(self, visitor: Visitor, x: Any) -> tuple[Any, Any]:
         """The half before the width changes: the attended features, and what the slimming head reads."""
-        x = walk(self.activation1, walk(self.norm1, walk(self.depthwise, x)))
-        return (x, None) if self.gate is None else self.gate.attend(walk, x)
+        x = visitor(self.activation1, visitor(self.norm1, visitor(self.depthwise, x)))
+        return (x, None) if self.gate is None else self.gate.attend(visitor, x)
 
-    def project(self, walk: Walk, x: Any) -> Any:
+    def project(self, visitor: Visitor, x: Any) -> Any:
         """The half at the new width."""
-        return walk(self.activation2, walk(self.norm2, walk(self.pointwise, x)))
+        return visitor(self.activation2, visitor(self.norm2, visitor(self.pointwise, x)))
 
-    def forward(self, walk: Walk, x: Any) -> Any:
+    def forward(self, visitor: Visitor, x: Any) -> Any:
         """See the base class."""
-        y = self.project(walk, self.spatial(walk, x)[0])
-        return y if self.add is None else walk(self.add, [x, y])
+        y = self.project(visitor, self.spatial(visitor, x)[0])
+        return y if self.add is None else visitor(self.add, [x, y])
 
 
 @keras.saving.register_keras_serializable("ds_keras")
@@ -209,33 +209,33 @@ class DSMobileNet(Supernet):
                 old = new
         self.make_head(len(old))
 
-    def start(self, walk: Walk, x: Any) -> tuple[Any, Any]:
+    def start(self, visitor: Visitor, x: Any) -> tuple[Any, Any]:
         """Stem, the stages before the gate, and the gated block up to its attention."""
-        x = walk(self.stem, walk(self.rescale, x))
-        x = walk(self.stem_activation, walk(self.stem_norm, x))
-        walk.endpoint(self.strides[0], x)
+        x = visitor(self.stem, visitor(self.rescale, x))
+        x = visitor(self.stem_activation, visitor(self.stem_norm, x))
+        visitor.endpoint(self.strides[0], x)
         for block, stride in zip(self.blocks[: self.gated_block], self.strides[1:], strict=False):
-            x = walk(block, x)
-            walk.endpoint(stride, x)
-        return self.blocks[self.gated_block].spatial(walk, x)
+            x = visitor(block, x)
+            visitor.endpoint(stride, x)
+        return self.blocks[self.gated_block].spatial(visitor, x)
 
-    def gate(self, walk: Walk, features: Any) -> Any:
+    def gate(self, visitor: Visitor, features: Any) -> Any:
         """The slimming head."""
-        return self.blocks[self.gated_block].gate.logits(walk, features)
+        return self.blocks[self.gated_block].gate.logits(visitor, features)
 
     def gate_layer(self) -> keras.layers.Layer:
         """See the base class."""
         return self.blocks[self.gated_block].gate.slimming_head
 
-    def body(self, walk: Walk, features: Any) -> Any:
+    def body(self, visitor: Visitor, features: Any) -> Any:
         """The gated block's pointwise half, the remaining blocks and the classifier."""
         g = self.gated_block
-        x = self.blocks[g].project(walk, features)
-        walk.endpoint(self.strides[g + 1], x)
+        x = self.blocks[g].project(visitor, features)
+        visitor.endpoint(self.strides[g + 1], x)
         for block, stride in zip(self.blocks[g + 1 :], self.strides[g + 2 :], strict=True):
-            x = walk(block, x)
-            walk.endpoint(stride, x)
-        return self.classify(walk, x)
+            x = visitor(block, x)
+            visitor.endpoint(stride, x)
+        return self.classify(visitor, x)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, as plain data."""

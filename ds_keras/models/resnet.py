@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from ds_keras.core.levels import first_levels
-from ds_keras.core.visitor import SliceableBlock, Walk
+from ds_keras.core.visitor import SliceableBlock, Visitor
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
 from ds_keras.models.stage import Stage, Style, at_levels, gated_stage, read_stage, slice_levels
@@ -85,14 +85,14 @@ class _ResidualBlock(SliceableBlock):
         self.add = keras.layers.Add(**self.child("add"))
         self.activation = keras.layers.Activation(style.activation, **self.child("activation"))
 
-    def forward(self, walk: Walk, x: Any) -> Any:
+    def forward(self, visitor: Visitor, x: Any) -> Any:
         """See the base class."""
         y = x
         for layer in self.steps:
-            y = walk(layer, y)
+            y = visitor(layer, y)
         for layer in self.shortcut:
-            x = walk(layer, x)
-        return walk(self.activation, walk(self.add, [x, y]))
+            x = visitor(layer, x)
+        return visitor(self.activation, visitor(self.add, [x, y]))
 
 
 @keras.saving.register_keras_serializable("ds_keras")
@@ -218,31 +218,31 @@ class DSResNet(Supernet):
             self.blocks.append(blocks)
         self.make_head(count)
 
-    def start(self, walk: Walk, x: Any) -> tuple[Any, Any]:
+    def start(self, visitor: Visitor, x: Any) -> tuple[Any, Any]:
         """Stem, the stages before the gate, and the gate's attention."""
-        x = walk(self.rescale, x)
+        x = visitor(self.rescale, x)
         for layer in self.stem:
-            x = walk(layer, x)
-        walk.endpoint(self.strides[0], x)
-        return self.gate_block.attend(walk, self._run(walk, x, slice(self.gated)))
+            x = visitor(layer, x)
+        visitor.endpoint(self.strides[0], x)
+        return self.gate_block.attend(visitor, self._run(visitor, x, slice(self.gated)))
 
-    def gate(self, walk: Walk, features: Any) -> Any:
+    def gate(self, visitor: Visitor, features: Any) -> Any:
         """The slimming head."""
-        return self.gate_block.logits(walk, features)
+        return self.gate_block.logits(visitor, features)
 
     def gate_layer(self) -> keras.layers.Layer:
         """See the base class."""
         return self.gate_block.slimming_head
 
-    def body(self, walk: Walk, features: Any) -> Any:
+    def body(self, visitor: Visitor, features: Any) -> Any:
         """The stages from the gate on, and the classifier."""
-        return self.classify(walk, self._run(walk, features, slice(self.gated, None)))
+        return self.classify(visitor, self._run(visitor, features, slice(self.gated, None)))
 
-    def _run(self, walk: Walk, x: Any, stages: slice) -> Any:
+    def _run(self, visitor: Visitor, x: Any, stages: slice) -> Any:
         for blocks, stride in zip(self.blocks[stages], self.strides[1:][stages], strict=True):
             for block in blocks:
-                x = walk(block, x)
-            walk.endpoint(stride, x)
+                x = visitor(block, x)
+            visitor.endpoint(stride, x)
         return x
 
     def get_config(self) -> dict[str, Any]:

@@ -89,9 +89,9 @@ class RoutedInference:
             (batch, levels) float32.
         """
         self.build()
-        walk = Compute(0)
-        _, features = self.start(walk, self.check_images(x))
-        return routing.shifted(self, self.gate(walk, features))
+        visitor = Compute(0)
+        _, features = self.start(visitor, self.check_images(x))
+        return routing.shifted(self, self.gate(visitor, features))
 
     def predict_routed(
         self,

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ds_keras.core.image_model import ImageModel
 from ds_keras.core.levels import Level, LevelTensor, SliceLevel, check_level
-from ds_keras.core.visitor import Build, Compute, Walk
+from ds_keras.core.visitor import Build, Compute, Visitor
 from ds_keras.layers.dense import SliceableDense
 from ds_keras.models.routed import FIRST_THRESHOLD, RoutedInference
 from ds_keras.routing import execute as routing
@@ -17,7 +17,7 @@ from ds_keras.routing import execute as routing
 class Supernet(RoutedInference, ImageModel):
     """Base class: a shared start, a gate, and a body that runs at a slice level.
 
-    A subclass writes ``start``, ``gate`` and ``body`` once, for any walk, and ``get_config``.
+    A subclass writes ``start``, ``gate`` and ``body`` once, for any visitor, and ``get_config``.
 
     Args:
         levels: the deployable levels, smallest first.
@@ -48,15 +48,15 @@ class Supernet(RoutedInference, ImageModel):
         self.default_policy = default_policy
         self.budget_table = budget_table or {}
 
-    def start(self, walk: Walk, x: Any) -> tuple[Any, Any]:
+    def start(self, visitor: Visitor, x: Any) -> tuple[Any, Any]:
         """Everything before the gate: returns the features and what the gate reads."""
         raise TypeError(f"{type(self).__name__} does not define start()")
 
-    def gate(self, walk: Walk, features: Any) -> Any:
+    def gate(self, visitor: Visitor, features: Any) -> Any:
         """The gate's logits, without the budget shift."""
         raise TypeError(f"{type(self).__name__} does not define gate()")
 
-    def body(self, walk: Walk, features: Any) -> Any:
+    def body(self, visitor: Visitor, features: Any) -> Any:
         """From the shared start's features to the class logits."""
         raise TypeError(f"{type(self).__name__} does not define body()")
 
@@ -81,9 +81,9 @@ class Supernet(RoutedInference, ImageModel):
             dtype=self.dtype_policy.variable_dtype,
         )
 
-    def classify(self, walk: Walk, x: Any) -> Any:
+    def classify(self, visitor: Visitor, x: Any) -> Any:
         """From the last features to the class logits."""
-        return walk(self.classifier, walk(self.dropout, walk(self.pool, x)))
+        return visitor(self.classifier, visitor(self.dropout, visitor(self.pool, x)))
 
     @property
     def levels(self) -> tuple[SliceLevel, ...]:
@@ -134,10 +134,10 @@ class Supernet(RoutedInference, ImageModel):
         """Creates every weight. Called by the first use; ``input_shape`` is the model's own."""
         if self.built:
             return
-        walk = Build()
-        features, gate_features = self.start(walk, self.input_shape)
-        self.gate(walk, gate_features)
-        self.body(walk, features)
+        visitor = Build()
+        features, gate_features = self.start(visitor, self.input_shape)
+        self.gate(visitor, gate_features)
+        self.body(visitor, features)
         # The knobs of set_budget: saved, read at run time, so that a new budget never retraces.
         knobs = {"trainable": False, "dtype": "float32", "autocast": False}
         self.gate_shift = self.add_weight(name="gate_shift", shape=(1,), initializer="zeros", **knobs)
@@ -178,10 +178,10 @@ class Supernet(RoutedInference, ImageModel):
             dropout = tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)
         return tf.cast(self.logits(Compute(level, bool(training), dropout), x), tf.float32)
 
-    def logits(self, walk: Walk, x: Any) -> Any:
-        """The whole network at the walk's level: shared start, then body."""
-        features, _ = self.start(walk, x)
-        return self.body(walk, features)
+    def logits(self, visitor: Visitor, x: Any) -> Any:
+        """The whole network at the visitor's level: shared start, then body."""
+        features, _ = self.start(visitor, x)
+        return self.body(visitor, features)
 
     def features(self, x: Any, level: Any) -> dict[int, tf.Tensor]:
         """The last features of every stride at one level, for detectors and segmenters.
@@ -194,9 +194,9 @@ class Supernet(RoutedInference, ImageModel):
             {stride: (batch, height / stride, width / stride, channels)}.
         """
         self.build()
-        walk = Compute(self.level_index(level))
-        self.logits(walk, self.check_images(x))
-        return walk.endpoints
+        visitor = Compute(self.level_index(level))
+        self.logits(visitor, self.check_images(x))
+        return visitor.endpoints
 
     @property
     def gate_variables(self) -> list[keras.Variable]:

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from ds_keras.core.levels import SliceLevel, first_levels
-from ds_keras.core.visitor import SliceableBlock, Walk
+from ds_keras.core.visitor import SliceableBlock, Visitor
 from ds_keras.layers.attention import SliceableMultiHeadAttention
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
 from ds_keras.layers.conv import SliceableConv2D
@@ -63,11 +63,11 @@ class _Block(SliceableBlock):
         self.project = SliceableDense(width[-1], **options[1], **self.child("project"))
         self.add2 = keras.layers.Add(**self.child("add2"))
 
-    def forward(self, walk: Walk, x: Any) -> Any:
+    def forward(self, visitor: Visitor, x: Any) -> Any:
         """See the base class."""
-        x = walk(self.add1, [x, walk(self.attention, walk(self.norm1, x))])
-        y = walk(self.gelu, walk(self.expand, walk(self.norm2, x)))
-        return walk(self.add2, [x, walk(self.project, y)])
+        x = visitor(self.add1, [x, visitor(self.attention, visitor(self.norm1, x))])
+        y = visitor(self.gelu, visitor(self.expand, visitor(self.norm2, x)))
+        return visitor(self.add2, [x, visitor(self.project, y)])
 
 
 @keras.saving.register_keras_serializable("ds_keras")
@@ -185,35 +185,35 @@ class DSViT(Supernet):
             raise ValueError(f"x must have shape (batch, {', '.join(map(str, self.image_shape))}), received {x.shape}")
         return tf.ensure_shape(x, [None, *self.image_shape])
 
-    def start(self, walk: Walk, x: Any) -> tuple[Any, Any]:
+    def start(self, visitor: Visitor, x: Any) -> tuple[Any, Any]:
         """Stem, patch embedding, positions, the shared blocks, and the gate's attention."""
-        x = walk(self.rescale, x)
+        x = visitor(self.rescale, x)
         for i, layer in enumerate(self.stem):
-            x = walk(layer, x)
-            walk.endpoint(2 ** (i // 3), x)  # three layers for each convolution, the first of stride 1
-        x = walk(self.embed, x)
-        x = walk(self.positions, walk(self.flatten, x))
+            x = visitor(layer, x)
+            visitor.endpoint(2 ** (i // 3), x)  # three layers for each convolution, the first of stride 1
+        x = visitor(self.embed, x)
+        x = visitor(self.positions, visitor(self.flatten, x))
         for block in self.blocks[: self.table["shared_depth"]]:
-            x = walk(block, x)
-        x, features = self.gate_block.attend(walk, walk(self.gate_grid, x))
-        return walk(self.gate_tokens, x), features
+            x = visitor(block, x)
+        x, features = self.gate_block.attend(visitor, visitor(self.gate_grid, x))
+        return visitor(self.gate_tokens, x), features
 
-    def gate(self, walk: Walk, features: Any) -> Any:
+    def gate(self, visitor: Visitor, features: Any) -> Any:
         """The slimming head, on the mean token."""
-        return self.gate_block.logits(walk, features)
+        return self.gate_block.logits(visitor, features)
 
     def gate_layer(self) -> keras.layers.Layer:
         """See the base class."""
         return self.gate_block.slimming_head
 
-    def body(self, walk: Walk, features: Any) -> Any:
+    def body(self, visitor: Visitor, features: Any) -> Any:
         """The blocks on the active part of the stream; norm and classifier on the whole of it."""
-        x = walk(self.active, features)
+        x = visitor(self.active, features)
         for block in self.blocks[self.table["shared_depth"] :]:
-            x = walk(block, x)
-        x = walk(self.norm, walk(self.rejoin, [features, x]))
-        walk.endpoint(self.table["patch"], x)
-        return self.classify(walk, x)
+            x = visitor(block, x)
+        x = visitor(self.norm, visitor(self.rejoin, [features, x]))
+        visitor.endpoint(self.table["patch"], x)
+        return self.classify(visitor, x)
 
     def features(self, x: Any, level: Any) -> dict[int, tf.Tensor]:
         """As the base class; the tokens behind the final norm, in their grid, are those of the patch's stride."""

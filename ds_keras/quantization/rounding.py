@@ -3,7 +3,7 @@
 A kernel is rounded before BatchNorm is folded in: code = round(weight / scale), with a scale for each output channel of
 the full kernel. A level's codes are then a slice of the stored codes, and its own scales, scale x |BatchNorm factor|,
 carry what differs. An activation is rounded where an operator reads it that it is not fused with; ``Rounding`` finds
-these points for every walk, so that training, calibration and export agree.
+these points for every visitor, so that training, calibration and export agree.
 
 Source: ours; fake quantisation: arXiv 1712.05877. Sharing the scales is what keeps one int8 payload for all levels.
 """
@@ -14,7 +14,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ds_keras.core.visitor import Compute, Shapes, Walk
+from ds_keras.core.visitor import Compute, Shapes, Visitor
 from ds_keras.layers import (
     SliceableBatchNormalization,
     SliceableConv2D,
@@ -41,8 +41,8 @@ FUSES = (SliceableBatchNormalization, *KERNELS, keras.layers.Add)  # an operator
 FIXED = {"sigmoid": (0.0, 255 / 256), "tanh": (-1.0, 127 / 128)}  # ranges that LiteRT's kernels insist on
 
 
-class Rounding(Walk):
-    """Finds the values that an int8 network rounds: mixed into a walk, before it.
+class Rounding(Visitor):
+    """Finds the values that an int8 network rounds: mixed into a visitor, before it.
 
     What a layer returns is left open until it is read: BatchNorm and ReLU read the open value of the convolution or
     addition that they are fused with, every other layer the rounded one.
@@ -123,7 +123,7 @@ class FakeQuantized(Rounding, Compute):
 
 
 def check_quantize(model: "Supernet", quantize: str | None) -> type[Compute]:
-    """The walk that trains or measures a model.
+    """The visitor that trains or measures a model.
 
     Args:
         model: supernet.
@@ -194,9 +194,9 @@ def activation_ranges(model: "Supernet", images: Any, batch_size: int = 32) -> l
         start.name(features, "features")
         features, bodies = start.rounded(features), []
         for level in range(len(model.levels)):
-            walk = _Observed(level)
-            walk.rounded(model.body(walk, features))
-            bodies.append(walk.ranges)
+            visitor = _Observed(level)
+            visitor.rounded(model.body(visitor, features))
+            bodies.append(visitor.ranges)
         return start.ranges, bodies
 
     batches = [observe(tf.constant(images[i : i + batch_size])) for i in range(0, len(images), batch_size)]

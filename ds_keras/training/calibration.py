@@ -70,8 +70,8 @@ def calibrate_batch_norm(
         levels = [*model.levels, *([model.teacher_level] if model.teacher_level not in model.levels else [])]
     used = 0
     for level in levels:
-        walk = kind(model.static_level(level))
-        step = tf.function(lambda x, walk=walk: _moments(model, walk, x), reduce_retracing=True)
+        visitor = kind(model.static_level(level))
+        step = tf.function(lambda x, visitor=visitor: _moments(model, visitor, x), reduce_retracing=True)
         sums, used, images = None, 0, 0
         for batch in dataset:
             x = batch[0] if isinstance(batch, tuple | list) else batch
@@ -86,14 +86,14 @@ def calibrate_batch_norm(
             used, images = used + 1, images + count
         if not used:
             raise ValueError("dataset must hold at least one batch, received none")
-        for layer, (first, second) in zip(walk.layers, sums, strict=True):
+        for layer, (first, second) in zip(visitor.layers, sums, strict=True):
             mean = first / images
-            layer.set_statistics(walk.level, mean, np.maximum(second / images - mean**2, 0))
+            layer.set_statistics(visitor.level, mean, np.maximum(second / images - mean**2, 0))
     return used
 
 
-def _moments(model: "Supernet", walk: _Moments, x: tf.Tensor) -> list:
-    walk.layers.clear()
-    walk.moments.clear()
-    model.logits(walk, x)
-    return list(walk.moments)
+def _moments(model: "Supernet", visitor: _Moments, x: tf.Tensor) -> list:
+    visitor.layers.clear()
+    visitor.moments.clear()
+    model.logits(visitor, x)
+    return list(visitor.moments)

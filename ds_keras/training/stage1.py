@@ -167,10 +167,10 @@ class SupernetTrainer(LevelTrainer):
         truth = losses.smooth_labels(y, self.supernet.num_classes, self.label_smoothing)
         variables, levels = self.trained_variables, self.draw_levels()
         with tf.GradientTape() as start_tape:  # every deployable level shares it: it runs once
-            walk = self.kind(self.smallest, training=True)
-            shared, gate_features = self.supernet.start(walk, tf.concat(views, axis=0))
-            shared = walk.rounded(shared)
-            gate = self.supernet.gate(walk, gate_features) if self.gate_weight else None
+            visitor = self.kind(self.smallest, training=True)
+            shared, gate_features = self.supernet.start(visitor, tf.concat(views, axis=0))
+            shared = visitor.rounded(shared)
+            gate = self.supernet.gate(visitor, gate_features) if self.gate_weight else None
         features = tf.split(shared, self.views)
         targets = self.targets(views, truth, levels, self.step)
         total, starts = [None] * len(variables), [tf.zeros_like(part) for part in features]
@@ -243,10 +243,10 @@ class SupernetTrainer(LevelTrainer):
 
     def forward(self, x: tf.Tensor, features: tf.Tensor, level: Level, largest: bool) -> tf.Tensor:
         """A training pass at one level; dropout acts in the largest only. A wider teacher has its own start."""
-        walk = self.kind(level, training=True, dropout=self.step_seed(2) if largest else None)
+        visitor = self.kind(level, training=True, dropout=self.step_seed(2) if largest else None)
         if largest and self.largest >= len(self.supernet.levels):
-            return walk.rounded(self.supernet.logits(walk, x))
-        return walk.rounded(self.supernet.body(walk, features))
+            return visitor.rounded(self.supernet.logits(visitor, x))
+        return visitor.rounded(self.supernet.body(visitor, features))
 
     def decay(self) -> tf.Tensor:
         """``weight_decay`` x half the squared norm of the kernels that the largest pass uses."""

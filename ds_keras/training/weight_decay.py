@@ -20,9 +20,9 @@ def active_kernels(model: Supernet, level: int) -> list[tf.Tensor]:
     Returns:
         Tensors through which gradients flow.
     """
-    walk = _ActiveKernels(level)
-    model.logits(walk, model.input_shape)
-    return walk.kernels
+    visitor = _ActiveKernels(level)
+    model.logits(visitor, model.input_shape)
+    return visitor.kernels
 
 
 class _ActiveKernels(Shapes):

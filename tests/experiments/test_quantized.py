@@ -18,7 +18,7 @@ X, Y = images(24), np.arange(24) % 3
 
 
 def test_a_step_is_that_of_the_rounded_network():
-    """By hand, with the walk that rounds; the teacher stays float."""
+    """By hand, with the visitor that rounds; the teacher stays float."""
     model, twin = nano(residual=True), nano(residual=True)
     trainer = SupernetTrainer(model, quantize="int8", objective="ce", num_random=0, weight_decay=0.0)
     trainer.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
@@ -28,9 +28,9 @@ def test_a_step_is_that_of_the_rounded_network():
     with tf.GradientTape() as tape:
         loss = 0.0
         for level in (2, 0):
-            walk = FakeQuantized(level, training=True)
-            features = walk.rounded(twin.start(walk, tf.constant(X))[0])
-            loss += losses.cross_entropy(truth, walk.rounded(twin.body(walk, features)))
+            visitor = FakeQuantized(level, training=True)
+            features = visitor.rounded(twin.start(visitor, tf.constant(X))[0])
+            loss += losses.cross_entropy(truth, visitor.rounded(twin.body(visitor, features)))
     for mine, start, gradient in zip(
         model.supernet_variables, twin.supernet_variables, tape.gradient(loss, variables), strict=True
     ):
@@ -53,8 +53,8 @@ def test_statistics_of_the_rounded_network():
     calibrate_batch_norm(model, [X], quantize="int8")
     calibrate_batch_norm(plain, [X])
     kernel = fake_quant_kernel(plain.stem.kernel, 3)
-    walk = FakeQuantized(0)
-    x = walk.rounded(walk(plain.rescale, tf.constant(X)))
+    visitor = FakeQuantized(0)
+    x = visitor.rounded(visitor(plain.rescale, tf.constant(X)))
     y = np.asarray(keras.ops.conv(x, kernel, strides=2, padding="same")).reshape(-1, 4)
     close(array(model.stem_norm.moving_mean)[0], y.mean(0), tolerance=1e-5)
     assert np.abs(array(model.stem_norm.moving_mean) - array(plain.stem_norm.moving_mean)).max() > 1e-6
@@ -76,8 +76,8 @@ def _gradients(model, level):
     """Logits; then gradients of two kernels, of which level 0 has the first."""
     kernels = [model.blocks[1][block].steps[0].kernel.value for block in (0, 1)]
     with tf.GradientTape() as tape:
-        walk = FakeQuantized(level)
-        logits = walk.rounded(model.logits(walk, tf.constant(X[:4])))
+        visitor = FakeQuantized(level)
+        logits = visitor.rounded(model.logits(visitor, tf.constant(X[:4])))
         loss = tf.reduce_sum(logits**2)
     return [logits, *tape.gradient(loss, kernels)]
 

@@ -152,8 +152,8 @@ def test_route_and_bodies_are_the_level_in_two_files(model, x, every, bundle, tm
     (body,) = export.to_tflite(model, tmp_path, levels=[1], part="body")
     assert [path.name for path in (route, body)] == ["route.tflite", "body_1.tflite"]
     found = litert.run_tflite(route.read_bytes(), x)
-    walk = Compute(0)
-    close(found["gate"], model.gate(walk, model.start(walk, tf.constant(x))[1]))
+    visitor = Compute(0)
+    close(found["gate"], model.gate(visitor, model.start(visitor, tf.constant(x))[1]))
     close(litert.run_tflite(body.read_bytes(), found["features"])["logits"], every[1])
     direct = litert.convert(export.body_network(model, 1))
     close(litert.run_tflite(direct, found["features"])["logits"], every[1])
@@ -213,8 +213,8 @@ class _Active(Shapes):
 def test_one_level_moves_its_slice_only(make, level):
     model = make()
     x = images(24, model.image_shape[0])
-    walk = _Active(level)
-    model.logits(walk, model.input_shape)
+    visitor = _Active(level)
+    model.logits(visitor, model.input_shape)
     before = snapshot(model)
     trainer = SupernetTrainer(model, levels=[level], weight_decay=1e-2)
     trainer.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
@@ -222,11 +222,11 @@ def test_one_level_moves_its_slice_only(make, level):
         trainer.train_on_batch(x[8 * i :][:8], Y[:8])
     after = snapshot(model)
     for variable in model.supernet_variables:
-        mask = walk.masks.get(variable.path, np.zeros(variable.shape, bool))  # absent: of a block that the level lacks
+        mask = visitor.masks.get(variable.path, np.zeros(variable.shape, bool))  # absent: the level lacks the block
         same(after[variable.path][~mask], before[variable.path][~mask])
         if mask.any():
             assert np.mean(after[variable.path][mask] != before[variable.path][mask]) > 0.5, variable.path
-    assert any(not mask.all() for mask in walk.masks.values())
+    assert any(not mask.all() for mask in visitor.masks.values())
 
 
 @one_of_a_kind

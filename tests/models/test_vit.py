@@ -51,9 +51,11 @@ def test_the_idle_part_is_read_by_the_head_only(level):
     width = model.rows[level].width
     changed = array(features)
     changed[..., width:] = changed[..., width:] * 1.5 + 0.3
-    walks = [_Keep(level, model.rejoin) for _ in range(2)]
-    logits = [array(model.body(walk, tf.constant(x))) for walk, x in zip(walks, (features, changed), strict=True)]
-    (stream, active), (other, same_active) = (walk.kept for walk in walks)
+    visitors = [_Keep(level, model.rejoin) for _ in range(2)]
+    logits = [
+        array(model.body(visitor, tf.constant(x))) for visitor, x in zip(visitors, (features, changed), strict=True)
+    ]
+    (stream, active), (other, same_active) = (visitor.kept for visitor in visitors)
     same(active, same_active)
     assert active.shape[-1] == width and stream.shape[-1] == 12
     assert (np.abs(logits[0] - logits[1]).max() > 0.05) == (level < 2)

@@ -30,14 +30,14 @@ class Seen(FakeQuantized):
 
 def test_what_is_rounded(model):
     """Results of fused operators: not a convolution's output before BatchNorm, nor BatchNorm's before ReLU."""
-    walk = Seen(1)
-    walk.rounded(model.logits(walk, X))
-    names = set(walk.seen)
+    visitor = Seen(1)
+    visitor.rounded(model.logits(visitor, X))
+    names = set(visitor.seen)
     assert {"normalize", "classifier", "pool"} <= names
     convolutions = {layer.name for layer in model._flatten_layers() if type(layer).__name__.startswith("SliceableConv")}
     biased = {name for name in convolutions if name.endswith(("expand", "reduce"))}
     assert not names & (convolutions - biased)
-    for name, (before, after, fixed) in walk.seen.items():
+    for name, (before, after, fixed) in visitor.seen.items():
         steps = np.unique(np.round(after / max(np.abs(after).max(), 1e-9), 6))
         assert len(steps) <= 256, name
         low, high = fixed or (min(before.min(), 0), before.max())
@@ -48,8 +48,8 @@ def test_what_is_rounded(model):
 
 def test_it_rounds_and_stays_near(model):
     for level in range(3):
-        walk = FakeQuantized(level)
-        found, expected = array(walk.rounded(model.logits(walk, X))), array(model.logits(Compute(level), X))
+        visitor = FakeQuantized(level)
+        found, expected = array(visitor.rounded(model.logits(visitor, X))), array(model.logits(Compute(level), X))
         assert 0 < np.abs(found - expected).max() < 0.15 * np.abs(expected).max()
 
 
@@ -73,8 +73,8 @@ def test_ranges(model):
     start, bodies = [set(r) for r in ranges], []
     assert len(ranges) == 3 and "features" in start[0] and start[0] <= start[1] == start[2]
     assert all(name.startswith("stage2_block2") for name in start[1] - start[0])  # which the ResNet's level 0 lacks
-    walk = Compute(0)
-    batches = [array(model.start(walk, X[i : i + 8])[0]) for i in (0, 8, 16)]
+    visitor = Compute(0)
+    batches = [array(model.start(visitor, X[i : i + 8])[0]) for i in (0, 8, 16)]
     expected = [np.mean([min(b.min(), 0) for b in batches]), np.mean([b.max() for b in batches])]
     for level in range(3):
         close(ranges[level]["features"], expected)

@@ -121,14 +121,14 @@ def test_the_gate_may_be_trained_with_the_supernet():
     options = {"objective": "ce", "weight_decay": 0.0, "num_random": 0}
     step(make(model, keras.optimizers.SGD(0.1), gate_weight=0.6, **options))
     truth = losses.smooth_labels(Y[:8], 3, 0.1)
-    walk = Compute(0, training=True)
+    visitor = Compute(0, training=True)
     with tf.GradientTape() as tape:
-        features, gate_features = twin.start(walk, X[:8])
-        smallest = twin.body(walk, features)
+        features, gate_features = twin.start(visitor, X[:8])
+        smallest = twin.body(visitor, features)
         loss = losses.cross_entropy(truth, twin.body(Compute(2, training=True), features))
         loss += losses.cross_entropy(truth, smallest)
         easy = losses.easiness(smallest, None, "margin")
-        loss += 0.6 * losses.sandwich(easy, twin.gate(walk, gate_features), tf.reduce_mean(easy))
+        loss += 0.6 * losses.sandwich(easy, twin.gate(visitor, gate_features), tf.reduce_mean(easy))
         variables = [v.value for v in twin.trainable_variables]
     gradients = tape.gradient(loss, variables)
     for old, gradient, new in zip(variables, gradients, model.trainable_variables, strict=True):

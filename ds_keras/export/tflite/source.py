@@ -64,8 +64,8 @@ class Networks:
             if (part, level) not in self._rounded:
                 self._rounded[part, level] = int8_network(self.model, level, part, self.ranges[level])
             return self._rounded[part, level]
-        walk = Plain(level, fold=True)
-        return assemble(self.source, walk, part), walk.kernels
+        visitor = Plain(level, fold=True)
+        return assemble(self.source, visitor, part), visitor.kernels
 
     def converted(self, part: str, level: int) -> bytes:
         """A part as a TFLite file, without metadata; where it is float the converter folds BatchNorm."""

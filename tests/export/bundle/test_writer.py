@@ -175,8 +175,8 @@ def test_the_templates_hold_no_kernels(network, written):
     size = 2 if written[0] else 4
     for name in bundle.files:
         part, _, level = name.partition("_")
-        walk = Plain(int(level or 0), fold=True)
-        assemble(network, walk, part)
-        large = {k.key for k in walk.kernels if size * np.prod(k.sizes) >= pack.SMALLEST}
+        visitor = Plain(int(level or 0), fold=True)
+        assemble(network, visitor, part)
+        large = {k.key for k in visitor.kernels if size * np.prod(k.sizes) >= pack.SMALLEST}
         assert {copy.kernel for copy in bundle.template(name).copies} == large
     assert large  # of the largest body
