@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import keras
 import numpy as np
 
+from ds_keras.core.levels import require_levels
 from ds_keras.core.sliceable import SliceableLayer
 from ds_keras.core.visitor import Shapes
 
@@ -54,8 +55,9 @@ def parts(model: "Supernet", level: Any) -> Parts:
         ``Parts(start, gate, body)``; a fixed level costs start + body, a gated image start + gate + body.
 
     Raises:
-        ValueError: the model has no such level.
+        ValueError: the model has no such level, or no levels.
     """
+    require_levels(model)
     level = model.static_level(level)
     counts = []
     visitor = _Count(level)
@@ -102,8 +104,9 @@ def params(model: "Supernet", level: Any) -> int:
         int.
 
     Raises:
-        ValueError: the model has no such level.
+        ValueError: the model has no such level, or no levels.
     """
+    require_levels(model)
     visitor = _Count(model.static_level(level))
     features, _ = model.start(visitor, model.input_shape)
     model.body(visitor, features)

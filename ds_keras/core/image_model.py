@@ -25,6 +25,8 @@ class ImageModel(keras.Model):
         ValueError: bad arguments.
     """
 
+    without_levels: str | None = None  # where a network has no slice levels: what ``require_levels`` says of it
+
     def __init__(
         self,
         num_classes: int,

@@ -200,3 +200,17 @@ def slice_kernel(kernel: Any, sizes: Sequence[Size], centre: Sequence[int] = ())
     begin = [(full[axis] - size) // 2 if axis in centre else 0 for axis, size in enumerate(sizes)]
     # Explicit sizes and a pinned static shape: a -1, or an unknown spatial size, makes converters guess the padding.
     return tf.ensure_shape(tf.slice(kernel, tf.stack(begin), tf.stack(list(sizes))), static)
+
+
+def require_levels(model: Any) -> None:
+    """Refuses a network that has no slice levels, where what is asked needs them.
+
+    Args:
+        model: any network.
+
+    Raises:
+        ValueError: it has none; a network of ds_keras says what it offers instead (``ImageModel.without_levels``).
+    """
+    if not hasattr(model, "levels"):
+        received = f"model must be a supernet (DSMobileNet, DSResNet, DSViT), received {type(model).__name__}"
+        raise ValueError(getattr(model, "without_levels", None) or received)

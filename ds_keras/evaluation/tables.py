@@ -1,10 +1,12 @@
 """Figures of a model on a labelled set: every level, and every policy beside what it has to beat, at equal cost too."""
 
-from typing import TYPE_CHECKING, Any
+import functools
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ds_keras.core import cost
+from ds_keras.core.levels import require_levels
 from ds_keras.policies.base import LEARNED, NO_TABLE, knobs_at
 from ds_keras.policies.labels import check_classes
 from ds_keras.routing import execute as routing
@@ -15,6 +17,34 @@ if TYPE_CHECKING:
 
 SHARES = (20, 30, 40, 50, 60, 75)  # percent of the largest level's MAdds
 DROPS = (0.3, 1.0)  # points below the largest level
+
+
+class Figures(NamedTuple):
+    """Figures of a preset, and the same as titled tables for a reader: rows with the names of the columns as keys."""
+
+    figures: dict[str, Any]
+    tables: dict[str, list[dict[str, Any]]]
+
+
+@functools.singledispatch
+def evaluate_preset(model: Any, x: Any, labels: Any, card: dict[str, Any], batch_size: int = 256) -> Figures:
+    """Figures of any type of network: here of a supernet, as ``evaluate`` gives them. Other types register their own.
+
+    Args:
+        model: the preset's network.
+        x: (count, height, width, channels) images in [0, 255].
+        labels: (count,) integer classes.
+        card: of ``zoo.card``: what the preset's run chose on held-out images.
+        batch_size: images at a time.
+
+    Returns:
+        ``Figures``.
+
+    Raises:
+        ValueError: see ``check_classes``.
+    """
+    found = evaluate(model, x, labels, batch_size)
+    return Figures(found, found)
 
 
 def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> dict[str, list[dict[str, Any]]]:
@@ -32,8 +62,9 @@ def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> d
         levels at the default policy's cost; "random" draws levels with the default policy's mix.
 
     Raises:
-        ValueError: see ``check_classes``.
+        ValueError: see ``check_classes``, or a network without levels.
     """
+    require_levels(model)
     labels = check_classes(labels, len(x), model.num_classes)
     levels = level_rows(model, routing.predict_levels(model, x, batch_size), labels)
     default = model.predict_routed(x, batch_size=batch_size)
@@ -70,8 +101,9 @@ def evaluate_levels(model: "Supernet", x: Any, labels: Any, batch_size: int = 25
         Rows of level, top1, top5 (percent; top5 None where there are no more than 5 classes), madds, params.
 
     Raises:
-        ValueError: see ``check_classes``.
+        ValueError: see ``check_classes``, or a network without levels.
     """
+    require_levels(model)
     labels = check_classes(labels, len(x), model.num_classes)
     return level_rows(model, routing.predict_levels(model, x, batch_size), labels)
 

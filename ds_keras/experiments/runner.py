@@ -4,17 +4,17 @@ Data order, augmentation, drawn levels and noise are pure functions of (seed, st
 variable that the rest of a stage depends on: a run that was killed ends with the same weights as one that was not.
 """
 
+import functools
 import os
 import tempfile
 from pathlib import Path
 from typing import Any
 
 from ds_keras import export, zoo
+from ds_keras.core.levels import require_levels
 from ds_keras.experiments.comparison import compare_policies
 from ds_keras.experiments.config import Experiment
 from ds_keras.experiments.run import Session, settings
-from ds_keras.lcnet.model import LCResNet
-from ds_keras.lcnet.run import train_lc
 from ds_keras.models.supernet import Supernet
 from ds_keras.routing import budget
 from ds_keras.zoo.cards import render
@@ -47,13 +47,27 @@ def run(
     """
     with settings(experiment):
         session = Session(experiment, workdir, checkpoint_every, max_steps, verbose)
-        if isinstance(session.model, LCResNet):
-            return train_lc(session, command)
-        stage2 = session.gate_trainer()  # made now, so that bad arguments are refused before hours of Stage I
-        seconds = {"stage1": session.train_supernet()}
-        if stage2 is not None:
-            seconds["stage2"] = session.fit("stage2", experiment.stage2, stage2)
-        return session.write_preset(session.workdir / "preset", seconds, command)
+        return train(session.model, session, command)
+
+
+@functools.singledispatch
+def train(model: Any, session: Session, command: str) -> dict[str, Any]:
+    """Trains the network of a run and writes the preset: here a supernet. Other types of network register their own.
+
+    Args:
+        model: ``session.model``, whose type decides.
+        session: the run.
+        command: for the card.
+
+    Returns:
+        The preset's metrics.
+    """
+    require_levels(model)
+    stage2 = session.gate_trainer()  # made now, so that bad arguments are refused before hours of Stage I
+    seconds = {"stage1": session.train_supernet()}
+    if stage2 is not None:
+        seconds["stage2"] = session.fit("stage2", session.experiment.stage2, stage2)
+    return session.write_preset(session.workdir / "preset", seconds, command)
 
 
 def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool = True) -> dict[str, Any]:

@@ -1,22 +1,26 @@
 """The card of an LC-ResNet."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ds_keras.lcnet.evaluation import ABOUT_LC, SHARES
+from ds_keras.lcnet.model import LCResNet
+from ds_keras.zoo.cards import About, about
 from ds_keras.zoo.markdown import table
 
-if TYPE_CHECKING:
-    from ds_keras.lcnet.model import LCResNet
+
+@about.register
+def _(model: LCResNet, metrics: dict[str, Any]) -> About:
+    return About(describe(model), "each image runs its own part", sections(model, metrics))
 
 
-def describe(model: "LCResNet") -> str:
+def describe(model: LCResNet) -> str:
     """What an image may skip, in a few words."""
     groups, blocks = model.table["groups"], len(model.blocks)
     skipped = ["whole"] * model.table["layers"] + [f"by {groups} groups of their channels"] * bool(groups)
     return f"{blocks} residual blocks" + (f" that an image may skip {' and '.join(skipped)}" if skipped else "")
 
 
-def sections(model: "LCResNet", metrics: dict[str, Any]) -> list[str]:
+def sections(model: LCResNet, metrics: dict[str, Any]) -> list[str]:
     """The parts of a card that say what the network is and does.
 
     Args:

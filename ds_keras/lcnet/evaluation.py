@@ -1,13 +1,12 @@
 """Figures of an LC-ResNet on a labelled set: what its decisions cost and score, beside decisions that know no image."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ds_keras.evaluation.tables import Figures, evaluate_preset
+from ds_keras.lcnet.model import Executed, LCResNet
 from ds_keras.policies.labels import check_classes
-
-if TYPE_CHECKING:
-    from ds_keras.lcnet.model import Executed, LCResNet
 
 ABOUT_LC = {
     "dynamic": "each image runs what its own scales leave",
@@ -19,7 +18,15 @@ ABOUT_LC = {
 SHARES = (5, 50, 95)  # percentiles of what images spend
 
 
-def evaluate_lc(model: "LCResNet", x: Any, labels: Any, fixed: Any = None, batch_size: int = 256) -> dict[str, Any]:
+@evaluate_preset.register
+def _(model: LCResNet, x: Any, labels: Any, card: dict[str, Any], batch_size: int = 256) -> Figures:
+    found = evaluate_lc(model, x, labels, card.get("fixed"), batch_size)
+    spread = [{"percentile": at, "share": share} for at, share in zip(SHARES, found["spread"], strict=True)]
+    tables = {"runs": found["runs"], "units": found["units"]}
+    return Figures(found, {**tables, "share of the MAdds at percentiles of the images": spread})
+
+
+def evaluate_lc(model: LCResNet, x: Any, labels: Any, fixed: Any = None, batch_size: int = 256) -> dict[str, Any]:
     """Accuracy and cost of a network that skips, and of the same network where nothing depends on the image.
 
     Args:
@@ -59,7 +66,7 @@ def evaluate_lc(model: "LCResNet", x: Any, labels: Any, fixed: Any = None, batch
     }
 
 
-def fixed_scales(model: "LCResNet", x: Any, batch_size: int = 256) -> np.ndarray:
+def fixed_scales(model: LCResNet, x: Any, batch_size: int = 256) -> np.ndarray:
     """The same scales for every image: the units that most images run, at the average cost or a little more.
 
     Args:
@@ -81,7 +88,7 @@ def fixed_scales(model: "LCResNet", x: Any, batch_size: int = 256) -> np.ndarray
     return scales[0]
 
 
-def whole_row(model: "LCResNet", x: Any, labels: Any, batch_size: int = 256) -> dict[str, Any]:
+def whole_row(model: LCResNet, x: Any, labels: Any, batch_size: int = 256) -> dict[str, Any]:
     """The row of a network that runs everything at the scale 1: what Stage I trains.
 
     Args:
@@ -96,7 +103,7 @@ def whole_row(model: "LCResNet", x: Any, labels: Any, batch_size: int = 256) -> 
     return _row(model, "whole", model.run(x, batch_size, np.ones((len(x), len(model.units)))), np.asarray(labels))
 
 
-def _row(model: "LCResNet", name: str, executed: "Executed", labels: np.ndarray) -> dict[str, Any]:
+def _row(model: LCResNet, name: str, executed: Executed, labels: np.ndarray) -> dict[str, Any]:
     madds = float(executed.madds.mean())
     return {
         "run": name,

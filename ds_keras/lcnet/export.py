@@ -1,8 +1,9 @@
 """An LC-ResNet as one TFLite file, in which what an image skips does not run: the operator ``IF`` of LiteRT."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -11,17 +12,34 @@ from ds_keras.core.files import write_bytes
 from ds_keras.export.flatbuffer import check_operators
 from ds_keras.export.metadata import About, check_licence, described
 from ds_keras.export.tflite.convert import check_output, convert_function, run_tflite
+from ds_keras.export.tflite.writer import write_files
+from ds_keras.lcnet.model import LCResNet
 from ds_keras.lcnet.skipping import How, in_conditional
 from ds_keras.zoo import DYNAMIC
-
-if TYPE_CHECKING:
-    from ds_keras.lcnet.model import LCResNet
 
 OPTIMIZE = {None: None, "float16": {"supported_types": [tf.float16]}, "dynamic_int8": {}}  # of the converter
 
 
+@write_files.register
+def _(
+    model: LCResNet,
+    directory: Path,
+    levels: str | Sequence[int],
+    quantization: str | None,
+    calibration_data: Any,
+    part: str,
+    licence: str | None,
+) -> list[Path]:
+    if levels != "all" or part != "whole" or calibration_data is not None:
+        raise ValueError(
+            "levels, part and calibration_data belong to supernets: an LCResNet becomes one file, received "
+            f"levels={levels!r}, part={part!r}"
+        )
+    return [to_conditional_tflite(model, directory, quantization, licence)]
+
+
 def to_conditional_tflite(
-    model: "LCResNet",
+    model: LCResNet,
     directory: str | os.PathLike,
     quantization: str | None = None,
     licence: str | None = None,
@@ -65,13 +83,13 @@ def to_conditional_tflite(
 
 
 def converted(
-    model: "LCResNet", how: How = in_conditional, scales: np.ndarray | None = None, quantization: str | None = None
+    model: LCResNet, how: How = in_conditional, scales: np.ndarray | None = None, quantization: str | None = None
 ) -> bytes:
     """The network as a TFLite file, without metadata and not compared with anything.
 
     Args:
         model: LC-ResNet.
-        how: one of ``models.skipping``: ``in_full`` computes everything and multiplies.
+        how: one of ``lcnet.skipping``: ``in_full`` computes everything and multiplies.
         scales: (1, units), taken instead of what the predictors give.
         quantization: see ``to_conditional_tflite``.
 
@@ -90,7 +108,7 @@ def converted(
     return convert_function(run, spec, [v.value for v in model.variables], OPTIMIZE[quantization])
 
 
-def _check(model: "LCResNet", data: bytes, quantization: str | None) -> None:
+def _check(model: LCResNet, data: bytes, quantization: str | None) -> None:
     check_operators(data, model.name)
     rng = np.random.default_rng(0)  # images that differ in brightness and contrast, so that decisions differ
     low, high = np.sort(rng.uniform(0, 255, (2, 8, 1, 1, 1)), axis=0)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -35,14 +35,6 @@ class LCStage:
 IMAGENET = (LCStage(256, 3), LCStage(512, 4, 2), LCStage(1024, 6, 2), LCStage(2048, 3, 2))
 CIFAR = (LCStage(32, 3, 2), LCStage(64, 3, 2), LCStage(128, 3, 2))
 BLOCKS = ("bottleneck", "basic")
-
-
-OF_SUPERNETS = ("levels", "static_level", "level_index", "teacher_level", "start", "body", "gate", "logits", "route")
-OF_SUPERNETS += ("cascade", "default_policy", "budget_table", "set_budget", "predict_routed", "graphs")
-
-
-class NoLevelsError(ValueError, AttributeError):
-    """A network without slice levels was given to what is made for supernets."""
 
 
 class Executed(NamedTuple):
@@ -91,6 +83,12 @@ class LCResNet(SkippedCosts, ImageModel):
         >>> model = LCResNet.cifar(num_classes=10)
         >>> model.run(images).madds
     """
+
+    without_levels = (
+        "an LCResNet has no slice levels: bundles, ONNX files, policies and budgets belong to supernets (DSMobileNet, "
+        "DSResNet, DSViT). What it costs is model.madds, what an image spends model.run(images).madds, its file is "
+        "that of ds_keras.export.to_tflite, and ds_keras.training.LCTrainer trains and calibrates it"
+    )
 
     def __init__(
         self,
@@ -153,16 +151,6 @@ class LCResNet(SkippedCosts, ImageModel):
         self.pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")
         self.classifier = keras.layers.Dense(num_classes, name="classifier", dtype="float32")
 
-    def __getattr__(self, name: str) -> NoReturn:
-        if name in OF_SUPERNETS:
-            raise NoLevelsError(
-                f"an LCResNet has no slice levels, hence no {name!r}: bundles, ONNX files, policies and budgets belong "
-                "to supernets (DSMobileNet, DSResNet, DSViT). What it costs is model.madds, what an image spends "
-                "model.run(images).madds, its file is that of ds_keras.export.to_tflite, and "
-                "ds_keras.training.LCTrainer trains and calibrates it"
-            )
-        raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-
     @property
     def units(self) -> list[str]:
         """What may be skipped, in the order of the columns of ``Executed.scales``."""
@@ -204,7 +192,7 @@ class LCResNet(SkippedCosts, ImageModel):
 
         Args:
             x: images, as in a call.
-            how: one of ``models.skipping``.
+            how: one of ``lcnet.skipping``.
             training: batch statistics; needs ``in_full``.
             scales: (batch, units) or (1, units) in [0, 1], taken instead of what the predictors give.
 

@@ -5,16 +5,20 @@ from typing import Any
 
 from ds_keras import zoo
 from ds_keras.experiments.run import Session
+from ds_keras.experiments.runner import train
 from ds_keras.lcnet.evaluation import evaluate_lc, fixed_scales, whole_row
+from ds_keras.lcnet.model import LCResNet
 from ds_keras.lcnet.trainer import LCTrainer
 from ds_keras.zoo.cards import render
 
 
-def train_lc(session: Session, command: str) -> dict[str, Any]:
+@train.register
+def train_lc(model: LCResNet, session: Session, command: str) -> dict[str, Any]:
     """Trains both stages, reads the test set, writes the preset.
 
     Args:
-        session: of an experiment whose model is an LC-ResNet. Stage I trains it whole (``target=None``), Stage II,
+        model: ``session.model``.
+        session: the run. Stage I trains it whole (``target=None``), Stage II,
             where the experiment has one, towards the ``target`` of its ``trainer``.
         command: for the card.
 

@@ -9,7 +9,7 @@ from ds_keras.models.supernet import Supernet
 from ds_keras.models.vit import DSViT
 
 if TYPE_CHECKING:
-    from ds_keras.lcnet.model import LCResNet
+    LCResNet: Any  # lent by ds_keras.lcnet, see ds_keras.moved
 
 __all__ = ["DSMobileNet", "DSResNet", "DSViT", "LCResNet", "Supernet"]
 

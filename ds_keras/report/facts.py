@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ds_keras.core.levels import require_levels
 from ds_keras.routing import replay as curves
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Facts:
     """
 
     def __init__(self, model: "Supernet", card: dict[str, Any], source: "Source"):
+        require_levels(model)
         self.model, self.card, self.source = model, card, source
         self.images = source.images(model.image_shape[:2])
         self.labels = np.asarray(source.labels)

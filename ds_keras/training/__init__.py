@@ -8,7 +8,7 @@ from ds_keras.training.stage1 import SupernetTrainer
 from ds_keras.training.stage2 import GateTrainer
 
 if TYPE_CHECKING:
-    from ds_keras.lcnet.trainer import LCTrainer
+    LCTrainer: Any  # lent by ds_keras.lcnet, see ds_keras.moved
 
 __all__ = ["GateTrainer", "LCTrainer", "SupernetTrainer", "calibrate_batch_norm"]
 

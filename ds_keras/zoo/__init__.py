@@ -161,10 +161,13 @@ def bundle(name: str | os.PathLike, int8: bool = False) -> Path:
     path = _folder(name) / (INT8_BUNDLE if int8 else BUNDLE)
     if path.is_file():
         return path
-    if kind(name) == "LCResNet":
+    record = _record(path.parent)
+    if "default_policy" not in record["config"]:  # which every network with levels has
         file = path.with_name(DYNAMIC)
         how = "run" if file.is_file() else f"ds_keras.export.to_tflite(model, {str(path.parent)!r}) writes"
-        raise ValueError(f"{path} is missing, because an LCResNet has no levels and needs no bundle: {how} {file}")
+        raise ValueError(
+            f"{path} is missing, because an {record.get('class')} has no levels and needs no bundle: {how} {file}"
+        )
     raise ValueError(f"{path} is missing: make it with ds_keras.export.to_bundle(model, {str(path)!r})")
 
 

@@ -1,12 +1,11 @@
 """Model cards: the metrics of a preset as Markdown. Every figure comes from ``metrics.json``."""
 
+import functools
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ds_keras.core.files import write_bytes, write_json
-from ds_keras.lcnet import card as cards_lc
-from ds_keras.lcnet.model import LCResNet
 from ds_keras.policies.base import ABOUT
 from ds_keras.zoo.markdown import table
 
@@ -15,6 +14,14 @@ if TYPE_CHECKING:
 
 COMPARED = {"area": "area %", "saved": "fewer MAdds at -0.3", "auc": "AUC"}  # of policies, over seeds
 HEADER = ["variant", "policy", *(cell for name in COMPARED.values() for cell in (name, "difference"))]
+
+
+class About(NamedTuple):
+    """What the card of one type of network says: in a few words, of a call, and in sections of Markdown."""
+
+    what: str
+    call: str
+    sections: list[str]
 
 
 def render(model: "ImageModel", metrics: dict[str, Any]) -> str:
@@ -29,16 +36,15 @@ def render(model: "ImageModel", metrics: dict[str, Any]) -> str:
     """
     name = metrics["experiment"]
     height, width, channels = model.image_shape
-    skips = isinstance(model, LCResNet)
-    what = cards_lc.describe(model) if skips else f"{len(model.levels)} slice levels"
+    own = about(model, metrics)
     parts = [
         f"# {name}",
-        f"{type(model).__name__}, {what}, {model.num_classes} classes, images {height} x {width} x {channels} "
+        f"{type(model).__name__}, {own.what}, {model.num_classes} classes, images {height} x {width} x {channels} "
         "in [0, 255].",
         f'```python\nimport ds_keras\n\nmodel = ds_keras.zoo.load("{name}")  # or the directory of this card\n'
-        f"logits = model(images)  # {'each image runs its own part' if skips else 'routed'}\n```",
+        f"logits = model(images)  # {own.call}\n```",
         *([] if metrics["complete"] else ["**A trial run: training was cut short.**"]),
-        *(cards_lc.sections(model, metrics) if skips else _levels(metrics)),
+        *own.sections,
         *[f"## {row['title']}\n\n{row['text']}" for row in metrics.get("notes", [])],
         *[text for row in metrics.get("comparisons", []) for text in _comparison(row)],
         "## Data and training",
@@ -59,6 +65,20 @@ def render(model: "ImageModel", metrics: dict[str, Any]) -> str:
         f"```\n{metrics['command']}\n```",
     ]
     return "\n\n".join(parts) + "\n"
+
+
+@functools.singledispatch
+def about(model: Any, metrics: dict[str, Any]) -> About:
+    """What a card says of its type of network: here of supernets. Other types register their own.
+
+    Args:
+        model: the preset's network.
+        metrics: content of ``metrics.json``.
+
+    Returns:
+        ``About``.
+    """
+    return About(f"{len(model.levels)} slice levels", "routed", _levels(metrics))
 
 
 def _levels(metrics: dict[str, Any]) -> list[str]:

@@ -6,6 +6,7 @@ import pytest
 import tensorflow as tf
 from helpers import close, images, nano_lc
 
+from ds_keras.core.levels import require_levels
 from ds_keras.lcnet.model import LCStage
 from ds_keras.lcnet.skipping import in_conditional, in_full, in_sub_batches
 from ds_keras.models import LCResNet
@@ -161,11 +162,11 @@ def test_groups_of_a_skipped_block_do_not_run():
 
 
 def test_what_belongs_to_supernets(model):
-    with pytest.raises(ValueError, match="an LCResNet has no slice levels, hence no 'levels'.*model.madds"):
-        _ = model.levels
-    assert not hasattr(model, "levels") and not hasattr(model, "anything")
-    with pytest.raises(AttributeError, match="'LCResNet' object has no attribute 'anything'"):
-        _ = model.anything
+    assert not hasattr(model, "levels") and not hasattr(model, "predict_routed")
+    with pytest.raises(ValueError, match="an LCResNet has no slice levels: .*model.madds"):
+        require_levels(model)
+    with pytest.raises(ValueError, match=r"model must be a supernet \(DSMobileNet, DSResNet, DSViT\), received Layer"):
+        require_levels(keras.layers.Layer())
 
 
 def test_keras_file_and_config(model, x, tmp_path):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from ds_keras.core.levels import require_levels
 from ds_keras.export.int8 import int8_network
 from ds_keras.export.kernel import Kernel
 from ds_keras.export.subnet import Plain, assemble
@@ -39,6 +40,7 @@ class Networks:
             raise ValueError(f"quantization must be one of {QUANTIZATIONS}, received {quantization!r}")
         if quantization in (None, "float16") and calibration_data is not None:
             raise ValueError(f"calibration_data belongs to int8, received it with quantization={quantization!r}")
+        require_levels(model)
         model.build()
         self.model, self.quantization = model, quantization
         self._rounded: dict[tuple[str, int], tuple[keras.Model, list[Kernel]]] = {}

@@ -1,26 +1,26 @@
 """Static TFLite files, one for each level, each run and compared before it is moved into place."""
 
+import functools
 import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ds_keras.core.files import write_bytes
+from ds_keras.core.levels import require_levels
 from ds_keras.export.metadata import about, check_licence, described
 from ds_keras.export.tflite.source import Networks
 from ds_keras.export.tflite.template import materialized
-from ds_keras.lcnet.export import to_conditional_tflite
-from ds_keras.lcnet.model import LCResNet
 
 if TYPE_CHECKING:
-    from ds_keras.models.supernet import Supernet
+    from ds_keras.core.image_model import ImageModel
 
 NAMES = {"whole": "level_{}", "entry": "entry_{}", "route": "route", "body": "body_{}"}  # of the files, by part
 PARTS = tuple(NAMES)
 
 
 def to_tflite(
-    model: "Supernet | LCResNet",
+    model: "ImageModel",
     directory: str | os.PathLike,
     levels: str | Sequence[int] = "all",
     quantization: str | None = None,
@@ -38,7 +38,7 @@ def to_tflite(
     and compared with its Keras network before it is moved into place. It holds TFLite metadata: labels, licence, level,
     and a normalisation of mean 0 and std 1, because the graph normalises.
 
-    An ``LCResNet`` has no levels: it becomes one file, see ``export.conditional.to_conditional_tflite``.
+    An ``LCResNet`` has no levels: it becomes one file, see ``lcnet.export.to_conditional_tflite``.
 
     Args:
         model: supernet, or ``LCResNet``, for which ``levels``, ``part`` and ``calibration_data`` keep their defaults.
@@ -73,13 +73,21 @@ def to_tflite(
         raise ValueError(f"directory must be that of the files, received {str(directory)!r}, which looks like a file")
     if directory.exists() and not directory.is_dir():
         raise ValueError(f"directory must be a directory, received the file {str(directory)!r}")
-    if isinstance(model, LCResNet):
-        if levels != "all" or part != "whole" or calibration_data is not None:
-            raise ValueError(
-                "levels, part and calibration_data belong to supernets: an LCResNet becomes one file, received "
-                f"levels={levels!r}, part={part!r}"
-            )
-        return [to_conditional_tflite(model, directory, quantization, licence)]
+    return write_files(model, directory, levels, quantization, calibration_data, part, licence)
+
+
+@functools.singledispatch
+def write_files(
+    model: Any,
+    directory: Path,
+    levels: str | Sequence[int],
+    quantization: str | None,
+    calibration_data: Any,
+    part: str,
+    licence: str | None,
+) -> list[Path]:
+    """``to_tflite`` for one type of network, its arguments checked: here supernets. Other types register their own."""
+    require_levels(model)
     wanted = [model.static_level(k) for k in (range(len(model.levels)) if levels == "all" else levels)]
     if part == "route" and levels != "all":
         raise ValueError(f"levels must be 'all' for part='route', which no level changes, received {levels!r}")
