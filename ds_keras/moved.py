@@ -75,7 +75,8 @@ HOMES = {  # public names of today that lie in another room: a module, and what 
 }
 NAMES = {  # names of a room that lie in another one now
     "training.Experiment": "experiments.Experiment",
-    "training.Stage": "experiments.Stage",
+    "training.Stage": "experiments.TrainingStage",
+    "experiments.Stage": "experiments.TrainingStage",
     "training.read_experiment": "experiments.read_experiment",
     "layers.Compute": "core.visitor.Compute",
     "layers.Shapes": "core.visitor.Shapes",
@@ -84,6 +85,8 @@ NAMES = {  # names of a room that lie in another one now
 }
 RENAMED = {  # what has another name in the module that it moved to
     "core.visitor.Walk": "Visitor",
+    "experiments.config.Stage": "TrainingStage",
+    "experiments.run.Session": "Run",
 }
 
 

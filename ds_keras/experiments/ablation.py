@@ -11,11 +11,11 @@ from absl import logging
 
 from ds_keras import data
 from ds_keras.core.files import write_json
-from ds_keras.experiments.config import Experiment, Stage
+from ds_keras.experiments.config import Experiment, TrainingStage
 from ds_keras.experiments.policy_scores import cross_fitted, paired, policy_rows
-from ds_keras.experiments.run import Session, settings
+from ds_keras.experiments.run import Run, settings
 
-STAGE = {field.name for field in fields(Stage)} - {"trainer"}
+STAGE = {field.name for field in fields(TrainingStage)} - {"trainer"}
 OTHER = ("stage2", "model", "gate_images")  # what a variant may change besides SupernetTrainer's arguments
 
 
@@ -39,7 +39,7 @@ def ablate(
         experiment: what the variants change.
         workdir: gets a directory for each run, and ``ablation.json``.
         variants: name -> arguments of ``SupernetTrainer`` that replace the experiment's; the first is compared with.
-            Besides, "stage2" holds arguments of ``GateTrainer`` and of its ``Stage`` (None leaves Stage II out),
+            Besides, "stage2" holds arguments of ``GateTrainer`` and of ``TrainingStage`` (None leaves Stage II out),
             "model" entries of the network's config, and "gate_images" is the experiment's.
         seeds: of the runs.
         max_steps: stop each run after so many steps.
@@ -66,24 +66,24 @@ def ablate(
     workdir, sources = Path(workdir), data.load(experiment.data)
     if split not in ("held_out", *sources):
         raise ValueError(f"split must be 'held_out' or one of {sorted(sources)}, received {split!r}")
-    runs = {name: _changed(experiment, arguments, policies) for name, arguments in variants.items()}
+    changed = {name: _changed(experiment, arguments, policies) for name, arguments in variants.items()}
 
-    def session(name: str, seed: int) -> Session:
-        run = replace(runs[name], seed=int(seed))
-        return Session(run, workdir / f"{name}-{seed}", max_steps=max_steps, verbose=verbose, sources=sources)
+    def start(name: str, seed: int) -> Run:
+        experiment = replace(changed[name], seed=int(seed))
+        return Run(experiment, workdir / f"{name}-{seed}", max_steps=max_steps, verbose=verbose, sources=sources)
 
     with settings(experiment):
         for name in variants:  # bad arguments are refused before anything is trained
-            first = session(name, seeds[0])
+            first = start(name, seeds[0])
             first.supernet_trainer(), first.gate_trainer()
     scores = {name: [] for name in variants}
     for seed in seeds:  # seed by seed, so that an interrupted comparison is paired as far as it went
         for name in variants:
             with settings(replace(experiment, seed=int(seed))):
-                scores[name].append(_score(session(name, seed), split, policies))
+                scores[name].append(_score(start(name, seed), split, policies))
             logging.info("%s, seed %d: %s top-1 %s", name, seed, split, scores[name][-1]["top1"])
     top1 = {name: [score["top1"] for score in found] for name, found in scores.items()}
-    trained = {name: run.stage1.trainer.get("levels") or range(len(top1[name][0])) for name, run in runs.items()}
+    trained = {name: run.stage1.trainer.get("levels") or range(len(top1[name][0])) for name, run in changed.items()}
     base = next(iter(variants))
     result = {
         "command": command,
@@ -128,20 +128,20 @@ def _changed(experiment: Experiment, arguments: dict[str, Any], policies: bool) 
     return replace(experiment, stage1=stage1, stage2=stage2, model=model_or_changed, gate_images=gate_images)
 
 
-def _score(session: Session, split: str, policies: bool) -> dict[str, Any]:
+def _score(run: Run, split: str, policies: bool) -> dict[str, Any]:
     """Top-1 of every level in percent, and the policies' curves; kept beside the run, with what they hold for."""
-    path = session.workdir / f"{split}.json"
-    holds_for = {"max_steps": session.max_steps}
+    path = run.workdir / f"{split}.json"
+    holds_for = {"max_steps": run.max_steps}
     known = json.loads(path.read_text()) if path.exists() else {}
     if known.items() >= holds_for.items() and ("folds" in known or not policies):
         return known
-    gate = session.gate_trainer()
-    session.train_supernet()
-    found = {**holds_for, "top1": [row["top1"] for row in session.score_levels(split)]}
+    gate = run.gate_trainer()
+    run.train_supernet()
+    found = {**holds_for, "top1": [row["top1"] for row in run.score_levels(split)]}
     if policies:
         if gate is not None:
-            session.fit("stage2", session.experiment.stage2, gate)
-        found["folds"] = cross_fitted(session.deployed(), *session.labelled(split))
+            run.fit("stage2", run.experiment.stage2, gate)
+        found["folds"] = cross_fitted(run.deployed(), *run.labelled(split))
     write_json(path, found)
     return found
 

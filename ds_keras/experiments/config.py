@@ -10,7 +10,7 @@ import keras
 
 
 @dataclass(frozen=True)
-class Stage:
+class TrainingStage:
     """One stage of training.
 
     Args:
@@ -139,8 +139,8 @@ class Experiment:
     name: str
     data: str
     model: Callable[[int, tuple[int, int, int]], Any]
-    stage1: Stage
-    stage2: Stage | None
+    stage1: TrainingStage
+    stage2: TrainingStage | None
     image_size: tuple[int, int] | None = None
     held_out: int | float = 0.1
     train_images: int | None = None

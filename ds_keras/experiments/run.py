@@ -18,7 +18,7 @@ from ds_keras.core.files import write_json
 from ds_keras.core.image_model import ImageModel
 from ds_keras.evaluation.tables import evaluate, evaluate_levels
 from ds_keras.experiments.comparison import compare_policies
-from ds_keras.experiments.config import Experiment, Stage
+from ds_keras.experiments.config import Experiment, TrainingStage
 from ds_keras.experiments.loop import Loop
 from ds_keras.routing import budget
 from ds_keras.training.base import Trainer
@@ -39,7 +39,7 @@ def settings(experiment: Experiment) -> Iterator[None]:
         yield
 
 
-class Session:
+class Run:
     """The data and the model of a run, and what is done with them.
 
     Args:
@@ -95,7 +95,9 @@ class Session:
         """The whole set, or a few images of it in a trial run."""
         return source if self.max_steps is None else _some(source, TRIAL_IMAGES)
 
-    def batches(self, source: data.Source, stage: Stage, first: int, last: int, views: int = 1) -> tf.data.Dataset:
+    def batches(
+        self, source: data.Source, stage: TrainingStage, first: int, last: int, views: int = 1
+    ) -> tf.data.Dataset:
         """The training batches of steps [first, last)."""
         return data.batches(
             source,
@@ -109,7 +111,7 @@ class Session:
             mixup=stage.mixup,
         )
 
-    def fit(self, name: str, stage: Stage, trainer: Trainer) -> float:
+    def fit(self, name: str, stage: TrainingStage, trainer: Trainer) -> float:
         """Runs a stage to its end; returns the seconds that it took."""
         source = self.gate_train if name == "stage2" else self.train
         per_epoch = len(source) // stage.batch_size
@@ -134,7 +136,7 @@ class Session:
     def calibration_batches(self) -> tf.data.Dataset:
         """Training images, augmented as in Stage I, for BatchNorm's statistics."""
         count, size = self.experiment.calibration
-        plain = Stage(1, 0.0, batch_size=min(size, len(self.train)), augment=self.experiment.stage1.augment)
+        plain = TrainingStage(1, 0.0, batch_size=min(size, len(self.train)), augment=self.experiment.stage1.augment)
         count = min(count, max(len(self.train) // plain.batch_size, 1))
         return self.batches(self.train, plain, 0, count)
 
@@ -162,7 +164,7 @@ class Session:
         stage = self.experiment.stage2
         return None if stage is None else self.make_trainer(stage, "stage2", GateTrainer)
 
-    def make_trainer(self, stage: Stage, name: str, kind: Any) -> Any:
+    def make_trainer(self, stage: TrainingStage, name: str, kind: Any) -> Any:
         """The trainer of a stage, of a class, with the stage's arguments."""
         arguments = stage.trainer
         try:

@@ -14,7 +14,7 @@ from ds_keras import export, zoo
 from ds_keras.core.levels import require_levels
 from ds_keras.experiments.comparison import compare_policies
 from ds_keras.experiments.config import Experiment
-from ds_keras.experiments.run import Session, settings
+from ds_keras.experiments.run import Run, settings
 from ds_keras.models.supernet import Supernet
 from ds_keras.routing import budget
 from ds_keras.zoo.cards import render
@@ -46,28 +46,28 @@ def run(
         FloatingPointError: a loss was not finite; names the step, the level and the last good checkpoint.
     """
     with settings(experiment):
-        session = Session(experiment, workdir, checkpoint_every, max_steps, verbose)
-        return train(session.model, session, command)
+        current = Run(experiment, workdir, checkpoint_every, max_steps, verbose)
+        return train(current.model, current, command)
 
 
 @functools.singledispatch
-def train(model: Any, session: Session, command: str) -> dict[str, Any]:
+def train(model: Any, run: Run, command: str) -> dict[str, Any]:
     """Trains the network of a run and writes the preset: here a supernet. Other types of network register their own.
 
     Args:
-        model: ``session.model``, whose type decides.
-        session: the run.
+        model: ``run.model``, whose type decides.
+        run: the run.
         command: for the card.
 
     Returns:
         The preset's metrics.
     """
     require_levels(model)
-    stage2 = session.gate_trainer()  # made now, so that bad arguments are refused before hours of Stage I
-    seconds = {"stage1": session.train_supernet()}
+    stage2 = run.gate_trainer()  # made now, so that bad arguments are refused before hours of Stage I
+    seconds = {"stage1": run.train_supernet()}
     if stage2 is not None:
-        seconds["stage2"] = session.fit("stage2", session.experiment.stage2, stage2)
-    return session.write_preset(session.workdir / "preset", seconds, command)
+        seconds["stage2"] = run.fit("stage2", run.experiment.stage2, stage2)
+    return run.write_preset(run.workdir / "preset", seconds, command)
 
 
 def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool = True) -> dict[str, Any]:
@@ -91,24 +91,24 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
     directory = Path(directory)
     old, trained = zoo.metrics(directory), zoo.load(directory)
     with settings(experiment), tempfile.TemporaryDirectory() as workdir:
-        session = Session(experiment, workdir)
-        if session.model.get_config().keys() != trained.get_config().keys() or [w.shape for w in trained.weights] != [
-            w.shape for w in session.model.weights
+        current = Run(experiment, workdir)
+        if current.model.get_config().keys() != trained.get_config().keys() or [w.shape for w in trained.weights] != [
+            w.shape for w in current.model.weights
         ]:
             raise ValueError(f"directory must hold a preset of {experiment.name!r}, received {str(directory)!r}")
         if not choose:
             known = trained.budget_table
-            metrics = {**old, **compare_policies(session, trained, directory)}
-            if budget.measure_passes(trained, session.x_held) != known:
+            metrics = {**old, **compare_policies(current, trained, directory)}
+            if budget.measure_passes(trained, current.x_held) != known:
                 _bundle(trained, directory, metrics)
             zoo.save(trained, directory, metrics, render(trained, metrics))
             return metrics
         kept = {
             key: old[key] for key in ("seconds", "command", "machine", "notes", "comparisons", "complete") if key in old
         }
-        session.model.set_weights(trained.get_weights())
+        current.model.set_weights(trained.get_weights())
         reads = old["test_reads"] + 1
-        metrics = session.write_preset(directory, kept.pop("seconds"), kept.pop("command"), reads, kept)
+        metrics = current.write_preset(directory, kept.pop("seconds"), kept.pop("command"), reads, kept)
     (directory / zoo.INT8_BUNDLE).unlink(missing_ok=True)
     _bundle(zoo.load(directory), directory, metrics)
     return metrics

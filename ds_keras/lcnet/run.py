@@ -4,7 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from ds_keras import zoo
-from ds_keras.experiments.run import Session
+from ds_keras.experiments.run import Run
 from ds_keras.experiments.runner import train
 from ds_keras.lcnet.evaluation import evaluate_lc, fixed_scales, whole_row
 from ds_keras.lcnet.model import LCResNet
@@ -13,40 +13,40 @@ from ds_keras.zoo.cards import render
 
 
 @train.register
-def train_lc(model: LCResNet, session: Session, command: str) -> dict[str, Any]:
+def train_lc(model: LCResNet, run: Run, command: str) -> dict[str, Any]:
     """Trains both stages, reads the test set, writes the preset.
 
     Args:
-        model: ``session.model``.
-        session: the run. Stage I trains it whole (``target=None``), Stage II,
+        model: ``run.model``.
+        run: the run. Stage I trains it whole (``target=None``), Stage II,
             where the experiment has one, towards the ``target`` of its ``trainer``.
         command: for the card.
 
     Returns:
         The preset's metrics.
     """
-    experiment = session.experiment
+    experiment = run.experiment
     if experiment.stage1.trainer.get("target") is not None:
         raise ValueError(f"stage1: target must be None, received {experiment.stage1.trainer['target']!r}")
     stage1 = replace(experiment.stage1, trainer={"target": None, **experiment.stage1.trainer})
     stages = {"stage1": stage1} | ({} if experiment.stage2 is None else {"stage2": experiment.stage2})
-    trainers = {name: session.make_trainer(stage, name, LCTrainer) for name, stage in stages.items()}
+    trainers = {name: run.make_trainer(stage, name, LCTrainer) for name, stage in stages.items()}
     seconds, networks = {}, []
     for name, trainer in trainers.items():
-        seconds[name] = session.fit(name, stages[name], trainer)
-        trainer.calibrate(session.calibration_batches())
-        networks.append(session.model.clone("float32"))
+        seconds[name] = run.fit(name, stages[name], trainer)
+        trainer.calibrate(run.calibration_batches())
+        networks.append(run.model.clone("float32"))
     whole, model = networks[0], networks[-1]
-    fixed = fixed_scales(model, session.x_held) if model.units else None
-    parts, found = ["held_out", *sorted(set(session.sources) - {"train"})], {}
+    fixed = fixed_scales(model, run.x_held) if model.units else None
+    parts, found = ["held_out", *sorted(set(run.sources) - {"train"})], {}
     for part in parts:
-        images, labels = session.labelled(part)
+        images, labels = run.labelled(part)
         found[part] = {"images": len(labels), **evaluate_lc(model, images, labels, fixed)}
         found[part]["runs"].append(whole_row(whole, images, labels))
-    test = session.trial(session.sources["test"])
-    metrics = {**session.facts(command, seconds, test, "recipe, and which units run in 'fixed'"), **found.pop("test")}
+    test = run.trial(run.sources["test"])
+    metrics = {**run.facts(command, seconds, test, "recipe, and which units run in 'fixed'"), **found.pop("test")}
     metrics |= {"held_out": found.pop("held_out"), "fixed": None if fixed is None else [float(f) for f in fixed]}
     if found:
         metrics["also"] = found
-    zoo.save(model, session.workdir / "preset", metrics, render(model, metrics))
+    zoo.save(model, run.workdir / "preset", metrics, render(model, metrics))
     return metrics

@@ -3,13 +3,13 @@ import json
 import numpy as np
 import pytest
 
-from ds_keras.experiments import Experiment, Stage
+from ds_keras.experiments import Experiment, TrainingStage
 from ds_keras.experiments.ablation import ablate
 from ds_keras.models import DSMobileNet
-from ds_keras.models.mobilenet import Stage as Row
+from ds_keras.models.mobilenet import Stage
 from ds_keras.zoo.cards import HEADER, policy_cells
 
-ROWS = (Row(6, 1), Row((4, 16), 1, 2, gate=True))
+ROWS = (Stage(6, 1), Stage((4, 16), 1, 2, gate=True))
 SMALL = {"stem_stride": 1, "gate_hidden": 4, "attention": False}
 
 
@@ -18,8 +18,8 @@ def experiment(**trainer):
         name="toy",
         data="digits",
         model=lambda classes, shape: DSMobileNet(4, ROWS, classes, shape, **SMALL),
-        stage1=Stage(1, 0.05, batch_size=64, mixup=0.2, trainer={"num_random": 0, **trainer}),
-        stage2=Stage(1, 1e-3, "adam", 64, trainer={"target": None}),
+        stage1=TrainingStage(1, 0.05, batch_size=64, mixup=0.2, trainer={"num_random": 0, **trainer}),
+        stage2=TrainingStage(1, 1e-3, "adam", 64, trainer={"target": None}),
         held_out=200,
         train_images=320,
         calibration=(1, 64),

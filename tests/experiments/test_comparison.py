@@ -63,14 +63,14 @@ def test_without_choosing(tmp_path):
 def test_temperatures_are_fitted_on_held_out_images_and_matplotlib_may_be_missing(tmp_path, monkeypatch):
     held, test = images(60), images(30, seed=5)
     model, labels = budgeted_nano(held, points=5), np.arange(60) % 3
-    session = SimpleNamespace(
+    run = SimpleNamespace(
         x_held=held,
         held_out=SimpleNamespace(labels=labels),
         sources={"test": Source.from_arrays(test.astype("uint8"), labels[:30], list("abc"), "test")},
         trial=lambda source: source,
         experiment=SimpleNamespace(image_size=None, name="small"),
     )
-    found = compare_policies(session, model, tmp_path)
+    found = compare_policies(run, model, tmp_path)
     assert found["temperatures"] == curves.fit_temperatures(curves.score(model, held, labels))
     scored = curves.score(model, test.astype("uint8"), labels[:30])
     assert {**found, "plot": None} == {**evaluation.compare(model, scored, found["temperatures"]), "plot": None}
@@ -78,6 +78,6 @@ def test_temperatures_are_fitted_on_held_out_images_and_matplotlib_may_be_missin
     (tmp_path / "policies.png").unlink()
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
-    assert compare_policies(session, model, tmp_path) == {**found, "plot": None}
+    assert compare_policies(run, model, tmp_path) == {**found, "plot": None}
     assert not list(tmp_path.iterdir())
     assert json.loads(json.dumps(found)) == found

@@ -16,11 +16,11 @@ from programs import run_program
 
 from ds_keras import data, zoo
 from ds_keras.evaluation.tables import evaluate
-from ds_keras.experiments import Experiment, Stage, read_experiment
-from ds_keras.experiments.run import Session
+from ds_keras.experiments import Experiment, TrainingStage, read_experiment
+from ds_keras.experiments.run import Run
 from ds_keras.experiments.runner import run
 from ds_keras.models import DSMobileNet
-from ds_keras.models.mobilenet import Stage as Row
+from ds_keras.models.mobilenet import Stage
 
 ROOT = Path(__file__).parents[2]
 # Three levels, 5 steps an epoch; DIE="<file> before|after" kills the process (SIGKILL) as that file of the workdir is
@@ -30,17 +30,17 @@ import os
 import signal
 
 from ds_keras.models import DSMobileNet
-from ds_keras.models.mobilenet import Stage as Row
-from ds_keras.experiments import Experiment, Stage
+from ds_keras.models.mobilenet import Stage
+from ds_keras.experiments import Experiment, TrainingStage
 
-ROWS = (Row(6, 1), Row((4, 16, 32), 1, 2, gate=True))
+ROWS = (Stage(6, 1), Stage((4, 16, 32), 1, 2, gate=True))
 EPOCHS = int(os.environ.get("EPOCHS", 2))
 EXPERIMENT = Experiment(
     name="toy",
     data="digits",
     model=lambda classes, shape: DSMobileNet(4, ROWS, classes, shape, stem_stride=1, gate_hidden=4, attention=False),
-    stage1=Stage(EPOCHS, float(os.environ.get("RATE", 0.05)), batch_size=64, augment="shift:1"),
-    stage2=Stage(EPOCHS, 3e-3, "adam", 64, trainer={"target": float(os.environ.get("TARGET", 0.85))}),
+    stage1=TrainingStage(EPOCHS, float(os.environ.get("RATE", 0.05)), batch_size=64, augment="shift:1"),
+    stage2=TrainingStage(EPOCHS, 3e-3, "adam", 64, trainer={"target": float(os.environ.get("TARGET", 0.85))}),
     held_out=1117,
     calibration=(2, 64),
 )
@@ -263,7 +263,7 @@ def test_further_experiments(path):
 @pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
 def test_the_schedule(name, kind):
     """Linear warm-up to the peak, then cosine to 0; counted in steps, as Keras asks for it."""
-    optimizer = Stage(1, 0.4, name, warmup=0.2, accumulate=2, clip_norm=3.0).make_optimizer(200)
+    optimizer = TrainingStage(1, 0.4, name, warmup=0.2, accumulate=2, clip_norm=3.0).make_optimizer(200)
     assert type(optimizer).__name__ == kind and optimizer.global_clipnorm == 3.0
     assert optimizer.gradient_accumulation_steps == 2
     schedule = optimizer._learning_rate
@@ -274,7 +274,7 @@ def test_the_schedule(name, kind):
 def test_adamw_shrinks_kernels_only():
     """Where no gradient comes, a kernel loses rate x decay of itself; biases, norms and tables stay."""
     model = nano(gate_hidden=4)
-    optimizer = Stage(1, 0.1, "adamw", weight_decay=0.5, warmup=0.5).make_optimizer(4)
+    optimizer = TrainingStage(1, 0.1, "adamw", weight_decay=0.5, warmup=0.5).make_optimizer(4)
     optimizer.build(model.trainable_variables)
     optimizer.iterations.assign(2)
     before = snapshot(model)
@@ -286,33 +286,33 @@ def test_adamw_shrinks_kernels_only():
 
 def test_bad_optimizers():
     with pytest.raises(ValueError, match="optimizer must be 'sgd', 'adam' or 'adamw', received 'lion'"):
-        Stage(1, 0.1, "lion").make_optimizer(10)
+        TrainingStage(1, 0.1, "lion").make_optimizer(10)
     with pytest.raises(ValueError, match="weight_decay of a stage belongs to optimizer='adamw', received 0.1 with 'sg"):
-        Stage(1, 0.1, weight_decay=0.1).make_optimizer(10)
+        TrainingStage(1, 0.1, weight_decay=0.1).make_optimizer(10)
 
 
 def test_schedule_restarts():
     """Each cycle is the schedule of a stage of its length."""
-    twice, once = Stage(2, 0.4, cycles=2).make_optimizer(200), Stage(1, 0.4).make_optimizer(100)
+    twice, once = TrainingStage(2, 0.4, cycles=2).make_optimizer(200), TrainingStage(1, 0.4).make_optimizer(100)
     for step in (0, 10, 15, 50, 99):
         twice.iterations.assign(100 + step)
         once.iterations.assign(step)
         assert float(twice.learning_rate) == float(once.learning_rate)
     with pytest.raises(ValueError, match="cycles must be at least 1, received 0"):
-        Stage(1, 0.4, cycles=0).make_optimizer(10)
+        TrainingStage(1, 0.4, cycles=0).make_optimizer(10)
 
 
 def test_experiments_are_checked():
-    stage = Stage(1, 0.1)
+    stage = TrainingStage(1, 0.1)
     with pytest.raises(ValueError, match="train_images must be at least 1, received 0"):
         Experiment("a", "digits", None, stage, None, train_images=0)
     with pytest.raises(ValueError, match=r"stage2: mixup must be 0, received 0\.2"):
-        Experiment("a", "digits", None, stage, Stage(1, 0.1, mixup=0.2))
+        Experiment("a", "digits", None, stage, TrainingStage(1, 0.1, mixup=0.2))
 
 
 def test_restarts_end_at_the_end():
     """Steps that no cycle has room for keep the last rate; the schedule is saved with its optimizer."""
-    optimizer = Stage(1, 0.4, cycles=3).make_optimizer(20)
+    optimizer = TrainingStage(1, 0.4, cycles=3).make_optimizer(20)
     rates = []
     for step in range(21):
         optimizer.iterations.assign(step)
@@ -328,10 +328,10 @@ SMALL = Experiment(  # one epoch of each stage, two levels
     name="small",
     data="digits",
     model=lambda classes, shape: DSMobileNet(
-        4, (Row(6, 1), Row((4, 16), 1, 2, gate=True)), classes, shape, stem_stride=1, gate_hidden=4, attention=False
+        4, (Stage(6, 1), Stage((4, 16), 1, 2, gate=True)), classes, shape, stem_stride=1, gate_hidden=4, attention=False
     ),
-    stage1=Stage(1, 0.05, batch_size=64),
-    stage2=Stage(1, 3e-3, "adam", 64, trainer={"target": None}),
+    stage1=TrainingStage(1, 0.05, batch_size=64),
+    stage2=TrainingStage(1, 3e-3, "adam", 64, trainer={"target": None}),
 )
 
 
@@ -352,7 +352,7 @@ def test_bad_trainer_arguments_are_named(tmp_path, trainer):
         name="bad",
         data="digits",
         model=lambda classes, shape: DSMobileNet.tiny(classes, shape),
-        stage1=Stage(1, 0.05, trainer=trainer),
+        stage1=TrainingStage(1, 0.05, trainer=trainer),
         stage2=None,
     )
     with pytest.raises(ValueError, match=r"no_such|num_random must be an integer"):
@@ -383,7 +383,7 @@ def test_a_refused_experiment_leaves_its_directory_to_the_next(tmp_path):
         name="small",
         data="digits",
         model=lambda classes, shape: DSMobileNet.tiny(classes, shape),
-        stage1=Stage(1, 0.05, batch_size=4000),
+        stage1=TrainingStage(1, 0.05, batch_size=4000),
         stage2=None,
         held_out=280,
         data_terms="",
@@ -391,11 +391,11 @@ def test_a_refused_experiment_leaves_its_directory_to_the_next(tmp_path):
     )
     message = "stage1: batch_size must be at most the number of training images, received 4000 for 1157 images"
     with pytest.raises(ValueError, match=message):
-        Session(experiment, tmp_path)
-    Session(replace(experiment, stage1=Stage(1, 0.05, batch_size=40)), tmp_path)
+        Run(experiment, tmp_path)
+    Run(replace(experiment, stage1=TrainingStage(1, 0.05, batch_size=40)), tmp_path)
 
 
 @pytest.mark.parametrize("wrong", [{"checkpoint_every": 0}, {"max_steps": 0}, {"max_steps": 1.5}])
 def test_numbers_that_are_no_counts(tmp_path, wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be a positive integer, received"):
-        Session(None, tmp_path, **wrong)
+        Run(None, tmp_path, **wrong)

@@ -7,7 +7,7 @@ import tensorflow as tf
 from helpers import array, close, images, nano, nano_lc, same, snapshot
 
 from ds_keras import zoo
-from ds_keras.experiments import Experiment, Stage
+from ds_keras.experiments import Experiment, TrainingStage
 from ds_keras.experiments.checkpoint import save_checkpoint
 from ds_keras.experiments.runner import run
 from ds_keras.lcnet.model import LCStage
@@ -139,7 +139,7 @@ def tiny_experiment(**kwargs):
         stages = (LCStage(8, 1), LCStage(8, 1, 2))
         return LCResNet(4, stages, classes, shape, 3, 1, False, "basic", groups=2, name="tiny_lc")
 
-    stages = {name: Stage(1, 0.01, "adam", 128, trainer={"target": target}) for name, target in STAGES.items()}
+    stages = {name: TrainingStage(1, 0.01, "adam", 128, trainer={"target": target}) for name, target in STAGES.items()}
     return Experiment("tiny_lc", "digits", model, **{**stages, **kwargs}, held_out=200, calibration=(2, 200))
 
 
@@ -178,11 +178,11 @@ def test_a_run_without_predictors(tmp_path):
 
 
 def test_bad_experiments(tmp_path):
-    stages = {"stage1": Stage(1, 0.1, trainer={"target": 0.5})}
+    stages = {"stage1": TrainingStage(1, 0.1, trainer={"target": 0.5})}
     with pytest.raises(ValueError, match="stage1: target must be None, received 0.5"):
         run(tiny_experiment(**stages), tmp_path / "wrong", verbose=0)
     with pytest.raises(ValueError, match="Unrecognized keyword arguments passed to LCTrainer: {'targets': 1}"):
-        run(tiny_experiment(stage2=Stage(1, 0.1, trainer={"targets": 1})), tmp_path / "bad", verbose=0)
+        run(tiny_experiment(stage2=TrainingStage(1, 0.1, trainer={"targets": 1})), tmp_path / "bad", verbose=0)
 
 
 def test_a_supernet_has_other_trainers():

@@ -5,7 +5,7 @@ import tensorflow as tf
 from helpers import array, close, images, nano, same, snapshot
 
 from ds_keras.core.visitor import Compute
-from ds_keras.experiments import Stage as Stage1
+from ds_keras.experiments import TrainingStage
 from ds_keras.layers import SliceableBatchNormalization
 from ds_keras.models.mobilenet import Stage
 from ds_keras.training import SupernetTrainer, losses
@@ -393,7 +393,7 @@ def test_float16_counts_its_steps_and_scales_its_loss():
 def test_accumulated_gradients():
     """Weights move every second step; every step has draws of its own, and its own rate."""
     model = nano()
-    optimizer = Stage1(2, 0.1, accumulate=2, warmup=0.25).make_optimizer(8)
+    optimizer = TrainingStage(2, 0.1, accumulate=2, warmup=0.25).make_optimizer(8)
     trainer = SupernetTrainer(model, num_random=1)
     trainer.compile(optimizer)
     seeds, moved = [], []

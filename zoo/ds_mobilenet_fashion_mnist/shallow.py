@@ -18,14 +18,14 @@ import numpy as np
 from ds_keras import zoo
 from ds_keras.experiments import read_experiment
 from ds_keras.models import DSMobileNet
-from ds_keras.models.stage import Stage as Row
+from ds_keras.models.stage import Stage
 
 PRESET = zoo.presets() / "ds_mobilenet_fashion_mnist"
 FIRST = read_experiment(Path(PRESET) / "experiment.py")
 STAGES = (
-    Row(32, 1, 1),
-    Row((32, 32, 64, 96, 128), (2, 4, 4, 4, 4), 2, gate=True),
-    Row((64, 64, 128, 192, 256), (1, 3, 3, 3, 3), 2),
+    Stage(32, 1, 1),
+    Stage((32, 32, 64, 96, 128), (2, 4, 4, 4, 4), 2, gate=True),
+    Stage((64, 64, 128, 192, 256), (1, 3, 3, 3, 3), 2),
 )
 
 

@@ -5,7 +5,7 @@ Command: python tools/train.py --config=zoo/ds_mobilenet_imagenet/experiment.py 
 Hours: unknown. The paper's schedule (150 epochs, batch 512, lr 0.08, weight decay 1e-4, RandAugment m9, erasing 0.2).
 """
 
-from ds_keras.experiments import Experiment, Stage
+from ds_keras.experiments import Experiment, TrainingStage
 from ds_keras.models import DSMobileNet
 
 EXPERIMENT = Experiment(
@@ -13,7 +13,7 @@ EXPERIMENT = Experiment(
     data="tfrecord:data/imagenet",
     model=lambda classes, shape: DSMobileNet.imagenet(classes, input_shape=shape, name="ds_mobilenet_imagenet"),
     image_size=(224, 224),
-    stage1=Stage(
+    stage1=TrainingStage(
         epochs=150,
         learning_rate=0.08,
         batch_size=512,
@@ -21,7 +21,7 @@ EXPERIMENT = Experiment(
         augment="rrc:0.08,flip,rand:2:9,erase:0.2",
         trainer={"num_random": 2, "weight_decay": 1e-4, "label_smoothing": 0.1},
     ),
-    stage2=Stage(epochs=30, learning_rate=1e-3, optimizer="adam", batch_size=512, augment="rrc:0.35,flip"),
+    stage2=TrainingStage(epochs=30, learning_rate=1e-3, optimizer="adam", batch_size=512, augment="rrc:0.35,flip"),
     held_out=25000,
     data_terms="ImageNet (non-commercial research and education)",
     licence="Apache-2.0",

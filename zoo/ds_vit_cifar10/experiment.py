@@ -7,14 +7,14 @@ Command: python tools/train.py --config=zoo/ds_vit_cifar10/experiment.py --workd
          --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
 """
 
-from ds_keras.experiments import Experiment, Stage
+from ds_keras.experiments import Experiment, TrainingStage
 from ds_keras.models import DSViT
 
 EXPERIMENT = Experiment(
     name="ds_vit_cifar10",
     data="pack:data/cifar10_jpeg.npz+data/cifar10_lossless_train4000.npz",
     model=lambda classes, shape: DSViT.cifar(classes, shape, name="ds_vit_cifar10", gate_hidden=32),
-    stage1=Stage(
+    stage1=TrainingStage(
         epochs=60,
         learning_rate=1e-3,
         optimizer="adam",
@@ -22,7 +22,7 @@ EXPERIMENT = Experiment(
         augment="flip,pad_crop:4,trivial",
         trainer={"num_random": 1, "distill_start": 2000, "weight_decay": 1e-5, "label_smoothing": 0.1},
     ),
-    stage2=Stage(epochs=2, learning_rate=3e-3, optimizer="adam", augment="flip,pad_crop:4"),
+    stage2=TrainingStage(epochs=2, learning_rate=3e-3, optimizer="adam", augment="flip,pad_crop:4"),
     held_out=5000,
     tolerance=0.003,
     precision="mixed_bfloat16",

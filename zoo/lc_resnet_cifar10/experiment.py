@@ -10,7 +10,7 @@ Command: python tools/train.py --config=zoo/lc_resnet_cifar10/experiment.py --wo
          --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
 """
 
-from ds_keras.experiments import Experiment, Stage
+from ds_keras.experiments import Experiment, TrainingStage
 from ds_keras.models import LCResNet
 
 AUGMENT = "flip,pad_crop:4"
@@ -19,13 +19,13 @@ EXPERIMENT = Experiment(
     name="lc_resnet_cifar10",
     data="pack:data/cifar10_jpeg.npz+data/cifar10_lossless_train4000.npz",
     model=lambda classes, shape: LCResNet.cifar(classes, shape, name="lc_resnet_cifar10", groups=2),
-    stage1=Stage(
+    stage1=TrainingStage(
         epochs=20,
         learning_rate=0.1,
         augment=AUGMENT,
         trainer={"target": None, "weight_decay": 5e-4, "label_smoothing": 0.05},
     ),
-    stage2=Stage(
+    stage2=TrainingStage(
         epochs=5,
         learning_rate=1e-3,
         optimizer="adam",
