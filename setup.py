@@ -17,6 +17,7 @@ EXTRAS = {
     "report": ["matplotlib>=3.8,<4"],
     "train": ["tensorboard>=2.18,<2.22"],
     "convert": ["torch>=2.6,<3"],
+    "docs": ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29,<2"],
     "demo": [*RUNTIME, "scikit-learn>=1.4,<2", "rich>=13,<16"],
 }
 EXTRAS["test"] = [
@@ -29,6 +30,7 @@ EXTRAS["test"] = [
     "pytest-xdist>=3.5,<4",
     "hypothesis>=6.100,<7",
     "ruff>=0.8,<1",
+    "mypy>=1.15,<3",
     "build>=1.2,<2",
     "wheel",
 ]

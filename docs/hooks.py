@@ -1,0 +1,48 @@
+"""Pages of the site that are kept elsewhere in the repository: cards of the presets, the Android guide, the root's pages."""
+
+import re
+from pathlib import Path
+
+from mkdocs.config.defaults import MkDocsConfig
+from mkdocs.structure.files import File, Files
+
+ROOT = Path(__file__).parents[1]
+PAGES = {  # page of the site: file of the repository
+    "changelog.md": "CHANGELOG.md",
+    "contributing.md": "CONTRIBUTING.md",
+    "guides/android_app.md": "android/README.md",
+    "security.md": "SECURITY.md",
+    "workspace.md": "WORKSPACE.md",
+}
+
+
+def on_files(files: Files, config: MkDocsConfig) -> Files:
+    """Adds the pages and their pictures."""
+    for page, source in PAGES.items():
+        files.append(File.generated(config, page, content=_relinked((ROOT / source).read_text(), page)))
+    for card in sorted(ROOT.glob("zoo/*/README.md")):
+        name, plot = card.parent.name, card.parent / "policies.png"
+        text = card.read_text().replace("](policies.png)", f"]({name}.png)")
+        files.append(File.generated(config, f"presets/{name}.md", content=text))
+        if plot.is_file():
+            files.append(File.generated(config, f"presets/{name}.png", abs_src_path=str(plot)))
+    return files
+
+
+def _relinked(text: str, page: str) -> str:
+    """Links of a page of the repository, as the site has them; a link to a file that the site lacks becomes its name."""
+    homes = {source: target for target, source in PAGES.items()}
+    up = "../" * page.count("/")
+
+    def link(match: re.Match) -> str:
+        label, target = match.groups()
+        if target.startswith(("http", "#")):
+            return match.group()
+        path, _, anchor = target.partition("#")
+        path = path.removeprefix("../")
+        found = homes.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else None)
+        if found is None:
+            return label
+        return f"[{label}]({up}{found}{'#' + anchor if anchor else ''})"
+
+    return re.sub(r"(?<!!)\[([^\]]+)\]\(([^)]+)\)", link, text)

@@ -1,0 +1,29 @@
+"""Runs the Python of a page of the documents, block by block in one namespace, as its reader would."""
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+
+
+def blocks(page):
+    """(line, code) of every Python block of a page, given by its path in the repository."""
+    text = (ROOT / page).read_text()
+    return [(text.count("\n", 0, match.start(1)), match[1]) for match in BLOCK.finditer(text)]
+
+
+def run(page, replace=()):
+    """Runs a page and gives its names.
+
+    Each pair of ``replace`` is text of the page and what stands for it: a long training becomes a short one. All of
+    it must be found, so that a changed page is noticed.
+    """
+    found, names = blocks(page), {"__name__": "__main__"}
+    assert found, page
+    for long, short in replace:
+        assert any(long in code for _, code in found), f"{page} has no {long!r}"
+        found = [(line, code.replace(long, short)) for line, code in found]
+    for line, code in found:
+        exec(compile("\n" * line + code, str(ROOT / page), "exec"), names)
+    return names
