@@ -1,4 +1,4 @@
-"""Pages of the site that are kept elsewhere in the repository: cards of the presets, the Android guide, the root's pages."""
+"""Pages of the site that are kept elsewhere in the repository: cards, the Android guide, the pages of the root."""
 
 import re
 from pathlib import Path
@@ -30,7 +30,7 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def _relinked(text: str, page: str) -> str:
-    """Links of a page of the repository, as the site has them; a link to a file that the site lacks becomes its name."""
+    """The links of a page, as the site has them; a link to a file that the site lacks becomes its label."""
     homes = {source: target for target, source in PAGES.items()}
     up = "../" * page.count("/")
 
