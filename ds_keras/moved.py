@@ -84,6 +84,9 @@ NAMES = {  # names of a room that lie in another one now
     "layers.Walk": "core.visitor.Visitor",
 }
 RENAMED = {  # what has another name in the module that it moved to
+    "export.tflite.source.Networks": "ExportSource",
+    "export.tflite.split_body.body_of": "split_body",
+    "export.tflite.template.pack": "make_template",
     "core.visitor.Walk": "Visitor",
     "experiments.config.Stage": "TrainingStage",
     "experiments.run.Session": "Run",

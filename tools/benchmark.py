@@ -142,10 +142,10 @@ def _bundle_rows() -> list[dict]:
             rows += benchmark.against(name, session, level, run, images, FLAGS.rounds)
     if FLAGS.preset:
         from ds_keras import zoo
-        from ds_keras.export.tflite.source import Networks
+        from ds_keras.export.tflite.source import ExportSource
 
         quantization = session.manifest["quantization"]
-        networks = Networks(zoo.load(FLAGS.preset), quantization, images if quantization == "int8" else None)
+        networks = ExportSource(zoo.load(FLAGS.preset), quantization, images if quantization == "int8" else None)
         for level in range(session.num_levels):
             rows += _rows_of_a_level(session, networks, level, images)
     return rows
@@ -179,12 +179,12 @@ def _java_rows() -> list[dict]:
 
     from ds_keras import zoo
     from ds_keras.core.timing import of_pairs
-    from ds_keras.export.tflite.source import Networks
+    from ds_keras.export.tflite.source import ExportSource
     from ds_keras.runtime import Session
 
     session = Session(FLAGS.bundle)
     images, quantization = _images(session.image_shape), session.manifest["quantization"]
-    networks = Networks(zoo.load(FLAGS.preset), quantization, images if quantization == "int8" else None)
+    networks = ExportSource(zoo.load(FLAGS.preset), quantization, images if quantization == "int8" else None)
     with tempfile.TemporaryDirectory() as folder:
         runner, files = jvm.Runner(Path(folder)), []
         for level in range(session.num_levels):

@@ -9,7 +9,7 @@ from helpers import array, close, images, nano, nano_resnet, nano_vit, spread_ga
 
 from ds_keras.export import flatbuffer, to_bundle, to_tflite
 from ds_keras.export.tflite import convert as litert
-from ds_keras.export.tflite.source import Networks
+from ds_keras.export.tflite.source import ExportSource
 from ds_keras.runtime import Bundle, Session
 
 X = np.rint(images(24))
@@ -38,7 +38,7 @@ def bundle(network, tmp_path_factory):
 
 
 def test_whole_files(network, tmp_path):
-    networks = Networks(network, "int8", X)
+    networks = ExportSource(network, "int8", X)
     (path,) = to_tflite(network, tmp_path, levels=[1], quantization="int8", calibration_data=X)
     data = path.read_bytes()
     assert flatbuffer.float_operators(data) == []
@@ -66,7 +66,7 @@ def test_kernels_are_stored_once(network, bundle):
 
 def normalised(network):
     """Names of the convolutions with a BatchNorm, whose third channel is dead."""
-    return {kernel.layer.name for kernel in Networks(network).folded("body", 2)[1] if kernel.factor is not None}
+    return {kernel.layer.name for kernel in ExportSource(network).folded("body", 2)[1] if kernel.factor is not None}
 
 
 def test_a_level_is_byte_equal_to_the_file_of_to_tflite(network, bundle, tmp_path):
@@ -89,7 +89,7 @@ def test_the_border_has_one_scale(bundle):
 @pytest.mark.parametrize("engine", ["interpreter", "compiled"])
 def test_sessions(network, bundle, tmp_path, engine):
     session = Session(bundle, cache_dir=tmp_path, engine=engine)
-    whole = Networks(network, "int8", X)
+    whole = ExportSource(network, "int8", X)
     for level in range(3):
         found = session.run(X, level=level).logits
         close(found, whole.plain("whole", level)(X), 0.05)
@@ -139,7 +139,7 @@ def test_bad_arguments(network, tmp_path):
 
 
 def test_float_operators_are_refused(network, monkeypatch):
-    networks = Networks(network, "int8", X)
-    data = Networks(network).converted("whole", 0)
+    networks = ExportSource(network, "int8", X)
+    data = ExportSource(network).converted("whole", 0)
     with pytest.raises(RuntimeError, match="operators of the int8 file compute on float numbers"):
         networks.check(data, "whole", 0)

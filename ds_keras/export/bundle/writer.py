@@ -14,8 +14,9 @@ import numpy as np
 from ds_keras.core.files import WRITING, write_bytes
 from ds_keras.export.kernel import DTYPES, payload, stored_shapes
 from ds_keras.export.metadata import about, check_licence
-from ds_keras.export.tflite.source import Networks
-from ds_keras.export.tflite.template import pack
+from ds_keras.export.progress import reported
+from ds_keras.export.tflite.source import ExportSource
+from ds_keras.export.tflite.template import make_template
 from ds_keras.runtime.bundle import FACTORS, GRAPH, PLAN, TAIL
 from ds_keras.runtime.manifest import FORMAT, FORMAT_VERSION, INDEX, KERNELS, check_manifest, file_names
 from ds_keras.runtime.materialize import ALIGNMENT, Template, materialize
@@ -75,7 +76,7 @@ def to_bundle(
         raise ValueError(f"path must be a directory, or a file that ends in {SUFFIX!r}, received {str(path)!r}")
     if path.is_file() and not _is_bundle(path):
         raise ValueError(f"path must be a new file or a bundle, received {str(path)!r}, which is another file")
-    parts = _parts(Networks(model, quantization, calibration_data), licence)
+    parts = _parts(ExportSource(model, quantization, calibration_data), licence)
     if path.suffix == SUFFIX:
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w") as archive:
@@ -96,20 +97,21 @@ def _is_bundle(path: Path) -> bool:
         return False
 
 
-def _parts(networks: Networks, licence: str | None) -> dict[str, bytes]:
+def _parts(source: ExportSource, licence: str | None) -> dict[str, bytes]:
     """Every part by name, ``bundle.json`` last."""
-    model, quantization = networks.model, networks.quantization
+    model, quantization = source.model, source.quantization
     made = {}
-    for name in file_names(len(model.levels)):
+    for name in reported(file_names(len(model.levels)), "converting"):
         part, _, level = name.partition("_")
-        made[name] = part, int(level or 0), *networks.file(part, int(level or 0))
+        made[name] = part, int(level or 0), *source.file(part, int(level or 0))
     kernels = [kernel for *_, own in made.values() for kernel in own]
     shapes, arrays = stored_shapes(kernels), payload(kernels, quantization)
     parts, files = {}, {}
-    for name, (part, level, file, own) in made.items():
-        template = pack(file, own, quantization, shapes, about(model, part, level, licence))
+    for name in reported(list(made), "comparing"):
+        part, level, file, own = made[name]
+        template = make_template(file, own, quantization, shapes, about(model, part, level, licence))
         data = materialize(template, arrays)
-        networks.check(data, part, level)
+        source.check(data, part, level)
         parts[f"{name}.zip"] = _zipped(template)
         files[name] = {"part": f"{name}.zip", "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
     parts[KERNELS], index = _joined(arrays)

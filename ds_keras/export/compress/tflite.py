@@ -74,7 +74,7 @@ def to_tflite(
     if quantized:
         _check_int8(data, network, sample)
     else:
-        check(data, network, sample, None)
+        check(network.name, data, {"logits": np.asarray(network(sample, training=False))}, sample, None)
     write_bytes(path, data)
     return path
 

@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from ds_keras.core.levels import require_levels
+from ds_keras.core.visitor import Compute
 from ds_keras.export.int8 import int8_network
 from ds_keras.export.kernel import Kernel
 from ds_keras.export.subnet import Plain, assemble
-from ds_keras.export.tflite.convert import check, convert
+from ds_keras.export.tflite.convert import check, convert, outputs
 from ds_keras.export.tflite.dynamic_range import with_codes
-from ds_keras.export.tflite.split_body import body_of
+from ds_keras.export.tflite.split_body import split_body
 from ds_keras.quantization.rounding import activation_ranges, check_calibration_data
 
 if TYPE_CHECKING:
@@ -22,8 +24,8 @@ if TYPE_CHECKING:
 QUANTIZATIONS = (None, "float16", "dynamic_int8", "int8")
 
 
-class Networks:
-    """Every part of a model at every level, in one quantization.
+class ExportSource:
+    """Every part of a model at every level as a TFLite file in one quantization, and what the files must give.
 
     Args:
         model: supernet.
@@ -45,8 +47,10 @@ class Networks:
         self.model, self.quantization = model, quantization
         self._rounded: dict[tuple[str, int], tuple[keras.Model, list[Kernel]]] = {}
         self._files: dict[tuple[str, int], tuple[bytes, list[Kernel]]] = {}
+        self._logits: dict[tuple[str, int], np.ndarray] = {}
         self.ranges = activation_ranges(model, calibration_data) if quantization == "int8" else None
-        self.source = halved(model) if quantization == "float16" else model
+        self.whole = model.in_float32()
+        self.source = halved(model) if quantization == "float16" else self.whole
         if calibration_data is None:
             self.images = np.random.default_rng(0).uniform(0, 255, (2, *model.image_shape)).astype("float32")
         else:
@@ -79,7 +83,7 @@ class Networks:
         """A folded part as a TFLite file, without metadata, and the kernels that it may hold.
 
         Args:
-            part: "route", "entry" or "body", which is cut out of the entry where that can be done.
+            part: "route", "entry" or "body", which is split from the entry where that can be done.
             level: slice level; 0 for "route".
 
         Returns:
@@ -88,9 +92,10 @@ class Networks:
         if part == "body":
             entry, kernels = self.file("entry", level)
             with contextlib.suppress(ValueError):  # where the converter joined operators on both sides of the border
-                return body_of(entry), kernels
+                return split_body(entry), kernels
         if (part, level) not in self._files:
             network, kernels = self.folded(part, level)
+            network.name = self.model.name  # begins the names of the tensors, which are then equal in every level
             self._files[part, level] = self._convert(network, kernels), kernels
         return self._files[part, level]
 
@@ -99,25 +104,58 @@ class Networks:
         return with_codes(data, kernels) if self.quantization == "dynamic_int8" else data
 
     def plain(self, part: str, level: int) -> keras.Model:
-        """What a part's file is compared with: the float network, or the one that rounds as an int8 file does."""
+        """A part as a plain Keras network: a float one, or one that rounds as an int8 file does."""
         if self.ranges is not None:
             return self.folded(part, level)[0]
-        source = self.model if part == "whole" else self.source  # the converter itself halves a whole network
+        source = self.whole if part == "whole" else self.source  # the converter itself halves a whole network
         return assemble(source, Plain(level), part)
 
     def check(self, data: bytes, part: str, level: int) -> None:
-        """Runs a part's file and compares it with its network.
+        """Runs a part's file and compares it with the model, or with the network that rounds as an int8 file does.
 
         Raises:
-            RuntimeError: see ``litert.check``.
+            RuntimeError: see ``convert.check``.
         """
-        x = self.features if part == "body" else self.images
-        check(data, self.plain(part, level), x, self.quantization)
+        name = f"{self.model.name}_{'route' if part == 'route' else f'level{level}'}"
+        x = self.start["features"] if part == "body" else self.images
+        check(name, data, self.expected(part, level), x, self.quantization)
+
+    def expected(self, part: str, level: int) -> dict[str, np.ndarray]:
+        """What a part gives for ``images``, or the body for their features.
+
+        Args:
+            part: "whole", "entry", "route" or "body".
+            level: slice level; ignored for "route".
+
+        Returns:
+            Arrays by the name of the output.
+        """
+        if part == "route":
+            return self.start
+        key = ("whole" if part == "whole" else "entry", level)
+        if key not in self._logits:
+            self._logits[key] = self._run(*key)
+        logits = {"logits": self._logits[key]}
+        return {"features": self.start["features"], **logits} if part == "entry" else logits
+
+    def _run(self, part: str, level: int) -> np.ndarray:
+        """The logits of ``images``."""
+        if self.ranges is not None:
+            return np.asarray(outputs(self.folded(part, level)[0], self.images)["logits"])
+        if part == "whole":
+            return np.asarray(self.whole(self.images, level=level))
+        return np.asarray(self.source.body(Compute(level), self.start["features"]))
 
     @cached_property
-    def features(self) -> np.ndarray:
-        """The shared start's output for the images that the files are compared on."""
-        return np.asarray(self.plain("route", 0)(self.images, training=False)["features"])
+    def start(self) -> dict[str, np.ndarray]:
+        """What "route" gives for ``images``: "features", which every body reads, and "gate"."""
+        if self.ranges is not None:
+            found = outputs(self.folded("route", 0)[0], self.images)
+        else:
+            visitor = Compute(0)
+            features, gate_features = self.source.start(visitor, tf.constant(self.images))
+            found = {"features": features, "gate": self.source.gate(visitor, gate_features)}
+        return {name: np.asarray(value) for name, value in found.items()}
 
 
 def halved(model: "Supernet") -> "Supernet":

@@ -1,11 +1,11 @@
-"""Cuts the body out of a level's entry: the part of a TFLite graph behind the features."""
+"""Splits the body from a level's entry: the part of a TFLite graph behind the features."""
 
 from typing import Any
 
 from ds_keras.export.flatbuffer import repacked, unpacked
 
 
-def body_of(entry: bytes) -> bytes:
+def split_body(entry: bytes) -> bytes:
     """The body that an entry holds, as a file of its own; that is faster than to convert it again.
 
     Args:

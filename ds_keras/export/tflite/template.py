@@ -1,7 +1,7 @@
 """A file as a template and a copy plan: its graph without kernels, and where they come from.
 
-``pack`` makes both; ``runtime.materialize`` puts the kernels back, on a device or here: the files of a bundle and those
-of ``to_tflite`` with any part but "whole" come from that one function.
+``make_template`` makes both; ``runtime.materialize`` puts the kernels back, on a device or here. The files of a bundle,
+and those of ``to_tflite`` with any part but "whole", come from that one function.
 """
 
 from collections.abc import Sequence
@@ -11,13 +11,13 @@ import numpy as np
 from ds_keras.export.flatbuffer import repacked, unpacked
 from ds_keras.export.kernel import AXES, DTYPES, Kernel, payload, stored_shapes
 from ds_keras.export.metadata import About, about, describe, tail
-from ds_keras.export.tflite.source import Networks
+from ds_keras.export.tflite.source import ExportSource
 from ds_keras.runtime.materialize import ALIGNMENT, Copy, Template, materialize
 
 SMALLEST = 128  # bytes of a constant that is worth an entry of the plan
 
 
-def pack(
+def make_template(
     data: bytes,
     kernels: Sequence[Kernel],
     quantization: str | None,
@@ -27,7 +27,7 @@ def pack(
     """Takes the kernels out of a file.
 
     Args:
-        data: TFLite file of a folded part (see ``Networks.file``).
+        data: TFLite file of a folded part (see ``ExportSource.file``).
         kernels: what it is made of.
         quantization: of the file.
         stored: shape of every kernel in the payload: see ``stored_shapes``.
@@ -65,11 +65,11 @@ def pack(
     return Template(repacked(graph), tuple(copies), factors, files, end + len(files))
 
 
-def materialized(networks: Networks, part: str, level: int, licence: str | None = None) -> bytes:
+def materialized(source: ExportSource, part: str, level: int, licence: str | None = None) -> bytes:
     """A part as a static TFLite file: byte for byte what a bundle of the model makes of its parts."""
-    (data, kernels), quantization = networks.file(part, level), networks.quantization
-    says = about(networks.model, part, level, licence)
-    template = pack(data, kernels, quantization, stored_shapes(kernels), says)
+    (data, kernels), quantization = source.file(part, level), source.quantization
+    says = about(source.model, part, level, licence)
+    template = make_template(data, kernels, quantization, stored_shapes(kernels), says)
     return materialize(template, payload(kernels, quantization))
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from ds_keras.core.files import write_bytes
 from ds_keras.core.levels import require_levels
 from ds_keras.export.metadata import about, check_licence, described
-from ds_keras.export.tflite.source import Networks
+from ds_keras.export.progress import reported
+from ds_keras.export.tflite.source import ExportSource
 from ds_keras.export.tflite.template import materialized
 
 if TYPE_CHECKING:
@@ -91,13 +92,13 @@ def write_files(
     wanted = [model.static_level(k) for k in (range(len(model.levels)) if levels == "all" else levels)]
     if part == "route" and levels != "all":
         raise ValueError(f"levels must be 'all' for part='route', which no level changes, received {levels!r}")
-    networks, paths = Networks(model, quantization, calibration_data), []
-    for level in [0] if part == "route" else wanted:
+    source, paths = ExportSource(model, quantization, calibration_data), []
+    for level in reported([0] if part == "route" else wanted, f"writing {part} of level"):
         if part == "whole":
-            data = described(networks.converted(part, level), about(model, part, level, licence))
+            data = described(source.converted(part, level), about(model, part, level, licence))
         else:
-            data = materialized(networks, part, level, licence)
-        networks.check(data, part, level)
+            data = materialized(source, part, level, licence)
+        source.check(data, part, level)
         paths.append(directory / f"{NAMES[part].format(level)}.tflite")
         write_bytes(paths[-1], data)
     return paths

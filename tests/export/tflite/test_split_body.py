@@ -7,8 +7,8 @@ from ds_keras.export import body_network
 from ds_keras.export.flatbuffer import unpacked
 from ds_keras.export.tflite import source as networks
 from ds_keras.export.tflite.convert import convert, run_tflite
-from ds_keras.export.tflite.source import Networks
-from ds_keras.export.tflite.split_body import body_of
+from ds_keras.export.tflite.source import ExportSource
+from ds_keras.export.tflite.split_body import split_body
 
 X = images(3)
 
@@ -21,12 +21,12 @@ def network():
 
 @pytest.fixture(scope="module")
 def parts(network):
-    return Networks(network)
+    return ExportSource(network)
 
 
 def test_the_body_is_that_of_the_level(network, parts):
     entry, _ = parts.file("entry", 1)
-    whole, body = run_tflite(entry, X), body_of(entry)
+    whole, body = run_tflite(entry, X), split_body(entry)
     close(whole["logits"], network(X, level=1))
     np.testing.assert_array_equal(run_tflite(body, whole["features"])["logits"], whole["logits"])
     close(run_tflite(body, whole["features"])["logits"], body_network(network, 1)(whole["features"]))
@@ -50,7 +50,7 @@ def test_a_level_that_sees_the_images_otherwise_too():
     logits = keras.layers.Dense(2)(keras.layers.Concatenate()([features, x]))
     data = convert(keras.Model(x, {"features": features, "logits": logits}))
     with pytest.raises(ValueError, match="entry must give logits that depend on the images by the features alone"):
-        body_of(data)
+        split_body(data)
 
 
 def test_a_body_that_cannot_be_cut_is_converted(parts, monkeypatch):
@@ -60,6 +60,6 @@ def test_a_body_that_cannot_be_cut_is_converted(parts, monkeypatch):
     entry, _ = parts.file("entry", 1)
     features = run_tflite(entry, X)["features"]
     cut, _ = parts.file("body", 1)
-    monkeypatch.setattr(networks, "body_of", refuse)
+    monkeypatch.setattr(networks, "split_body", refuse)
     converted, _ = parts.file("body", 1)
     close(run_tflite(converted, features)["logits"], run_tflite(cut, features)["logits"])

@@ -1,0 +1,27 @@
+"""What an export that takes minutes says while it runs."""
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
+
+from absl import logging
+
+Step = TypeVar("Step")
+
+
+def reported(steps: Sequence[Step], doing: str) -> Iterator[Step]:
+    """Yields the steps, and logs a line after each: shown by the command line tools, hidden in a library.
+
+    A library sees the lines after ``absl.logging.set_verbosity(absl.logging.INFO)``.
+
+    Args:
+        steps: one after another; their text is part of the line.
+        doing: what is done to a step, as "converting".
+
+    Yields:
+        Each step.
+    """
+    began = time.perf_counter()
+    for done, step in enumerate(steps, 1):
+        yield step
+        logging.info("%s %s: %d of %d, %.0f s", doing, step, done, len(steps), time.perf_counter() - began)
