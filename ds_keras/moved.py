@@ -1,12 +1,16 @@
 """Old names of modules and of what they held: they work until the next release, with a DeprecationWarning."""
 
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
 import sys
 import warnings
+from collections.abc import Callable
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeVar, cast
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 MODULES = {  # old: new, both without "ds_keras."
     "backend": "core.backend",
@@ -47,6 +51,7 @@ MODULES = {  # old: new, both without "ds_keras."
     "models.lc_block": "lcnet.block",
     "models.lc_cost": "lcnet.cost",
     "models.lc_resnet": "lcnet.model",
+    "models.routed": "models.supernet",
     "models.skipping": "lcnet.skipping",
     "parity": "evaluation.parity",
     "runtime.benchmark": "benchmarks.bundle",
@@ -82,6 +87,19 @@ NAMES = {  # names of a room that lie in another one now
     "layers.Shapes": "core.visitor.Shapes",
     "layers.SliceableBlock": "core.visitor.SliceableBlock",
     "layers.Walk": "core.visitor.Visitor",
+    "policies.ABOUT": "policies.registry.ABOUT",
+    "policies.LEARNED": "policies.registry.LEARNED",
+    "policies.NO_PASSES": "policies.budget_table.NO_PASSES",
+    "policies.NO_TABLE": "policies.budget_table.NO_TABLE",
+    "policies.check_belongs": "policies.registry.check_belongs",
+    "policies.check_chain": "policies.cascade.check_chain",
+    "policies.check_fixed_level": "policies.registry.check_fixed_level",
+    "policies.check_policy": "policies.registry.check_policy",
+    "policies.knobs_at": "policies.budget_table.settings_at",
+    "routing.compile_runs": "routing.execute.compile_runs",
+    "routing.margin": "routing.batch.margin",
+    "routing.run_levels": "routing.batch.run_levels",
+    "routing.shifted": "routing.execute.shifted",
 }
 RENAMED = {  # what has another name in the module that it moved to
     "export.tflite.source.Networks": "ExportSource",
@@ -90,6 +108,9 @@ RENAMED = {  # what has another name in the module that it moved to
     "core.visitor.Walk": "Visitor",
     "experiments.config.Stage": "TrainingStage",
     "experiments.run.Session": "Run",
+    "models.supernet.RoutedInference": "Supernet",
+    "routing.budget.knobs_for": "settings_for",
+    "routing.replay.Scored": "Predictions",
 }
 
 
@@ -145,6 +166,60 @@ def attribute(module: str, name: str) -> Any:
         _warn(f"{module}.{name}", f"ds_keras.{new}")
     home, _, name = new.rpartition(".")
     return getattr(importlib.import_module(f"ds_keras.{home}"), name)
+
+
+def alias(old: str, new: str) -> Any:
+    """A property under the old name of an attribute.
+
+    Args:
+        old: name, with its class, for the warning.
+        new: name of the attribute.
+
+    Returns:
+        The property.
+
+    Example:
+        >>> class Session:
+        ...     knobs = alias("Session.knobs", "settings")
+    """
+
+    def get(self: Any) -> Any:
+        _warn(old, new)
+        return getattr(self, new)
+
+    def put(self: Any, value: Any) -> None:
+        _warn(old, new)
+        setattr(self, new, value)
+
+    return property(get, put, doc=f"The old name of ``{new}``.")
+
+
+def renamed(**names: str) -> Callable[[Function], Function]:
+    """Lets a function take an argument under its old name too.
+
+    Args:
+        **names: old name of an argument to its new one.
+
+    Returns:
+        The decorator.
+
+    Example:
+        >>> @renamed(knobs="settings")
+        ... def run(model, settings=None): ...
+    """
+
+    def decorate(function: Function) -> Function:
+        @functools.wraps(function)
+        def call(*args: Any, **kwargs: Any) -> Any:
+            for old, new in names.items():
+                if old in kwargs:
+                    _warn(f"the argument {old} of {function.__name__}()", new)
+                    kwargs[new] = kwargs.pop(old)
+            return function(*args, **kwargs)
+
+        return cast(Function, call)
+
+    return decorate
 
 
 def _warn(old: str, new: str) -> None:

@@ -65,13 +65,13 @@ def main(_: list[str]) -> None:
         _print(console, f"{model.name}, {title} ({len(source)} images)", rows)
     if FLAGS.policies == "all":
         with console.status("every policy at every cost"):
-            scored = curves.score(model, images, labels, FLAGS.batch_size)
-            figures |= evaluation.compare(model, scored, zoo.card(FLAGS.preset).get("temperatures"))
+            predictions = curves.score(model, images, labels, FLAGS.batch_size)
+            figures |= evaluation.compare(model, predictions, zoo.card(FLAGS.preset).get("temperatures"))
         _print_comparison(console, model.name, figures)
         if FLAGS.plot:
             from ds_keras.report import policies_png
 
-            write_bytes(FLAGS.plot, policies_png(model, scored, figures["temperatures"]))
+            write_bytes(FLAGS.plot, policies_png(model, predictions, figures["temperatures"]))
     if FLAGS.json:
         write_json(FLAGS.json, {"preset": FLAGS.preset, "data": FLAGS.data, "split": FLAGS.split, **figures})
 

@@ -10,10 +10,9 @@ import numpy as np
 
 from ds_keras.core.files import replacing
 from ds_keras.core.timing import paired
-from ds_keras.policies.base import row_times
+from ds_keras.policies.registry import adjustable, find
 from ds_keras.runtime.network import Interpreted
 from ds_keras.runtime.session import Session
-from ds_keras.runtime.times import SMALLEST, STAYS
 
 
 def levels(session: Session, images: np.ndarray, rounds: int = 30) -> list[dict[str, Any]]:
@@ -47,7 +46,7 @@ def budgets(session: Session, images: np.ndarray, points: int = 5, rounds: int =
     """Milliseconds asked of the default policy and spent on images, after ``Session.benchmark``.
 
     Args:
-        session: of a bundle whose budget table has passes; its knobs are put back afterwards.
+        session: of a bundle whose budget table has passes; its settings are put back afterwards.
         images: as in ``levels``.
         points: budgets, evenly spaced within what the table reaches.
         rounds: times that each budget is run, in turn; each image's median counts.
@@ -57,10 +56,10 @@ def budgets(session: Session, images: np.ndarray, points: int = 5, rounds: int =
         has no such table.
     """
     policy = session.default_policy
-    table = session.manifest["policy"]["budget_table"].get(policy, [])
-    if not table or len(table[0]) < 4:
+    measured = session.budgets.of(policy)
+    if not measured or measured[0].passes is None:
         return []
-    before, spent = session.knobs[policy], row_times(table, policy, session.benchmark(images, rounds))
+    before, spent = session.settings[policy], session.budgets.milliseconds(policy, session.benchmark(images, rounds))
     asked = np.linspace(spent[0], spent[-1], points + 2)[1:-1]
     times = np.zeros((rounds, points, len(images)))
     try:
@@ -72,7 +71,7 @@ def budgets(session: Session, images: np.ndarray, points: int = 5, rounds: int =
                     session.run(image[None])
                     times[max(i, 0), j, k] = 1e3 * (time.perf_counter() - began)
     finally:
-        session.knobs[policy] = before
+        session.settings[policy] = before
     return [
         {"what": "budget", "level": policy, "kind": f"asked {ms:.4f}", "ms": float(found)}
         for ms, found in zip(asked, np.median(times, axis=0).mean(1), strict=True)
@@ -129,26 +128,26 @@ def routed_to(
     """What routing costs beside the level that it ends in: a policy that always picks it, against its static file.
 
     Args:
-        session: of the bundle; its knobs are put back afterwards.
+        session: of the bundle; its settings are put back afterwards.
         level: of the bundle.
         whole: the level's static file, see ``against``.
         images: as in ``levels``.
         rounds: pairs.
 
     Returns:
-        A row for the gate where the level is the smallest or the largest (a shift can make it pick those), one for the
-        cascade where the level is its first.
+        A row for each policy that has settings under which every image ends at the level: for the gate where the level
+        is the smallest or the largest, for the cascade where it is its first.
     """
-    shifts, rows, before = {0: SMALLEST, session.num_levels - 1: -SMALLEST}, [], dict(session.knobs)
-    knobs = {"gate": shifts.get(level), "cascade": STAYS if level == session.manifest["policy"]["cascade"][0] else None}
+    rows, before = [], dict(session.settings)
     try:
-        for policy, fixed in knobs.items():
+        for policy in adjustable():
+            fixed = find(policy, session.spec).settings_for(level)
             if fixed is not None:
-                session.knobs[policy] = fixed
+                session.settings[policy] = fixed
                 ours = partial(session.run, policy=policy)
                 rows.append(_compared(f"{policy} / file", level, ours, whole, _one_by_one(images), rounds))
     finally:
-        session.knobs.update(before)
+        session.settings.update(before)
     return rows
 
 

@@ -34,10 +34,10 @@ def load(path: str | os.PathLike, num_threads: int = 1) -> list[dict[str, Any]]:
             began = time.perf_counter()
             session = Session(path, num_threads, Path(cache))
             rows.append({"what": "open", "level": "session", "kind": kind, "ms": _since(began)})
-            first = session._router.files(session.default_policy)[0]
+            first = session.files()[0]
             for name in [name for name in session.bundle.files if name != first]:
                 began = time.perf_counter()
-                session._levels.open(name)
+                session.router.levels.open(name)
                 rows.append({"what": "open", "level": name, "kind": kind, "ms": _since(began)})
     return rows
 

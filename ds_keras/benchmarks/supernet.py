@@ -15,7 +15,7 @@ from ds_keras.benchmarks.torch_twin import masked_twin, torch_twin
 from ds_keras.core.timing import paired
 from ds_keras.core.visitor import Compute
 from ds_keras.export.subnet import subnet
-from ds_keras.routing import execute as routing
+from ds_keras.routing.batch import run_levels
 from ds_keras.runtime import Session
 from ds_keras.runtime.network import ENGINES, Interpreted
 from ds_keras.training.stage1 import SupernetTrainer
@@ -82,7 +82,7 @@ def routed_batch(model: "Supernet", batch_size: int, rounds: int = 30) -> list[d
     def routed(x: tf.Tensor) -> tf.Tensor:
         features, gate_features = model.start(Compute(0), x)
         gate = tf.reduce_sum(model.gate(Compute(0), gate_features))  # paid, though the benchmark sets the mix
-        return routing.run_levels(model, features, levels) + 0 * gate
+        return run_levels(model, features, levels) + 0 * gate
 
     result = paired(lambda: routed(x), separately, rounds)
     return [{"what": "routed batch", "level": "even mix", "kind": "", **result._asdict()}]

@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ds_keras import moved
 from ds_keras.core.sliceable import Shape
 
 
@@ -131,9 +132,11 @@ class ImageModel(keras.Model):
         return self if self.dtype_policy.name == "float32" else self.clone("float32")
 
     @property
-    def knobs(self) -> list[keras.Variable]:
+    def settings(self) -> list[keras.Variable]:
         """Variables that are set by what was measured on the classes, not trained."""
         return []
+
+    knobs = moved.alias("ImageModel.knobs", "settings")
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, as plain data."""

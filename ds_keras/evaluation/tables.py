@@ -7,10 +7,13 @@ import numpy as np
 
 from ds_keras.core import cost
 from ds_keras.core.levels import require_levels
-from ds_keras.policies.base import LEARNED, NO_TABLE, knobs_at
+from ds_keras.policies.base import Routed
+from ds_keras.policies.budget_table import NO_TABLE
+from ds_keras.policies.cascade import Cascade
 from ds_keras.policies.labels import check_classes
+from ds_keras.policies.registry import adjustable, names, policy_class
 from ds_keras.routing import execute as routing
-from ds_keras.routing.replay import Curve, Scored, curves, route
+from ds_keras.routing.replay import Curve, Predictions, curves, route
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -69,9 +72,10 @@ def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> d
     levels = level_rows(model, routing.predict_levels(model, x, batch_size), labels)
     default = model.predict_routed(x, batch_size=batch_size)
     mix = np.bincount(default.levels, minlength=len(levels)) / len(labels)
-    runs = {"gate": {}, "cascade": {}, "random": {"mix": mix, "seed": 0}, "oracle": {"labels": labels}}
+    given = {"mix": mix, "seed": 0, "labels": labels}
     rows = [_row(model, f"default ({model.default_policy})", default, labels)]
-    for name, options in runs.items():
+    for name in names():
+        options = {need: given[need] for need in policy_class(name).needs}
         routed = model.predict_routed(x, policy=name, batch_size=batch_size, **options)
         rows.append(_row(model, name, routed, labels))
     costs, scores = [row["madds"] for row in levels], [row["top1"] for row in levels]
@@ -108,7 +112,7 @@ def evaluate_levels(model: "Supernet", x: Any, labels: Any, batch_size: int = 25
     return level_rows(model, routing.predict_levels(model, x, batch_size), labels)
 
 
-def level_rows(model: "Supernet", every: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
+def level_rows(model: "Supernet", logits_by_level: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
     """As ``evaluate_levels``, from the (levels, count, classes) logits of a pass that was made."""
     return [
         {
@@ -118,17 +122,17 @@ def level_rows(model: "Supernet", every: np.ndarray, labels: np.ndarray) -> list
             "madds": cost.madds(model, k),
             "params": cost.params(model, k),
         }
-        for k, logits in enumerate(every)
+        for k, logits in enumerate(logits_by_level)
     ]
 
 
-def compare(model: "Supernet", scored: Scored, temperatures: list[float] | None = None) -> dict[str, Any]:
+def compare(model: "Supernet", predictions: Predictions, temperatures: list[float] | None = None) -> dict[str, Any]:
     """All that compares the policies on labelled images.
 
     Args:
         model: supernet with a budget table.
-        scored: of the images (``curves.score``).
-        temperatures: (levels,) of ``curves.fit_temperatures`` on held-out images; None leaves that policy out.
+        predictions: of the images (``routing.score``).
+        temperatures: (levels,) of ``routing.fit_temperatures`` on held-out images; None leaves that policy out.
 
     Returns:
         {"temperatures": as given, "equal_cost": see ``equal_cost``, "budgets": see ``budgets``}.
@@ -136,8 +140,8 @@ def compare(model: "Supernet", scored: Scored, temperatures: list[float] | None 
     Raises:
         ValueError: no budget table.
     """
-    found = equal_cost(model, curves(model, scored, temperatures))
-    return {"temperatures": temperatures, "equal_cost": found, "budgets": budgets(model, scored)}
+    found = equal_cost(model, curves(model, predictions, temperatures))
+    return {"temperatures": temperatures, "equal_cost": found, "budgets": budgets(model, predictions)}
 
 
 def equal_cost(model: "Supernet", found: dict[str, Curve]) -> dict[str, Any]:
@@ -145,13 +149,13 @@ def equal_cost(model: "Supernet", found: dict[str, Curve]) -> dict[str, Any]:
 
     Args:
         model: supernet.
-        found: of ``curves``.
+        found: of ``routing.curves``.
 
     Returns:
         {"shares": percent of the largest level's MAdds, "drops": points below its top-1, "rows": a policy's "top1" at
         each share (None out of its range) and "saved" at each drop: how many times fewer MAdds the cheapest point of
         its curve takes that loses no more, read off on these images for every policy alike (None where there is
-        none), "oracle": its "top1" and "share", one point}.
+        none), "oracle": its "top1" and "share"}. A policy of one point, as the oracle, has no row.
 
     Example:
         >>> equal_cost(model, curves(model, score(model, images, labels)))["rows"]
@@ -159,7 +163,7 @@ def equal_cost(model: "Supernet", found: dict[str, Curve]) -> dict[str, Any]:
     largest, best = _largest(model), found["static"].top1[-1]
     rows = []
     for name, curve in found.items():
-        if name == "oracle":
+        if len(curve.top1) == 1:
             continue
         madds = curve.madds(model)
         at = np.interp(np.array(SHARES) * largest / 100, madds, curve.top1, left=np.nan, right=np.nan)
@@ -178,12 +182,12 @@ def equal_cost(model: "Supernet", found: dict[str, Curve]) -> dict[str, Any]:
     return {"shares": list(SHARES), "drops": list(DROPS), "rows": rows, "oracle": oracle}
 
 
-def budgets(model: "Supernet", scored: Scored, points: int = 10) -> dict[str, Any]:
+def budgets(model: "Supernet", predictions: Predictions, points: int = 10) -> dict[str, Any]:
     """Budgets asked of the default policy, from the cheapest to the largest level's cost, and what it spends on images.
 
     Args:
         model: supernet with a budget table.
-        scored: of images that the table was not measured on.
+        predictions: of images that the table was not measured on.
         points: budgets, evenly spaced.
 
     Returns:
@@ -193,29 +197,30 @@ def budgets(model: "Supernet", scored: Scored, points: int = 10) -> dict[str, An
     Raises:
         ValueError: no budget table.
     """
-    policy = model.default_policy if model.default_policy in LEARNED else "cascade"
-    table, largest = model.budget_table, _largest(model)
-    if not table.get(policy):
+    policy = model.default_policy if model.default_policy in adjustable() else Cascade.name
+    measured, largest = model.budgets.of(policy), _largest(model)
+    if not measured:
         raise ValueError(NO_TABLE)
     rows = []
-    for madds in np.linspace(table[policy][0][1], min(table[policy][-1][1], largest), points):
-        routed = route(model, scored, policy, knobs_at(table, policy, largest, madds=madds))
+    for madds in np.linspace(measured[0].madds, min(measured[-1].madds, largest), points):
+        settings = model.budgets.settings_at(policy, largest, madds=madds)
+        routed = route(model, predictions, policy, settings)
         rows.append(
             {
                 "asked": round(100 * float(madds) / largest, 1),
                 "spent": round(100 * float(routed.madds.mean()) / largest, 1),
-                "top1": round(100 * float((routed.logits.argmax(1) == scored.labels).mean()), 2),
-                "mix": _mix(routed.levels, len(scored.every)),
+                "top1": round(100 * float((routed.logits.argmax(1) == predictions.labels).mean()), 2),
+                "mix": _mix(routed.levels, len(predictions.logits_by_level)),
             }
         )
     return {"policy": policy, "rows": rows}
 
 
 def _largest(model: "Supernet") -> float:
-    return float(model.costs[-1].start + model.costs[-1].body)
+    return float(routing.routing_spec(model).largest)
 
 
-def _row(model: "Supernet", name: str, routed: routing.Routed, labels: np.ndarray) -> dict[str, Any]:
+def _row(model: "Supernet", name: str, routed: Routed, labels: np.ndarray) -> dict[str, Any]:
     madds = float(routed.madds.mean())
     return {
         "policy": name,

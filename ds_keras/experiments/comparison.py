@@ -29,12 +29,12 @@ def compare_policies(run: "Run", model: "Supernet", directory: Path) -> dict[str
     """
     temperatures = fit_temperatures(score(model, run.x_held, run.held_out.labels))
     test = run.trial(run.sources["test"])
-    scored = score(model, test.images(run.experiment.image_size), test.labels)
-    figures = {**compare(model, scored, temperatures), "plot": None}
+    predictions = score(model, test.images(run.experiment.image_size), test.labels)
+    figures = {**compare(model, predictions, temperatures), "plot": None}
     if importlib.util.find_spec("matplotlib") is None:
         logging.info("no plot of the policies: pip install 'ds_keras[report]' for it")
         return figures
     from ds_keras.report import policies_png
 
-    write_bytes(directory / zoo.PLOT, policies_png(model, scored, temperatures, run.experiment.name))
+    write_bytes(directory / zoo.PLOT, policies_png(model, predictions, temperatures, run.experiment.name))
     return {**figures, "plot": zoo.PLOT}

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ds_keras import evaluation
-from ds_keras.policies.base import LEARNED
+from ds_keras.policies.registry import adjustable
 from ds_keras.routing import budget
 from ds_keras.routing import replay as curves
 
@@ -17,7 +17,7 @@ VALUES = ("area", "saved", "auc")
 
 
 def cross_fitted(model: "Supernet", x: np.ndarray, labels: np.ndarray) -> list[dict[str, Any]]:
-    """The policies' curves on each half of labelled images, their knobs and chain chosen on the other half.
+    """The policies' curves on each half of labelled images, their settings and chain chosen on the other half.
 
     Args:
         model: supernet; its budget table and cascade are put back afterwards.
@@ -30,24 +30,25 @@ def cross_fitted(model: "Supernet", x: np.ndarray, labels: np.ndarray) -> list[d
         which the smallest level classifies right gets the higher confidence than one which it does not, None without
         both kinds}}.
     """
-    before = model.cascade, model.budget_table
+    before = model.cascade, model.budgets
     found = []
     for half in (0, 1):
         chosen, judged = np.arange(len(x)) % 2 != half, np.arange(len(x)) % 2 == half
         budget.measure_budget(model, x[chosen], labels[chosen])
-        scored = curves.score(model, x[judged], labels[judged])
-        drawn = curves.curves(model, scored)
+        predictions = curves.score(model, x[judged], labels[judged])
+        drawn = curves.curves(model, predictions)
         rows = {row["policy"]: row for row in evaluation.equal_cost(model, drawn)["rows"]}
-        names = ("static", *LEARNED)
-        sure = {"gate": scored.gate[:, 0] - scored.gate[:, -1], "cascade": scored.sure[0]}
+        names, gate = ("static", *adjustable()), predictions.gate_logits
+        scores = {"gate": gate[:, 0] - gate[:, -1], "cascade": predictions.confidence[0]}
+        auc = {name: _auc(score, predictions.correct[0]) for name, score in scores.items()}
         found.append(
             {
                 "curves": {name: [drawn[name].madds(model).tolist(), drawn[name].top1.tolist()] for name in names},
                 "saved": {name: rows[name]["saved"][0] for name in names},
-                "auc": {"static": None, **{name: _auc(score, scored.right[0]) for name, score in sure.items()}},
+                "auc": {**dict.fromkeys(names), **auc},
             }
         )
-    model.cascade, model.budget_table = before
+    model.cascade, model.budgets = before
     return found
 
 
@@ -69,7 +70,7 @@ def policy_rows(runs: dict[str, list[list[dict[str, Any]]]]) -> list[dict[str, A
     first = next(iter(runs))
     rows = []
     for name in runs:
-        for policy in ("static", *LEARNED):
+        for policy in ("static", *adjustable()):
             row: dict[str, Any] = {"variant": name, "policy": policy}
             for value in VALUES:
                 own, base = ([seed[policy][value] for seed in values[k]] for k in (name, first))
@@ -102,9 +103,9 @@ def _values(folds: list[dict[str, Any]], grid: np.ndarray) -> dict[str, dict[str
     found = {}
     for policy in folds[0]["curves"]:
         areas = [_area(fold["curves"][policy], fold["curves"]["static"][1][0], grid) for fold in folds]
-        every = {"area": areas, **{value: [fold[value][policy] for fold in folds] for value in ("saved", "auc")}}
+        values = {"area": areas, **{value: [fold[value][policy] for fold in folds] for value in ("saved", "auc")}}
         found[policy] = {
-            name: None if None in numbers else round(float(np.mean(numbers)), 3) for name, numbers in every.items()
+            name: None if None in numbers else round(float(np.mean(numbers)), 3) for name, numbers in values.items()
         }
     return found
 

@@ -13,7 +13,7 @@ from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
 from ds_keras.models.stage import Stage, Style, at_levels, gated_stage, read_stage, slice_levels
 from ds_keras.models.supernet import Supernet
-from ds_keras.policies.base import check_chain
+from ds_keras.policies.cascade import check_chain
 
 # The released DS-MBNet (DS-Net, arXiv 2103.13258; widths from its public configuration).
 IMAGENET = (

@@ -1,21 +1,31 @@
-"""The supernet: what every architecture shares. An architecture adds its table and its blocks."""
+"""The supernet: a network with slice levels that routes each image to one of them, and keeps to a budget.
 
-import json
+An architecture adds its table and its blocks.
+"""
+
+import functools
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from ds_keras.core.image_model import ImageModel
-from ds_keras.core.levels import Level, LevelTensor, SliceLevel, check_level
-from ds_keras.core.visitor import Build, Compute, Visitor
+from ds_keras.core import cost
+from ds_keras.core.levels import SliceLevel
+from ds_keras.core.network import SliceableNetwork
+from ds_keras.core.visitor import Compute
 from ds_keras.layers.dense import SliceableDense
-from ds_keras.models.routed import FIRST_THRESHOLD, RoutedInference
+from ds_keras.policies.base import PolicyName, Routed
+from ds_keras.policies.budget_table import BudgetTable, Times
+from ds_keras.policies.cascade import Cascade, check_chain
+from ds_keras.policies.registry import check_policy
 from ds_keras.routing import execute as routing
+from ds_keras.routing.budget import set_budget, settings_for
+
+FIRST_THRESHOLD = 0.5  # of every step of a cascade, until it is measured
 
 
-class Supernet(RoutedInference, ImageModel):
-    """Base class: a shared start, a gate, and a body that runs at a slice level.
+class Supernet(SliceableNetwork):
+    """Base class of the architectures: levels, and the policies that pick one for each image.
 
     A subclass writes ``start``, ``gate`` and ``body`` once, for any visitor, and ``get_config``.
 
@@ -26,7 +36,7 @@ class Supernet(RoutedInference, ImageModel):
         input_shape: (height, width, channels) of the images; other heights and widths run too.
         default_policy: how ``model(x)`` routes: "gate", "cascade", or a level.
         cascade: levels of the cascade, smaller ones first; default the smallest and the largest.
-        budget_table: what the settings of a policy's knobs cost and scored, see ``ds_keras.routing.measure_budget``.
+        budget_table: what the settings of the policies cost and scored, see ``ds_keras.routing.measure_budget``.
         **kwargs: ``mean``, ``std``, ``labels`` and ``name``, see ``ImageModel``.
     """
 
@@ -36,33 +46,15 @@ class Supernet(RoutedInference, ImageModel):
         teacher_level: SliceLevel,
         num_classes: int,
         input_shape: tuple[int, int, int],
-        default_policy: routing.Policy = "gate",
+        default_policy: PolicyName = "gate",
         cascade: tuple[int, ...] | None = None,
         budget_table: dict[str, list] | None = None,
         **kwargs: Any,
     ):
-        super().__init__(num_classes, input_shape, **kwargs)
-        self._levels = tuple(levels)
-        self._teacher_level = teacher_level
+        super().__init__(levels, teacher_level, num_classes, input_shape, **kwargs)
         self.cascade = (0, len(self._levels) - 1) if cascade is None else cascade
         self.default_policy = default_policy
         self.budget_table = budget_table or {}
-
-    def start(self, visitor: Visitor, x: Any) -> tuple[Any, Any]:
-        """Everything before the gate: returns the features and what the gate reads."""
-        raise TypeError(f"{type(self).__name__} does not define start()")
-
-    def gate(self, visitor: Visitor, features: Any) -> Any:
-        """The gate's logits, without the budget shift."""
-        raise TypeError(f"{type(self).__name__} does not define gate()")
-
-    def body(self, visitor: Visitor, features: Any) -> Any:
-        """From the shared start's features to the class logits."""
-        raise TypeError(f"{type(self).__name__} does not define body()")
-
-    def gate_layer(self) -> keras.layers.Layer:
-        """The slimming branch: the layer that Stage II trains."""
-        raise TypeError(f"{type(self).__name__} does not define gate_layer()")
 
     def make_head(self, count: int, pool: Any = keras.layers.GlobalAveragePooling2D) -> None:
         """Makes the pool, the dropout of ``self.dropout_rate`` and the classifier, whose output is never sliced.
@@ -81,70 +73,17 @@ class Supernet(RoutedInference, ImageModel):
             dtype=self.dtype_policy.variable_dtype,
         )
 
-    def classify(self, visitor: Visitor, x: Any) -> Any:
-        """From the last features to the class logits."""
-        return visitor(self.classifier, visitor(self.dropout, visitor(self.pool, x)))
-
-    @property
-    def levels(self) -> tuple[SliceLevel, ...]:
-        """The deployable slice levels, smallest first."""
-        return self._levels
-
-    @property
-    def teacher_level(self) -> SliceLevel:
-        """The level of Stage I's largest pass: ``levels[-1]``, or a wider one."""
-        return self._teacher_level
-
-    def level_index(self, level: Any) -> Level:
-        """Checks a level given as an int, a scalar tensor or a ``SliceLevel`` of this model.
-
-        Args:
-            level: see above.
-
-        Returns:
-            int, or a ``LevelTensor``.
-
-        Raises:
-            ValueError: no such level.
-        """
-        if isinstance(level, SliceLevel):
-            if level not in (*self._levels, self._teacher_level):
-                raise ValueError(f"level must be one of the model's levels, received {level}")
-            return level.index
-        return check_level(level, len(self._levels))
-
-    def static_level(self, level: Any) -> int:
-        """Checks a level that must be known before anything runs: an int, or a ``SliceLevel`` of this model.
-
-        Args:
-            level: see above.
-
-        Returns:
-            int.
-
-        Raises:
-            ValueError: no such level, or a tensor.
-        """
-        index = self.level_index(level)
-        if not isinstance(index, int):
-            raise ValueError(f"level must be an integer here, received the tensor {level!r}")
-        return index
-
     def build(self, input_shape: Any = None) -> None:
         """Creates every weight. Called by the first use; ``input_shape`` is the model's own."""
         if self.built:
             return
-        visitor = Build()
-        features, gate_features = self.start(visitor, self.input_shape)
-        self.gate(visitor, gate_features)
-        self.body(visitor, features)
-        # The knobs of set_budget: saved, read at run time, so that a new budget never retraces.
-        knobs = {"trainable": False, "dtype": "float32", "autocast": False}
-        self.gate_shift = self.add_weight(name="gate_shift", shape=(1,), initializer="zeros", **knobs)
+        super().build(input_shape)
+        # What set_budget sets: saved, read at run time, so that a new budget never retraces.
+        plain = {"trainable": False, "dtype": "float32", "autocast": False}
+        self.gate_shift = self.add_weight(name="gate_shift", shape=(1,), initializer="zeros", **plain)
         start = keras.initializers.Constant(FIRST_THRESHOLD)
         shape = (len(self._levels) - 1,)  # one for each step of the longest chain
-        self.cascade_thresholds = self.add_weight(name="cascade_thresholds", shape=shape, initializer=start, **knobs)
-        self.built = True
+        self.cascade_thresholds = self.add_weight(name="cascade_thresholds", shape=shape, initializer=start, **plain)
 
     def call(self, x: Any, level: Any = None, training: bool = False) -> tf.Tensor:
         """Logits of one level, or of each image at the level that ``default_policy`` picks.
@@ -160,57 +99,139 @@ class Supernet(RoutedInference, ImageModel):
         Raises:
             ValueError: bad shape or level, or training without a level.
         """
+        if level is not None:
+            return super().call(x, level, training)
         x = self.check_images(x)
-        if level is None:
-            if training:
-                raise ValueError(
-                    "model(x, training=True) needs a level: train with ds_keras.training.SupernetTrainer (Stage I) "
-                    "and ds_keras.training.GateTrainer (Stage II)"
-                )
-            return routing.run(self, x, self.default_policy).logits
-        level = self.level_index(level)
-        if isinstance(level, LevelTensor) and not training:
-            # A branch for each level has static shapes: no size is computed and nothing copied that is used whole.
-            branches = [lambda k=k: tf.cast(self.logits(Compute(k), x), tf.float32) for k in range(len(self._levels))]
-            return tf.switch_case(level.tensor, branches)
-        dropout = None
-        if training and level == self._teacher_level.index:
-            dropout = tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)
-        return tf.cast(self.logits(Compute(level, bool(training), dropout), x), tf.float32)
+        if training:
+            raise ValueError(
+                "model(x, training=True) needs a level: train with ds_keras.training.SupernetTrainer (Stage I) "
+                "and ds_keras.training.GateTrainer (Stage II)"
+            )
+        return routing.run(self, x, self.default_policy).logits
 
-    def logits(self, visitor: Visitor, x: Any) -> Any:
-        """The whole network at the visitor's level: shared start, then body."""
-        features, _ = self.start(visitor, x)
-        return self.body(visitor, features)
+    @property
+    def budgets(self) -> BudgetTable:
+        """The budget table as an object: what each setting of a policy costs and scored."""
+        return self.__dict__.get("_budgets", BudgetTable({}))
 
-    def features(self, x: Any, level: Any) -> dict[int, tf.Tensor]:
-        """The last features of every stride at one level, for detectors and segmenters.
+    @budgets.setter
+    def budgets(self, table: BudgetTable) -> None:
+        self.__dict__["_budgets"] = table  # past Keras, which would wrap it in containers that tie it to this model
+
+    @property
+    def budget_table(self) -> dict[str, list]:
+        """The budget table as plain lists, as it is saved: see ``ds_keras.routing.measure_budget``."""
+        return self.budgets.to_json()
+
+    @budget_table.setter
+    def budget_table(self, table: dict[str, list]) -> None:
+        self.budgets = BudgetTable.from_json(table, len(self._levels), self.cascade)
+
+    @property
+    def cascade(self) -> tuple[int, ...]:
+        """Levels of the cascade, smaller ones first.
+
+        Another chain drops the budget table's rows and the thresholds of the one before;
+        ``measure_budget(..., cascade=chain)`` makes its rows.
+        """
+        return self._cascade
+
+    @cascade.setter
+    def cascade(self, chain: tuple[int, ...]) -> None:
+        chain = check_chain(chain, len(self.levels))
+        if chain != getattr(self, "_cascade", chain):
+            self.budgets = self.budgets.without(Cascade.name)
+            if self.built:
+                self.cascade_thresholds.assign(tf.fill(self.cascade_thresholds.shape, FIRST_THRESHOLD))
+        self._cascade = chain
+        self._forget_graphs()
+
+    @property
+    def default_policy(self) -> PolicyName:
+        """How ``model(x)`` routes: "gate", "cascade", or a level."""
+        return self._default_policy
+
+    @default_policy.setter
+    def default_policy(self, policy: PolicyName) -> None:
+        self._default_policy = check_policy(policy, len(self.levels))
+        self._forget_graphs()
+
+    def _forget_graphs(self) -> None:
+        """What was traced routes as the model did then: trace again."""
+        self.__dict__.pop("graphs", None)
+        self.predict_function = self.test_function = None
+
+    @functools.cached_property
+    def costs(self) -> tuple[cost.Parts, ...]:
+        """MAdds of the shared start, the gate and the body, for every level."""
+        return tuple(cost.parts(self, level) for level in self.levels)
+
+    @functools.cached_property
+    def graphs(self) -> dict[str, Any]:
+        """The graphs of ``predict_routed``."""
+        return routing.compile_runs(self)
+
+    def route(self, x: Any) -> tf.Tensor:
+        """The gate's logits with the budget shift; their argmax is the level.
 
         Args:
             x: (batch, height, width, channels) images in [0, 255].
-            level: as in ``model(x, level=...)``.
 
         Returns:
-            {stride: (batch, height / stride, width / stride, channels)}.
+            (batch, levels) float32.
         """
         self.build()
-        visitor = Compute(self.level_index(level))
-        self.logits(visitor, self.check_images(x))
-        return visitor.endpoints
+        visitor = Compute(0)
+        _, features = self.start(visitor, self.check_images(x))
+        return routing.shifted(self, self.gate(visitor, features))
+
+    def predict_routed(
+        self,
+        x: Any,
+        policy: PolicyName | None = None,
+        budget: float | None = None,
+        labels: Any = None,
+        mix: Any = None,
+        seed: int | None = None,
+        batch_size: int = 256,
+    ) -> Routed:
+        """Routes and runs a set of images.
+
+        Args:
+            x: (count, height, width, channels) images in [0, 255].
+            policy: "gate", "cascade", "random", "oracle" or a level; default ``default_policy``.
+            budget: average MAdds as a fraction of the largest level's, for this call only ("gate" and "cascade").
+            labels: (count,) integer classes, for "oracle".
+            mix: (levels,) probabilities, for "random"; default equal.
+            seed: of "random".
+            batch_size: images at a time.
+
+        Returns:
+            ``Routed(logits, levels, madds)`` of numpy arrays.
+
+        Raises:
+            ValueError: unknown policy, or an argument that the policy needs or cannot use.
+
+        Example:
+            >>> model.predict_routed(images, policy="cascade", budget=0.4).madds.mean()
+        """
+        policy = self.default_policy if policy is None else policy
+        settings = None if budget is None else settings_for(self, policy, fraction=budget)
+        return routing.predict_routed(self, x, policy, settings, labels, mix, seed, batch_size)
+
+    def set_budget(
+        self,
+        fraction: float | None = None,
+        madds: float | None = None,
+        policy: PolicyName | None = None,
+        milliseconds: float | None = None,
+        times: Times | None = None,
+    ) -> None:
+        """Sets the average cost to aim at: see ``ds_keras.routing.set_budget``."""
+        set_budget(self, fraction, madds, policy, milliseconds, times)
 
     @property
-    def gate_variables(self) -> list[keras.Variable]:
-        """The variables that Stage II trains."""
-        return self.gate_layer().trainable_variables
-
-    @property
-    def supernet_variables(self) -> list[keras.Variable]:
-        """The variables that Stage I trains: all but the slimming branch."""
-        gate = {id(variable) for variable in self.gate_variables}
-        return [variable for variable in self.trainable_variables if id(variable) not in gate]
-
-    @property
-    def knobs(self) -> list[keras.Variable]:
+    def settings(self) -> list[keras.Variable]:
         """See the base class."""
         return [self.gate_shift, self.cascade_thresholds]
 
@@ -220,5 +241,5 @@ class Supernet(RoutedInference, ImageModel):
             **super().get_config(),
             "default_policy": self.default_policy,
             "cascade": list(self.cascade),
-            "budget_table": json.loads(json.dumps(self.budget_table)),
+            "budget_table": self.budget_table,
         }

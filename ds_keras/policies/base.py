@@ -1,32 +1,12 @@
-"""The words of routing that need no TensorFlow: policies, their result, confidence, the knobs that meet a budget."""
+"""What a policy is: which level each image runs at, what it needs to know, and what it costs. numpy alone."""
 
-import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-Policy = str | int
-POLICIES = ("gate", "cascade", "random", "oracle")
-LEARNED = ("gate", "cascade")  # those that need nothing but the image, and have knobs for a budget
-BELONGS = {"mix": ("random",), "seed": ("random",), "labels": ("oracle",), "knobs": LEARNED}
-NO_TABLE = "the model has no budget table: run ds_keras.routing.measure_budget(model, images, labels) first"
-NO_PASSES = (
-    "the budget table lacks the passes of each level, which milliseconds need: run "
-    "ds_keras.routing.budget.measure_passes(model, images) or measure_budget, and export the bundle again"
-)
-FEW = 30  # classes up to which Python finds the margin of one image faster than numpy
-ABOUT = {  # the policies that are compared
-    "static": "fixed levels, interpolated between neighbours (which equals drawing one of the two at random)",
-    "random": "the smallest or the largest level, drawn whatever the image",
-    "gate": "the learned gate, its shift swept",
-    "cascade": "the preset's own cascade, at the thresholds of its budget table",
-    "pair, probability": "smallest level first, then the largest where the largest probability is low",
-    "pair, temperature": "the same with the temperature that fits the held-out images",
-    "pair, margin": "the same by the margin of the two best classes",
-    "pair, entropy": "the same by entropy",
-    "oracle": "the cheapest right level, which needs the label",
-}
+PolicyName = str | int  # what users give: the name of a policy, or a level for every image
 
 
 class Routed(NamedTuple):
@@ -43,252 +23,201 @@ class Routed(NamedTuple):
     madds: Any
 
 
-class Times(NamedTuple):
-    """What the parts of a bundle take on a device, in milliseconds for an image that is run alone.
+@dataclass(frozen=True)
+class RoutingSpec:
+    """What a policy knows of the network that it routes: multiply-adds of its parts for one image, and the cascade.
 
     Args:
-        start: what every image pays besides the bodies: the shared start, and the caller's own work.
+        start: of the shared start.
+        gate: of the gate.
         bodies: (levels,) of each level's body.
-        judge: what a pass of a cascade takes besides its body: the confidence, and the choice that follows from it.
-        gate: what the gate takes besides start and body: its own layers, and a second call of LiteRT.
+        cascade: levels of the cascade, smaller ones first.
     """
 
     start: float
-    bodies: Sequence[float]
-    judge: float = 0.0
-    gate: float = 0.0
+    gate: float
+    bodies: tuple[float, ...]
+    cascade: tuple[int, ...]
 
-    def of(self, passes: Any, policy: Policy) -> Any:
-        """Milliseconds of an image.
+    @property
+    def num_levels(self) -> int:
+        """How many levels there are."""
+        return len(self.bodies)
+
+    @property
+    def largest(self) -> float:
+        """Multiply-adds of the largest level: start and body."""
+        return self.start + self.bodies[-1]
+
+    @property
+    def relative(self) -> np.ndarray:
+        """Cost of each level's body as a fraction of the largest one's: (levels,) float64."""
+        bodies = np.array(self.bodies, "float64")
+        return bodies / bodies[-1]
+
+
+class Executor(Protocol):
+    """What runs a network for a policy: TensorFlow, LiteRT, or logits that were recorded.
+
+    ``images`` is what the executor runs: images, or the recorded logits. Results are of the executor's own type.
+    """
+
+    def at(self, images: Any, levels: Any) -> Any:
+        """Runs each image at a known level: ``levels`` is one level for all, or (count,) integers."""
+
+    def by_gate(self, images: Any, policy: "GatePolicy", settings: Any) -> Any:
+        """Runs the gate, then each image at the level for which ``policy.scores`` is largest."""
+
+    def in_turn(self, images: Any, policy: "SequentialPolicy", settings: Any) -> Any:
+        """Runs the levels of ``policy.order`` one after another, each on the images that ``policy.continues`` names."""
+
+
+class Policy:
+    """Decides which level each image runs at.
+
+    Subclass ``GatePolicy`` or ``SequentialPolicy`` where the network decides, or this class where the levels are known
+    before anything runs. ``registry.register`` makes a policy known by its name.
+
+    Args:
+        spec: of the network.
+        **given: the caller's arguments that the class lists in ``needs``.
+    """
+
+    name: ClassVar[str]
+    needs: ClassVar[tuple[str, ...]] = ()  # arguments of the caller that it reads: "mix", "seed", "labels"
+    settings_weight: ClassVar[str | None] = None  # the model's variable with what a budget sets; None: no budgets
+    runs_gate: ClassVar[bool] = False
+    judges: ClassVar[bool] = False  # computes a confidence after each body
+
+    def __init__(self, spec: RoutingSpec, **given: Any):
+        self.spec = spec
+        self.given = given
+        self.key: PolicyName = self.name  # what users call it: its name, or a level
+
+    @classmethod
+    def num_settings(cls, cascade: tuple[int, ...]) -> int:
+        """How many numbers a budget sets: a shift of the gate, thresholds of the cascade; 0 for none."""
+        return 0
+
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """The levels that an image may begin with. Empty where it begins with the gate."""
+        return tuple(range(self.spec.num_levels))
+
+    @property
+    def follows(self) -> tuple[int, ...]:
+        """The levels that may run after the gate, or after another level, on the features of the shared start."""
+        return ()
+
+    def describe(self) -> str:
+        """The policy in words, as in "routed by ..."."""
+        return f"the policy {self.name!r}"
+
+    def assign(self, count: int, logits_by_level: Callable[[], np.ndarray] | None = None) -> np.ndarray | None:
+        """The level of each image where it is known before the images run.
+
+        Args:
+            count: of the images.
+            logits_by_level: gives the (levels, count, classes) logits of all levels, for a policy that compares them.
+
+        Returns:
+            (count,) int32, or None where the network decides.
+
+        Raises:
+            ValueError: an argument of the caller is missing or does not fit.
+        """
+        return None
+
+    def run(self, executor: Executor, images: Any, settings: Any = None) -> Any:
+        """Runs images.
+
+        Args:
+            executor: that runs them.
+            images: what it runs.
+            settings: (settings,) float32, for the policies that a budget can set.
+
+        Returns:
+            The executor's result.
+        """
+        return executor.at(images, self.assign(len(images)))
+
+    def madds(self, passes: np.ndarray) -> np.ndarray:
+        """Multiply-adds of images.
 
         Args:
             passes: (..., levels) how often each body runs.
-            policy: "gate", "cascade", or another, which takes neither's time.
 
         Returns:
             (...) float64.
         """
-        bodies = np.asarray(self.bodies) + self.judge * (policy == "cascade")
-        return self.start + self.gate * (policy == "gate") + np.asarray(passes, "float64") @ bodies
+        return self.spec.start + self.spec.gate * self.runs_gate + passes @ np.array(self.spec.bodies, "float64")
+
+    def settings_for(self, level: int) -> np.ndarray | None:
+        """Settings under which every image ends at a level; None where there are none."""
+        return None
 
 
-def check_policy(policy: Any, num_levels: int, allowed: tuple[str, ...] = LEARNED) -> Policy:
-    """Checks the name of a policy, or a fixed level.
+class GatePolicy(Policy):
+    """A policy that reads the gate: each image runs at the level of the largest score."""
 
-    Args:
-        policy: see ``allowed``, or an integer level.
-        num_levels: of the model.
-        allowed: names that fit here.
+    runs_gate = True
 
-    Returns:
-        The policy; a level as an int.
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """See the base class."""
+        return ()
 
-    Raises:
-        ValueError: anything else.
-    """
-    if isinstance(policy, str) and policy in allowed:
-        return policy
-    if _is_level(policy, num_levels):
-        return int(policy)
-    raise ValueError(f"policy must be one of {allowed} or an integer level in [0, {num_levels}), received {policy!r}")
+    @property
+    def follows(self) -> tuple[int, ...]:
+        """See the base class."""
+        return tuple(range(self.spec.num_levels))
 
+    def scores(self, gate_logits: Any, settings: Any) -> Any:
+        """Scores of the levels; the largest one is run.
 
-def check_fixed_level(level: Any, num_levels: int) -> int:
-    """Checks a level.
+        Args:
+            gate_logits: (..., levels) float32, of numpy or TensorFlow: use operators that both have.
+            settings: (settings,) float32 likewise.
 
-    Args:
-        level: Python or numpy integer.
-        num_levels: of the model.
+        Returns:
+            (..., levels).
+        """
+        return gate_logits
 
-    Returns:
-        The level as an int.
-
-    Raises:
-        ValueError: something else, or no such level.
-    """
-    if not _is_level(level, num_levels):
-        hint = "; policies are given as policy=" if isinstance(level, str) and level in POLICIES else ""
-        raise ValueError(f"level must be an integer in [0, {num_levels}), received {level!r}{hint}")
-    return int(level)
+    def run(self, executor: Executor, images: Any, settings: Any = None) -> Any:
+        """See the base class."""
+        return executor.by_gate(images, self, settings)
 
 
-def _is_level(level: Any, num_levels: int) -> bool:
-    return isinstance(level, int | np.integer) and not isinstance(level, bool) and 0 <= level < num_levels
+class SequentialPolicy(Policy):
+    """A policy that runs levels one after another, until one suffices."""
 
+    judges = True
+    order: tuple[int, ...]  # levels, in the order in which an image meets them
 
-def check_belongs(policy: Policy, **given: Any) -> None:
-    """Refuses arguments that a policy does not read.
+    @property
+    def begins(self) -> tuple[int, ...]:
+        """See the base class."""
+        return self.order[:1]
 
-    Args:
-        policy: checked.
-        **given: "mix", "seed", "labels", "knobs": None where they are not given.
+    @property
+    def follows(self) -> tuple[int, ...]:
+        """See the base class."""
+        return self.order[1:]
 
-    Raises:
-        ValueError: one is given that belongs to another policy.
-    """
-    for name, value in given.items():
-        if value is not None and policy not in BELONGS[name]:
-            owners = " or ".join(map(repr, BELONGS[name]))
-            raise ValueError(f"{name} belongs to policy {owners}, received {name}={value!r} with policy={policy!r}")
+    def continues(self, confidence: Any, step: int, settings: Any) -> Any:
+        """Whether an image goes on to the next level. Not asked after the last one.
 
+        Args:
+            confidence: ``confidence.margin`` of the level's logits: a number, or an array of numpy or TensorFlow.
+            step: index of the level in ``order``.
+            settings: (settings,) float32.
 
-def draw_levels(mix: Any, levels: int, count: int, seed: int | None) -> np.ndarray:
-    """Levels of the "random" policy.
+        Returns:
+            bool, or an array of them.
+        """
+        raise TypeError(f"{type(self).__name__} does not define continues()")
 
-    Args:
-        mix: (levels,) probabilities; None for equal ones.
-        levels: of the model.
-        count: images.
-        seed: of the draw.
-
-    Returns:
-        (count,) int32.
-
-    Raises:
-        ValueError: not such probabilities.
-    """
-    p = np.full(levels, 1 / levels) if mix is None else np.asarray(mix, "float64")
-    if p.shape != (levels,) or not np.all(p >= 0) or not np.isclose(p.sum(), 1, atol=1e-6):
-        raise ValueError(f"mix must hold {levels} probabilities that add up to 1, received {mix!r}")
-    return np.random.default_rng(seed).choice(levels, count, p=p / p.sum()).astype("int32")
-
-
-def check_chain(chain: Any, levels: int, name: str = "cascade") -> tuple[int, ...]:
-    """Checks a choice of levels, those of a cascade for one.
-
-    Args:
-        chain: what is asked for.
-        levels: of the model.
-        name: of the argument, for the error.
-
-    Returns:
-        The chain.
-
-    Raises:
-        ValueError: not two levels or more, smaller ones first.
-    """
-    plain = isinstance(chain, Sequence) and len(chain) >= 2 and all(type(k) is int for k in chain)
-    if not plain or list(chain) != sorted(set(chain)) or not 0 <= chain[0] <= chain[-1] < levels:
-        raise ValueError(f"{name} must be two or more levels in [0, {levels}), smaller ones first, received {chain!r}")
-    return tuple(chain)
-
-
-def margin(logits: np.ndarray) -> Any:
-    """The confidence of a cascade: the largest probability less the second.
-
-    Args:
-        logits: (..., classes) float32.
-
-    Returns:
-        (...) float32 in [0, 1]; of a single row a number.
-    """
-    ranked = logits.T.copy()  # classes first
-    ranked.partition(-2, 0)
-    if ranked.ndim == 1 and len(ranked) <= FEW:
-        *_, second, best = numbers = ranked.tolist()
-        return (1 - math.exp(second - best)) / sum([math.exp(x - best) for x in numbers])
-    powers = np.exp(ranked - ranked[-1])
-    return ((1 - powers[-2]) / np.add.reduce(powers)).T
-
-
-def knobs_at(
-    table: dict[str, list],
-    policy: Policy,
-    largest: float,
-    fraction: float | None = None,
-    madds: float | None = None,
-    milliseconds: float | None = None,
-    times: Times | None = None,
-) -> np.ndarray:
-    """The knobs that meet an average cost, from a budget table; what is more than all of it costs meets its last row.
-
-    Args:
-        table: see ``ds_keras.routing.measure_budget``.
-        policy: "gate" or "cascade".
-        largest: MAdds of the largest level.
-        fraction: average MAdds as a fraction of the largest level's; or
-        madds: average MAdds; or
-        milliseconds: average time of an image that is run alone, with
-        times: of the device's parts.
-
-    Returns:
-        (knobs,) float32: the gate's shift, or the cascade's thresholds.
-
-    Raises:
-        ValueError: no table, not exactly one budget, or one out of reach (the error names the least).
-    """
-    rows = budget_rows(table, policy, fraction, madds, milliseconds)
-    if milliseconds is not None:
-        wanted, costs = float(milliseconds), row_times(rows, policy, times)
-    else:
-        wanted = float(madds) if fraction is None else float(fraction) * largest
-        costs = np.array([row[1] for row in rows])
-    low = costs[0]
-    slack = 1e-6 * (largest if milliseconds is None else costs[-1])
-    if not low - slack <= wanted:
-        asked, least = f"{wanted:.3f} ms", f"{low:.3f} ms"
-        if milliseconds is None:
-            asked = f"{wanted / 1e6:.3f} MMAdds ({wanted / largest:.3f} of the largest level)"
-            least = f"{low / 1e6:.3f} MMAdds, a fraction of {low / largest:.3f}"
-        raise ValueError(f"a budget of {asked} is out of reach of policy {policy!r}: it must be at least {least}")
-    settings = np.array([row[0] for row in rows])
-    return np.array([np.interp(wanted, costs, column) for column in settings.T], "float32")
-
-
-def budget_rows(
-    table: dict[str, list],
-    policy: Policy,
-    fraction: float | None = None,
-    madds: float | None = None,
-    milliseconds: float | None = None,
-) -> Sequence:
-    """The rows of a budget table that a budget is looked up in.
-
-    Args:
-        table: see ``ds_keras.routing.measure_budget``.
-        policy: "gate" or "cascade".
-        fraction: a budget, or
-        madds: a budget, or
-        milliseconds: a budget, which the rows must have passes for.
-
-    Returns:
-        The policy's rows.
-
-    Raises:
-        ValueError: another policy, not exactly one budget, one that is no number, or no such rows.
-    """
-    if policy not in LEARNED:
-        raise ValueError(f"a budget needs a policy of {LEARNED}, received {policy!r}")
-    given = {"fraction": fraction, "madds": madds, "milliseconds": milliseconds}
-    if sum(value is not None for value in given.values()) != 1:
-        raise ValueError(f"give exactly one of {', '.join(given)}, received {given}")
-    (name, value), *_ = ((name, value) for name, value in given.items() if value is not None)
-    if not isinstance(value, int | float | np.number) or isinstance(value, bool):
-        raise ValueError(f"{name} must be a number, received {value!r}")
-    rows: Sequence = table.get(policy, ())
-    if not rows:
-        raise ValueError(NO_TABLE)
-    if milliseconds is not None and any(len(row) < 4 for row in rows):
-        raise ValueError(NO_PASSES)
-    return rows
-
-
-def row_times(rows: Sequence, policy: Policy, times: Times | None) -> np.ndarray:
-    """What every row of a policy's budget table takes on a device.
-
-    Args:
-        rows: of the policy, with passes.
-        policy: "gate" or "cascade".
-        times: of the device's parts.
-
-    Returns:
-        (rows,) milliseconds, never falling: a row that the device runs faster than a cheaper one counts as slow.
-
-    Raises:
-        ValueError: no times, or those of another number of levels.
-    """
-    if not isinstance(times, Times):
-        raise ValueError(f"milliseconds needs times, those of ds_keras.runtime.Session.benchmark, received {times!r}")
-    if len(times.bodies) != len(rows[0][3]):
-        raise ValueError(f"times must have {len(rows[0][3])} bodies, one for each level, received {times!r}")
-    return np.maximum.accumulate(times.of([row[3] for row in rows], policy))
+    def run(self, executor: Executor, images: Any, settings: Any = None) -> Any:
+        """See the base class."""
+        return executor.in_turn(images, self, settings)

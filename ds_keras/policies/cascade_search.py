@@ -10,7 +10,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ds_keras.policies.base import margin
+from ds_keras.policies.base import RoutingSpec
+from ds_keras.policies.cascade import Cascade
+from ds_keras.policies.confidence import margin
 
 LONGEST = 3  # levels of a chain: a fourth gained nothing where it was tried
 
@@ -32,7 +34,7 @@ class Path(NamedTuple):
 
 
 def search(
-    every: np.ndarray,
+    logits_by_level: np.ndarray,
     labels: np.ndarray,
     start: float,
     bodies: np.ndarray,
@@ -42,7 +44,7 @@ def search(
     """The chain with the best accuracy on average over all budgets from the smallest level's cost to the largest's.
 
     Args:
-        every: (levels, count, classes) logits of held-out images.
+        logits_by_level: (levels, count, classes) logits of held-out images.
         labels: (count,) integer classes.
         start: multiply-adds of the shared start.
         bodies: (levels,) of the bodies.
@@ -52,44 +54,46 @@ def search(
     Returns:
         ``Path`` of the best chain.
     """
-    levels = range(len(every))
+    levels = range(len(logits_by_level))
     every_chain = [chain for length in range(2, LONGEST + 1) for chain in combinations(levels, length)]
-    right = (every.argmax(-1) == labels).astype("float64")
-    sure = margin(every)
+    correct = (logits_by_level.argmax(-1) == labels).astype("float64")
+    confidence = margin(logits_by_level)
     costs = np.linspace(start + bodies[0], start + bodies[-1], 200)
 
     def score(path: Path) -> float:  # what costs less than the chain's first level, the smallest level does
-        return np.interp(costs, path.madds, path.accuracy, left=right[0].mean()).mean()
+        return np.interp(costs, path.madds, path.accuracy, left=correct[0].mean()).mean()
 
-    paths = [_path(right, sure, chain, start, bodies, points) for chain in (chains or every_chain)]
+    paths = [_path(correct, confidence, chain, start, bodies, points) for chain in (chains or every_chain)]
     return max(paths, key=score)
 
 
 def _path(
-    right: np.ndarray, sure: np.ndarray, chain: tuple[int, ...], start: float, bodies: np.ndarray, points: int
+    correct: np.ndarray, confidence: np.ndarray, chain: tuple[int, ...], start: float, bodies: np.ndarray, points: int
 ) -> Path:
     """The best path of a chain: through a grid of thresholds, one step in one of them at a time."""
-    tables = [_thresholds(sure[level], points) for level in chain[:-1]]
-    goes = [(sure[k] < table[:, None]).astype("float64") for k, table in zip(chain[:-1], tables, strict=True)]
+    policy = Cascade(RoutingSpec(start, 0.0, tuple(bodies), chain))
+    tables = [_thresholds(confidence[level], points) for level in chain[:-1]]
+    columns = [table[:, None] for table in tables]
+    goes = [policy.continues(confidence[k], i, columns).astype("float64") for i, k in enumerate(chain[:-1])]
     if len(chain) == 2:  # as three levels, the last of which is never reached
-        tables, goes = [*tables, np.zeros(1)], [*goes, np.zeros((1, right.shape[1]))]
-    count = right.shape[1]
+        tables, goes = [*tables, np.zeros(1)], [*goes, np.zeros((1, correct.shape[1]))]
+    count = correct.shape[1]
     first, second = goes
     a, b, c = chain[0], chain[1], chain[-1]
     reached = first.mean(1)[:, None]
     madds = start + bodies[a] + reached * bodies[b] + first @ second.T / count * bodies[c]
-    gain = first @ (right[b] - right[a]) / count
-    accuracy = right[a].mean() + gain[:, None] + first @ (second * (right[c] - right[b])).T / count
+    gain = first @ (correct[b] - correct[a]) / count
+    accuracy = correct[a].mean() + gain[:, None] + first @ (second * (correct[c] - correct[b])).T / count
     steps = _best_steps(madds, accuracy)
     thresholds = [[table[i] for table, i in zip(tables, step, strict=True)][: len(chain) - 1] for step in steps]
     along = tuple(np.array(steps).T)
     return Path(chain, np.array(thresholds, "float32"), madds[along], accuracy[along])
 
 
-def _thresholds(sure: np.ndarray, points: int) -> np.ndarray:
+def _thresholds(confidence: np.ndarray, points: int) -> np.ndarray:
     """(points,) float32: below the k-th lies the share k / (points - 1) of the images, from none to all."""
-    ordered = np.concatenate([[0], np.sort(sure), [1.01]])
-    ranks = np.round(np.linspace(0, len(sure), points)).astype(int)[1:-1]
+    ordered = np.concatenate([[0], np.sort(confidence), [1.01]])
+    ranks = np.round(np.linspace(0, len(confidence), points)).astype(int)[1:-1]
     middle = (ordered[ranks] + ordered[ranks + 1]) / 2
     return np.concatenate([[0], middle, [1.01]]).astype("float32")
 

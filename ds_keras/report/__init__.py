@@ -17,13 +17,13 @@ __all__ = ["policies_png", "write_report"]
 
 
 def policies_png(
-    model: "Supernet", scored: curves.Scored, temperatures: list[float] | None = None, name: str | None = None
+    model: "Supernet", predictions: curves.Predictions, temperatures: list[float] | None = None, name: str | None = None
 ) -> bytes:
     """The main plot: accuracy against multiply-adds, all policies.
 
     Args:
         model: supernet with a budget table.
-        scored: of labelled images.
+        predictions: of labelled images.
         temperatures: (levels,) fitted on held-out images; None leaves that pair out.
         name: title of the plot; default the model's.
 
@@ -34,8 +34,8 @@ def policies_png(
         ImportError: matplotlib is missing.
         ValueError: no budget table.
     """
-    found = curves.curves(model, scored, temperatures)
-    figure = sections.madds_figure(model, found, curves.route(model, scored), scored.labels, name or model.name)
+    found, routed = curves.curves(model, predictions, temperatures), curves.route(model, predictions)
+    figure = sections.madds_figure(model, found, routed, predictions.labels, name or model.name)
     return figures.render(figure, "png")
 
 

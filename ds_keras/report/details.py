@@ -25,7 +25,7 @@ def calibration(facts: Facts) -> str:
     """Reliability of the smallest and the largest level, before and after the held-out temperature."""
     parts, rows = {}, []
     for level in sorted({0, len(facts.model.levels) - 1}):
-        logits = facts.scored.every[level]
+        logits = facts.predictions.logits_by_level[level]
         parts[f"level {level}"] = plain = reliability(logits, facts.labels)
         cells = [f"level {level}", two(100 * plain.ece), None, None]
         if facts.temperatures is not None:
@@ -50,16 +50,16 @@ def calibration(facts: Facts) -> str:
 
 def classes(facts: Facts) -> str:
     """Every class: accuracy of the smallest, the largest and the routed network, and where its images end."""
-    every = range(len(facts.model.levels))
+    levels = range(len(facts.model.levels))
     rows = []
     for k, name in enumerate(facts.names):
         here = facts.labels == k
         if here.any():
-            accuracy = [facts.scored.right[0], facts.scored.right[-1], facts.right]
-            ended = [facts.routed.levels[here] == level for level in every]
+            accuracy = [facts.predictions.correct[0], facts.predictions.correct[-1], facts.correct]
+            ended = [facts.routed.levels[here] == level for level in levels]
             rows.append([name, int(here.sum()), *(f"{100 * part[here].mean():.1f}" for part in accuracy)])
             rows[-1] += [f"{100 * part.mean():.1f}" for part in ended]
-    header = ["class", "images", "smallest, %", "largest, %", "routed, %", *(f"ends at {level}, %" for level in every)]
+    header = ["class", "images", "smallest, %", "largest, %", "routed, %", *(f"ends at {level}, %" for level in levels)]
     return page.section(
         "Classes", page.table("Accuracy of every class, and the level that its images end at", header, rows)
     )
@@ -99,7 +99,7 @@ def images(facts: Facts) -> str:
         rows = []
         for i in chosen:
             name, said = facts.names[facts.labels[i]], facts.names[facts.routed.logits[i].argmax()]
-            rows.append((facts.images[i], name if facts.right[i] else f"{name}, says {said} (wrong)"))
+            rows.append((facts.images[i], name if facts.correct[i] else f"{name}, says {said} (wrong)"))
         parts.append(page.pictures(rows))
     return page.section(PICTURES_TITLE, *parts)
 

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ds_keras.core.levels import require_levels
+from ds_keras.policies.registry import find
 from ds_keras.routing import replay as curves
+from ds_keras.routing.execute import routing_spec
 
 if TYPE_CHECKING:
     from ds_keras.data import Source
@@ -30,16 +32,16 @@ class Facts:
         self.images = source.images(model.image_shape[:2])
         self.labels = np.asarray(source.labels)
         self.names = [str(name) for name in model.labels or source.class_names]
-        self.scored = curves.score(model, self.images, self.labels)
+        self.predictions = curves.score(model, self.images, self.labels)
         self.temperatures = card.get("temperatures")
-        self.curves = curves.curves(model, self.scored, self.temperatures)
-        self.routed = curves.route(model, self.scored)
-        self.right = self.routed.logits.argmax(1) == self.labels
+        self.curves = curves.curves(model, self.predictions, self.temperatures)
+        self.routed = curves.route(model, self.predictions)
+        self.correct = self.routed.logits.argmax(1) == self.labels
 
     @functools.cached_property
     def largest(self) -> float:
         """MAdds of the largest level."""
-        return float(self.model.costs[-1].start + self.model.costs[-1].body)
+        return float(routing_spec(self.model).largest)
 
 
 def time_bundle(facts: Facts, path: Any, rounds: int, count: int = 200) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def time_bundle(facts: Facts, path: Any, rounds: int, count: int = 200) -> dict[
     images = facts.images[chosen]
     times = session.benchmark(images, rounds)
     (row,) = benchmark.routed(session, images, rounds)
-    passes = curves.passes(model, facts.scored)[chosen].mean(0)
+    passes = curves.passes(model, facts.predictions)[chosen].mean(0)
     return {
         "times": times,
         "composed": float(times.of(passes, model.default_policy)),
@@ -109,10 +111,7 @@ def read_log(path: Any) -> dict[str, list[dict[str, Any]]]:
 
 def policy_name(model: "Supernet") -> str:
     """The default policy in words."""
-    name = model.default_policy
-    if name == "cascade":
-        return f"the cascade over the levels {', '.join(map(str, model.cascade))}"
-    return "the gate" if name == "gate" else f"level {name} for every image"
+    return find(model.default_policy, routing_spec(model)).describe()
 
 
 def mega(madds: float) -> str:

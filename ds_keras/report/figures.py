@@ -10,7 +10,7 @@ from ds_keras.policies.confidence import Reliability
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# colour, dash, width; the palette of Okabe and Ito, which the colour-blind can tell apart
+# Colour, dash, width; the palette of Okabe and Ito, which the colour-blind can tell apart.
 STYLES: dict[str, tuple[str, Any, float]] = {
     "static": ("#000000", "-", 1.4),
     "random": ("#777777", (0, (1, 2)), 1.4),
@@ -21,6 +21,8 @@ STYLES: dict[str, tuple[str, Any, float]] = {
     "pair, margin": ("#cc79a7", "-", 1.2),
     "pair, entropy": ("#8a6d00", (0, (1, 1)), 1.4),
 }
+PLAIN = ("#555555", (0, (4, 1, 1, 1)), 1.4)  # of policies that are not listed
+WIDE = 2.0  # lines from this width on lie above the others
 LEVEL_COLOURS = ("#0072b2", "#56b4e9", "#e69f00", "#d55e00", "#cc79a7", "#009e73", "#8a6d00", "#555555")
 HATCHES = ("", "///", "...", "xx", "\\\\\\", "oo", "++", "--")
 DASHES = ("-", "--", "-.", ":")
@@ -45,7 +47,7 @@ def accuracy_over_cost(
     """The main plot: top-1 against the average cost of an image, all policies.
 
     Args:
-        series: by policy (the names of ``ds_keras.policies.ABOUT``); "static" has a point for each level, "oracle" one.
+        series: by policy; "static" has a point for each level. A series of one point, as the oracle, is a mark.
         unit: of the cost, for the axis.
         chosen: (cost, top-1 %) of the default policy as it ships.
         title: of the plot.
@@ -59,26 +61,28 @@ def accuracy_over_cost(
     figure, axes = _axes(title, f"average cost of an image, {unit}", "top-1, %")
     levels = series["static"]
     for name, curve in series.items():
-        if name == "oracle":
-            continue
-        colour, dash, width = STYLES[name]
-        order = 3 if name == "cascade" else 2
-        axes.plot(*curve, color=colour, linestyle=dash, linewidth=width, label=name, zorder=order)
+        if len(curve.top1) > 1:
+            colour, dash, width = STYLES.get(name, PLAIN)
+            order = 3 if width >= WIDE else 2
+            axes.plot(*curve, color=colour, linestyle=dash, linewidth=width, label=name, zorder=order)
     axes.plot(*levels, "o", color="black", markersize=6, zorder=4, label="a level")
     for k, (cost, top1) in enumerate(zip(*levels, strict=True)):
         axes.annotate(str(k), (cost, top1), (4, -11), textcoords="offset points", fontsize=9)
     if chosen is not None:
         axes.plot(*chosen, "D", color="white", markeredgecolor="#d55e00", markersize=8, zorder=5, label="as shipped")
-    low, high = min(min(s.top1) for s in series.values()), max(max(s.top1) for n, s in series.items() if n != "oracle")
+    low = min(min(curve.top1) for curve in series.values())
+    high = max(max(curve.top1) for curve in series.values() if len(curve.top1) > 1)
     spread = max(high - low, 0.1)
     axes.set_ylim(low - 0.12 * spread, high + 0.3 * spread)
     axes.set_xlim(0, 1.06 * max(levels.cost[-1], 0 if chosen is None else chosen[0]))
-    if "oracle" in series:
-        cost, top1 = series["oracle"].cost[0], series["oracle"].top1[0]
+    for name, (costs, accuracies) in series.items():
+        if len(accuracies) > 1:
+            continue
+        cost, top1 = costs[0], accuracies[0]
         top = min(top1, high + 0.24 * spread)  # far above the rest it would flatten every curve: it is named instead
         mark = "*" if top == top1 else "^"
-        axes.plot(cost, top, mark, color="black", markersize=9, label="oracle", zorder=4, linestyle="none")
-        axes.annotate(f"oracle {top1:.2f} %", (cost, top), (7, -3), textcoords="offset points", fontsize=9)
+        axes.plot(cost, top, mark, color="black", markersize=9, label=name, zorder=4, linestyle="none")
+        axes.annotate(f"{name} {top1:.2f} %", (cost, top), (7, -3), textcoords="offset points", fontsize=9)
     share = axes.secondary_xaxis(
         "top", functions=(lambda x: 100 * x / levels.cost[-1], lambda x: x * levels.cost[-1] / 100)
     )

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ds_keras import evaluation
-from ds_keras.policies.base import ABOUT, Routed
+from ds_keras.policies.base import Routed
+from ds_keras.policies.registry import ABOUT
 from ds_keras.report import figures, page
 from ds_keras.report.facts import Facts, mega, policy_name, two
 from ds_keras.routing import replay as curves
@@ -21,14 +22,14 @@ KNOWN = {"Data": "data", "Trained on": "trained_on", "Chosen on": "chosen_on", "
 
 def summary(facts: Facts) -> str:
     """What was measured, and the main figure in a sentence."""
-    model, spent, best = facts.model, float(facts.routed.madds.mean()), 100 * facts.scored.right[-1].mean()
+    model, spent, best = facts.model, float(facts.routed.madds.mean()), 100 * facts.predictions.correct[-1].mean()
     height, width, channels = model.image_shape
     shape = f"{len(model.levels)} slice levels, {model.num_classes} classes, images {height} x {width} x {channels}"
     known = {title: facts.card[key] for title, key in KNOWN.items() if key in facts.card}
     return "\n".join(
         [
             page.paragraph(
-                f"Routed by {policy_name(model)}, {100 * facts.right.mean():.2f} % of {len(facts.labels)} images are "
+                f"Routed by {policy_name(model)}, {100 * facts.correct.mean():.2f} % of {len(facts.labels)} images are "
                 f"right at {mega(spent)} million multiply-adds (MAdds) an image, {100 * spent / facts.largest:.1f} % "
                 f"of the largest level's; the largest level alone has {best:.2f} % at {mega(facts.largest)}."
             ),
@@ -82,10 +83,9 @@ def accuracy_over_milliseconds(facts: Facts, timing: dict[str, Any] | None) -> s
     if timing is None:
         return page.section(title, page.paragraph("Not measured: this page was made without a bundle."))
     times = timing["times"]
-    kinds = {name: "cascade" if name.startswith("pair") else name for name in facts.curves}
-    series = {name: figures.Series(times.of(c.passes, kinds[name]), c.top1) for name, c in facts.curves.items()}
-    passes = curves.passes(facts.model, facts.scored).mean(0)
-    chosen = float(times.of(passes, facts.model.default_policy)), 100 * float(facts.right.mean())
+    series = {name: figures.Series(curve.milliseconds(times), curve.top1) for name, curve in facts.curves.items()}
+    passes = curves.passes(facts.model, facts.predictions).mean(0)
+    chosen = float(times.of(passes, facts.model.default_policy)), 100 * float(facts.correct.mean())
     figure = figures.accuracy_over_cost(series, "ms (LiteRT, one thread)", chosen)
     return page.section(
         title,
@@ -117,12 +117,12 @@ def levels(facts: Facts) -> str:
     """Every level, who ends there, and what budgets ask and spend."""
     model, routed = facts.model, facts.routed
     rows = []
-    for row in evaluation.level_rows(model, facts.scored.every, facts.labels):
+    for row in evaluation.level_rows(model, facts.predictions.logits_by_level, facts.labels):
         here = routed.levels == row["level"]
-        ended = f"{100 * facts.right[here].mean():.2f}" if here.any() else None
+        ended = f"{100 * facts.correct[here].mean():.2f}" if here.any() else None
         cells = [row["level"], two(row["top1"]), mega(row["madds"]), row["params"], f"{100 * here.mean():.1f}", ended]
         rows.append(cells)
-    found = evaluation.budgets(model, facts.scored)
+    found = evaluation.budgets(model, facts.predictions)
     asked, mix = [row["asked"] for row in found["rows"]], [row["mix"] for row in found["rows"]]
     return page.section(
         "Levels, level mix and budgets",

@@ -1,18 +1,22 @@
-"""Budgets: what every setting of a policy's knobs costs and scores, and the setting that meets an average cost.
+"""Budgets: what every setting of a policy costs and scores, and the setting that meets an average cost.
 
-The gate's knob is a shift of its logits, the cascade's are thresholds of confidence, one for each level but its last.
-They are saved with the model and read at run time, so that a new budget retraces nothing.
+The gate's setting is a shift of its logits, the cascade's are thresholds of confidence, one for each level but its
+last. They are saved with the model and read at run time, so that a new budget retraces nothing.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ds_keras.policies.base import NO_TABLE, Policy, Times, check_chain, knobs_at
+from ds_keras.policies.base import PolicyName
+from ds_keras.policies.budget_table import LEVELS, NO_TABLE, BudgetRow, BudgetTable, Times
+from ds_keras.policies.cascade import check_chain
 from ds_keras.policies.cascade_search import LONGEST, search
+from ds_keras.policies.gate import Gate
 from ds_keras.policies.labels import check_classes
-from ds_keras.routing.execute import gate_logits, predict_levels, relative_costs
-from ds_keras.routing.replay import Scored, passes
+from ds_keras.routing.execute import gate_logits, own_settings, predict_levels, routing_spec
+from ds_keras.routing.replay import Predictions, passes, score
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -21,54 +25,43 @@ if TYPE_CHECKING:
 def measure_budget(
     model: "Supernet", x: Any, labels: Any, points: int = 41, cascade: tuple[int, ...] | None = None
 ) -> dict[str, list]:
-    """Measures, on held-out images, what every setting of each policy's knobs costs and scores.
+    """Measures, on held-out images, what every setting of each policy costs and scores.
 
     Args:
         model: supernet; its ``budget_table`` and its ``cascade`` are replaced.
         x: (count, height, width, channels) images in [0, 255] that neither stage was trained on.
         labels: (count,) integer classes.
-        points: settings of each knob: the gate's evenly spaced in cost, the cascade's in the images that go on.
-        cascade: two or three levels; default the chain that is best on these images (see ``cascades.search``).
+        points: settings of each policy: the gate's evenly spaced in cost, the cascade's in the images that go on.
+        cascade: two or three levels; default the chain that is best on these images (see ``cascade_search.search``).
 
     Returns:
-        {"gate" | "cascade": [[knobs, average MAdds, accuracy in [0, 1], passes], ...] by rising cost, "levels": [...]};
-        the last lists [[level], MAdds, accuracy, passes] of the fixed levels. Passes are how often each level's body
-        runs for an image, on average: (levels,).
+        {"gate" | "cascade": [[settings, average MAdds, accuracy in [0, 1], passes], ...] by rising cost,
+        "levels": [...]}; the last lists [[level], MAdds, accuracy, passes] of the fixed levels. Passes are how often
+        each level's body runs for an image, on average: (levels,).
 
     Raises:
         ValueError: bad argument.
     """
-    labels = check_classes(labels, len(x), model.num_classes)
+    check_classes(labels, len(x), model.num_classes)
     if not isinstance(points, int) or points < 2:
         raise ValueError(f"points must be an integer of at least 2, received {points!r}")
     if cascade is not None and len(check_chain(cascade, len(model.levels))) > LONGEST:
         raise ValueError(f"cascade must have at most {LONGEST} levels to be measured, received {cascade!r}")
-    every = predict_levels(model, x)
-    scored = Scored(every, gate_logits(model, x), labels)
-    start, gate, _ = model.costs[0]
-    bodies = np.array([part.body for part in model.costs], "float64")
-    raw, right, relative = scored.gate, scored.right, relative_costs(model)
-
-    def gate_point(shift: float) -> list:
-        levels = (raw - np.float32(shift) * relative).argmax(1)
-        accuracy = right[levels, np.arange(len(levels))].mean()
-        return [[float(shift)], float(start + gate + bodies[levels].mean()), float(accuracy)]
-
-    steps = np.diff(relative)
-    spread = float(np.abs(raw).max() * 2 + 1) / steps[steps > 0].min(initial=1.0)
-    ends = gate_point(spread)[1], gate_point(-spread)[1]
-    path = search(every, labels, start, bodies, points, None if cascade is None else [tuple(cascade)])
+    predictions, spec = score(model, x, labels), routing_spec(model)
+    bodies = np.array(spec.bodies, "float64")
+    chains = None if cascade is None else [tuple(cascade)]
+    path = search(predictions.logits_by_level, predictions.labels, spec.start, bodies, points, chains)
     model.cascade = path.chain
-    table = {
-        "gate": [gate_point(_bisect(lambda k: gate_point(k)[1], c, spread)) for c in np.linspace(*ends, points)],
-        "cascade": [
-            [thresholds.tolist(), float(madds), float(accuracy)]
-            for thresholds, madds, accuracy in zip(path.thresholds, path.madds, path.accuracy, strict=True)
-        ],
-        "levels": [[[k], float(start + bodies[k]), float(right[k].mean())] for k in range(len(bodies))],
+    along = zip(path.thresholds, path.madds, path.accuracy, strict=True)
+    accuracies = predictions.correct.mean(1)
+    rows = {
+        "gate": _gate_rows(model, predictions, points),
+        "cascade": [BudgetRow(tuple(t.tolist()), float(madds), float(accuracy)) for t, madds, accuracy in along],
+        LEVELS: [BudgetRow((k,), float(spec.start + bodies[k]), float(accuracies[k])) for k in range(len(bodies))],
     }
-    model.budget_table = {name: sorted(rows, key=lambda row: row[1]) for name, rows in table.items()}
-    return _add_passes(model, scored)
+    table = BudgetTable({name: tuple(sorted(found, key=lambda row: row.madds)) for name, found in rows.items()})
+    model.budgets = _with_passes(model, table, predictions)
+    return model.budget_table
 
 
 def measure_passes(model: "Supernet", x: Any) -> dict[str, list]:
@@ -84,25 +77,44 @@ def measure_passes(model: "Supernet", x: Any) -> dict[str, list]:
     Raises:
         ValueError: no budget table.
     """
-    if not model.budget_table:
+    if not model.budgets.rows:
         raise ValueError(NO_TABLE)
-    return _add_passes(model, Scored(predict_levels(model, x), gate_logits(model, x), np.zeros(len(x), int)))
-
-
-def _add_passes(model: "Supernet", scored: Scored) -> dict[str, list]:
-    def of(name: str, knobs: list) -> list[float]:
-        policy = int(knobs[0]) if name == "levels" else name
-        return passes(model, scored, policy, np.array(knobs, "float32")).mean(0).round(6).tolist()
-
-    model.budget_table = {
-        name: [[*row[:3], row[3] if len(row) == 4 else of(name, row[0])] for row in rows]
-        for name, rows in model.budget_table.items()
-    }
+    predictions = Predictions(predict_levels(model, x), gate_logits(model, x), np.zeros(len(x), int))
+    model.budgets = _with_passes(model, model.budgets, predictions)
     return model.budget_table
 
 
+def _gate_rows(model: "Supernet", predictions: Predictions, points: int) -> list[BudgetRow]:
+    """The gate's shifts, evenly spaced in cost from the largest level's to the smallest's."""
+    spec = routing_spec(model)
+    policy, bodies, relative = Gate(spec), np.array(spec.bodies, "float64"), spec.relative
+
+    def row(shift: float) -> BudgetRow:
+        levels = policy.scores(predictions.gate_logits, np.array([shift], "float32")).argmax(1)
+        accuracy = predictions.correct[levels, np.arange(len(levels))].mean()
+        return BudgetRow((float(shift),), float(spec.start + spec.gate + bodies[levels].mean()), float(accuracy))
+
+    steps = np.diff(relative)
+    spread = float(np.abs(predictions.gate_logits).max() * 2 + 1) / steps[steps > 0].min(initial=1.0)
+    costs = np.linspace(row(spread).madds, row(-spread).madds, points)
+    return [row(_bisect(lambda shift: row(shift).madds, cost, spread)) for cost in costs]
+
+
+def _with_passes(model: "Supernet", table: BudgetTable, predictions: Predictions) -> BudgetTable:
+    """The table, each row with its passes: those that it has, else those on these images."""
+
+    def completed(name: str, row: BudgetRow) -> BudgetRow:
+        if row.passes is not None:
+            return row
+        policy = int(row.settings[0]) if name == LEVELS else name
+        shares = passes(model, predictions, policy, row.settings).mean(0).round(6)
+        return replace(row, passes=tuple(shares.tolist()))
+
+    return BudgetTable({name: tuple(completed(name, row) for row in rows) for name, rows in table.rows.items()})
+
+
 def _bisect(cost: Any, target: float, spread: float) -> float:
-    """The knob whose cost is nearest below ``target``; cost falls as the knob rises."""
+    """The shift whose cost is nearest below ``target``; cost falls as the shift rises."""
     low, high = -spread, spread
     for _ in range(40):
         middle = (low + high) / 2
@@ -110,15 +122,15 @@ def _bisect(cost: Any, target: float, spread: float) -> float:
     return high
 
 
-def knobs_for(
+def settings_for(
     model: "Supernet",
-    policy: Policy,
+    policy: PolicyName,
     fraction: float | None = None,
     madds: float | None = None,
     milliseconds: float | None = None,
     times: Times | None = None,
 ) -> np.ndarray:
-    """The knobs that meet an average cost, from the model's budget table.
+    """The settings that meet an average cost, from the model's budget table.
 
     Args:
         model: supernet with a budget table.
@@ -129,24 +141,24 @@ def knobs_for(
         times: of the device's parts.
 
     Returns:
-        (knobs,) float32: the gate's shift, or the cascade's thresholds.
+        (settings,) float32: the gate's shift, or the cascade's thresholds.
 
     Raises:
-        ValueError: see ``policies.knobs_at``.
+        ValueError: see ``BudgetTable.settings_at``.
     """
-    largest = model.costs[-1].start + model.costs[-1].body
-    return knobs_at(model.budget_table, policy, largest, fraction, madds, milliseconds, times)
+    largest = routing_spec(model).largest
+    return model.budgets.settings_at(policy, largest, fraction, madds, milliseconds, times)
 
 
 def set_budget(
     model: "Supernet",
     fraction: float | None = None,
     madds: float | None = None,
-    policy: Policy | None = None,
+    policy: PolicyName | None = None,
     milliseconds: float | None = None,
     times: Times | None = None,
 ) -> None:
-    """Sets the knobs of a policy so that it spends a given average cost. Saved with the weights; nothing retraces.
+    """Sets a policy so that it spends a given average cost. Saved with the weights; nothing retraces.
 
     Args:
         model: supernet with a budget table.
@@ -157,17 +169,17 @@ def set_budget(
         policy: "gate" or "cascade"; default the model's ``default_policy``.
 
     Raises:
-        ValueError: see ``knobs_for``.
+        ValueError: see ``settings_for``.
 
     Example:
         >>> model.set_budget(fraction=0.4)
         >>> model.set_budget(milliseconds=0.5, times=session.benchmark())
     """
     policy = model.default_policy if policy is None else policy
-    _assign(model, policy, knobs_for(model, policy, fraction, madds, milliseconds, times))
+    _assign(model, policy, settings_for(model, policy, fraction, madds, milliseconds, times))
 
 
-def choose_policy(model: "Supernet", tolerance: float = 0.003) -> tuple[Policy, float]:
+def choose_policy(model: "Supernet", tolerance: float = 0.003) -> tuple[PolicyName, float]:
     """Makes the cheapest setting that loses at most ``tolerance`` on the budget table's images the default.
 
     Args:
@@ -180,21 +192,22 @@ def choose_policy(model: "Supernet", tolerance: float = 0.003) -> tuple[Policy, 
     Raises:
         ValueError: no budget table, or a tolerance that is not in [0, 1].
     """
-    if not model.budget_table.get("levels"):
+    table = model.budgets
+    if not table.of(LEVELS):
         raise ValueError(NO_TABLE)
     if not 0 <= tolerance <= 1:
         raise ValueError(f"tolerance must be in [0, 1], received {tolerance!r}")
-    floor = model.budget_table["levels"][-1][2] - tolerance
-    rows = [(row[1], name, row[0]) for name, table in model.budget_table.items() for row in table if row[2] >= floor]
-    cost, name, knobs = min(rows)
-    model.default_policy = int(knobs[0]) if name == "levels" else name
-    if name != "levels":
-        _assign(model, name, knobs)
-    return model.default_policy, cost
+    floor = table.of(LEVELS)[-1].accuracy - tolerance
+    good = [(row.madds, name, row.settings) for name in table.rows for row in table.of(name) if row.accuracy >= floor]
+    madds, name, settings = min(good)
+    model.default_policy = int(settings[0]) if name == LEVELS else name
+    if name != LEVELS:
+        _assign(model, name, settings)
+    return model.default_policy, madds
 
 
-def _assign(model: "Supernet", policy: Policy, knobs: Any) -> None:
-    """Sets a policy's knobs; a chain shorter than the longest leaves the last ones at 0."""
+def _assign(model: "Supernet", policy: PolicyName, settings: Any) -> None:
+    """Sets a policy; a chain shorter than the longest leaves the last thresholds at 0."""
     model.build()
-    variable = model.cascade_thresholds if policy == "cascade" else model.gate_shift
-    variable.assign(np.pad(np.asarray(knobs, "float32"), (0, variable.shape[0] - len(knobs))))
+    variable = own_settings(model, policy)
+    variable.assign(np.pad(np.asarray(settings, "float32"), (0, variable.shape[0] - len(settings))))

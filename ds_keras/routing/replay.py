@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from ds_keras.policies.base import LEARNED, NO_TABLE, Policy, Routed, check_policy, margin
-from ds_keras.policies.confidence import CONFIDENCES, fit_temperature, probabilities
+from ds_keras import moved
+from ds_keras.policies.base import GatePolicy, Policy, PolicyName, Routed, SequentialPolicy
+from ds_keras.policies.budget_table import NO_TABLE, Times
+from ds_keras.policies.confidence import CONFIDENCES, fit_temperature, margin, probabilities
 from ds_keras.policies.labels import check_classes
+from ds_keras.policies.registry import adjustable, check_policy, find, names, policy_class
 from ds_keras.routing import execute as routing
 
 if TYPE_CHECKING:
@@ -23,28 +26,36 @@ POINTS = 41
 
 
 @dataclass(frozen=True)
-class Scored:
+class Predictions:
     """What every level and the gate say about labelled images: one pass serves every policy.
 
     Args:
-        every: (levels, count, classes) logits.
-        gate: (count, levels) logits of the gate, without the budget shift.
+        logits_by_level: (levels, count, classes) logits.
+        gate_logits: (count, levels) logits of the gate, without the budget shift.
         labels: (count,) integer classes.
     """
 
-    every: np.ndarray
-    gate: np.ndarray
+    logits_by_level: np.ndarray
+    gate_logits: np.ndarray
     labels: np.ndarray
 
-    @functools.cached_property
-    def right(self) -> np.ndarray:
-        """(levels, count) bool."""
-        return self.every.argmax(-1) == self.labels
+    every = moved.alias("Predictions.every", "logits_by_level")
+    gate = moved.alias("Predictions.gate", "gate_logits")
+    right = moved.alias("Predictions.right", "correct")
+    sure = moved.alias("Predictions.sure", "confidence")
+
+    def __len__(self) -> int:
+        return len(self.labels)
 
     @functools.cached_property
-    def sure(self) -> np.ndarray:
-        """(levels, count) float32: the confidence of a cascade."""
-        return margin(self.every)
+    def correct(self) -> np.ndarray:
+        """(levels, count) bool."""
+        return self.logits_by_level.argmax(-1) == self.labels
+
+    @functools.cached_property
+    def confidence(self) -> np.ndarray:
+        """(levels, count) float32: the margin, by which a cascade decides."""
+        return margin(self.logits_by_level)
 
 
 class Curve(NamedTuple):
@@ -54,19 +65,55 @@ class Curve(NamedTuple):
         passes: (points, levels) passes of each level's body, on average over the images.
         top1: (points,) percent.
         gate: whether the gate runs too.
+        judges: whether a confidence is computed after each pass.
     """
 
     passes: np.ndarray
     top1: np.ndarray
     gate: bool = False
+    judges: bool = False
 
     def madds(self, model: "Supernet") -> np.ndarray:
         """Average multiply-adds of an image: (points,) float64."""
-        start, gate, _ = model.costs[0]
-        return start + gate * self.gate + self.passes @ _bodies(model)
+        spec = routing.routing_spec(model)
+        return spec.start + spec.gate * self.gate + self.passes @ np.array(spec.bodies, "float64")
+
+    def milliseconds(self, times: Times) -> np.ndarray:
+        """Average milliseconds of an image on a device: (points,) float64."""
+        return times.total(self.passes, self.gate, self.judges)
 
 
-def score(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> Scored:
+class _Chosen(NamedTuple):
+    """(count,) the level that answers, and (count, levels) the bodies that run before and with it."""
+
+    levels: np.ndarray
+    passes: np.ndarray
+
+
+class _Recorded:
+    """Replays policies on recorded logits: an ``Executor`` that runs no network."""
+
+    def at(self, images: Predictions, levels: Any) -> _Chosen:
+        """See ``Executor``."""
+        levels = np.broadcast_to(levels, len(images))
+        return _Chosen(levels, np.eye(len(images.logits_by_level))[levels])
+
+    def by_gate(self, images: Predictions, policy: GatePolicy, settings: Any) -> _Chosen:
+        """See ``Executor``."""
+        return self.at(images, policy.scores(images.gate_logits, settings).argmax(1))
+
+    def in_turn(self, images: Predictions, policy: SequentialPolicy, settings: Any) -> _Chosen:
+        """See ``Executor``."""
+        levels, going = np.full(len(images), policy.order[0]), np.ones(len(images), bool)
+        passes = np.zeros((len(images), len(images.logits_by_level)))
+        for step, level in enumerate(policy.order):
+            levels[going], passes[going, level] = level, 1
+            if step + 1 < len(policy.order):
+                going = going & policy.continues(images.confidence[level], step, settings)
+        return _Chosen(levels, passes)
+
+
+def score(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> Predictions:
     """Runs every level and the gate on labelled images.
 
     Args:
@@ -76,28 +123,31 @@ def score(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> Scor
         batch_size: images at a time.
 
     Returns:
-        ``Scored``.
+        ``Predictions``.
 
     Raises:
         ValueError: see ``check_classes``.
     """
     labels = check_classes(labels, len(x), model.num_classes)
-    return Scored(routing.predict_levels(model, x, batch_size), routing.gate_logits(model, x, batch_size), labels)
+    return Predictions(routing.predict_levels(model, x, batch_size), routing.gate_logits(model, x, batch_size), labels)
 
 
-def fit_temperatures(scored: Scored) -> list[float]:
+def fit_temperatures(predictions: Predictions) -> list[float]:
     """The temperature of every level, from held-out images: (levels,), rounded."""
-    return [round(fit_temperature(logits, scored.labels), 4) for logits in scored.every]
+    return [round(fit_temperature(logits, predictions.labels), 4) for logits in predictions.logits_by_level]
 
 
-def route(model: "Supernet", scored: Scored, policy: Policy | None = None, knobs: Any = None) -> Routed:
+@moved.renamed(knobs="settings")
+def route(
+    model: "Supernet", predictions: Predictions, policy: PolicyName | None = None, settings: Any = None
+) -> Routed:
     """What ``routing.predict_routed`` gives, without running the network again.
 
     Args:
         model: supernet.
-        scored: of the images.
+        predictions: of the images.
         policy: "gate", "cascade", "oracle" or a level; default the model's ``default_policy``.
-        knobs: (1,) the gate's shift, or (steps,) the cascade's thresholds; default the model's own.
+        settings: (1,) the gate's shift, or (steps,) the cascade's thresholds; default the model's own.
 
     Returns:
         ``Routed`` of numpy arrays.
@@ -105,28 +155,30 @@ def route(model: "Supernet", scored: Scored, policy: Policy | None = None, knobs
     Raises:
         ValueError: unknown policy.
     """
-    policy = model.default_policy if policy is None else policy
-    levels, passes = _levels(model, scored, policy, knobs)
-    start, gate, _ = model.costs[0]
-    madds = start + gate * (policy == "gate") + passes @ _bodies(model)
-    return Routed(scored.every[levels, np.arange(len(levels))], levels.astype("int32"), madds.astype("float32"))
+    found = _find(model, predictions, policy)
+    levels, passes = _replay(model, predictions, found, settings)
+    logits = predictions.logits_by_level[levels, np.arange(len(levels))]
+    return Routed(logits, levels.astype("int32"), found.madds(passes).astype("float32"))
 
 
-def passes(model: "Supernet", scored: Scored, policy: Policy | None = None, knobs: Any = None) -> np.ndarray:
+@moved.renamed(knobs="settings")
+def passes(
+    model: "Supernet", predictions: Predictions, policy: PolicyName | None = None, settings: Any = None
+) -> np.ndarray:
     """Which bodies run for each image: (count, levels), 1 where one does. Arguments as ``route``."""
-    return _levels(model, scored, model.default_policy if policy is None else policy, knobs)[1]
+    return _replay(model, predictions, _find(model, predictions, policy), settings).passes
 
 
-def curves(model: "Supernet", scored: Scored, temperatures: list[float] | None = None) -> dict[str, Curve]:
+def curves(model: "Supernet", predictions: Predictions, temperatures: list[float] | None = None) -> dict[str, Curve]:
     """Every policy's curve.
 
     Args:
         model: supernet with a budget table.
-        scored: of the images to measure on.
+        predictions: of the images to measure on.
         temperatures: (levels,) fitted on held-out images; None leaves "pair, temperature" out.
 
     Returns:
-        {policy: ``Curve`` by rising cost}; the keys of ``policies.ABOUT``. The oracle is one point.
+        {policy: ``Curve`` by rising cost}; the keys of ``registry.ABOUT``. The oracle is one point.
 
     Raises:
         ValueError: no budget table.
@@ -135,55 +187,59 @@ def curves(model: "Supernet", scored: Scored, temperatures: list[float] | None =
         >>> found = curves(model, score(model, images, labels))
         >>> found["cascade"].madds(model), found["cascade"].top1
     """
-    if not all(model.budget_table.get(name) for name in LEARNED):
+    if not all(model.budgets.of(name) for name in adjustable()):
         raise ValueError(NO_TABLE)
-    last, count = len(scored.every) - 1, len(scored.labels)
-    fixed, level = 100 * scored.right.mean(1), np.eye(last + 1)
+    last = len(predictions.logits_by_level) - 1
+    fixed, level = 100 * predictions.correct.mean(1), np.eye(last + 1)
     found = {"static": Curve(level, fixed), "random": Curve(level[[0, last]], fixed[[0, last]])}
-    for policy in LEARNED:
-        points = [_point(scored, *_levels(model, scored, policy, row[0])) for row in model.budget_table[policy]]
+    for name in adjustable():
+        policy = _find(model, predictions, name)
+        points = [_point(model, predictions, policy, row.settings) for row in model.budgets.of(name)]
         passes, top1 = (np.array(column) for column in zip(*points, strict=True))
-        found[policy] = Curve(passes, top1, gate=policy == "gate")
-    sure = {name: confidence(scored.every[0]) for name, confidence in CONFIDENCES.items()}
-    if temperatures is not None:
-        sure["temperature"] = probabilities(scored.every[0], temperatures[0]).max(-1)
-    shares = np.round(np.linspace(0, count, POINTS)).astype(int)
-    for name in ("probability", "temperature", "margin", "entropy"):
-        if name in sure:
-            gained = (scored.right[last].astype(int) - scored.right[0])[np.argsort(sure[name], kind="stable")]
-            top1 = fixed[0] + 100 * np.concatenate([[0], np.cumsum(gained)])[shares] / count
-            found[f"pair, {name}"] = Curve(level[0] + (shares / count)[:, None] * level[last], top1)
-    passes, top1 = _point(scored, *_levels(model, scored, "oracle"))
+        found[name] = Curve(passes, top1, policy.runs_gate, policy.judges)
+    found |= _pairs(predictions, temperatures)
+    passes, top1 = _point(model, predictions, _find(model, predictions, "oracle"))
     return {**found, "oracle": Curve(passes[None], np.array([top1]))}
 
 
-def _bodies(model: "Supernet") -> np.ndarray:
-    return np.array([part.body for part in model.costs], "float64")
+def _pairs(predictions: Predictions, temperatures: list[float] | None) -> dict[str, Curve]:
+    """Cascades of the smallest and the largest level, by several confidences, each over all shares that go on."""
+    first, last, count = predictions.logits_by_level[0], len(predictions.logits_by_level) - 1, len(predictions)
+    confidences = {name: confidence(first) for name, confidence in CONFIDENCES.items()}
+    if temperatures is not None:
+        confidences["temperature"] = probabilities(first, temperatures[0]).max(-1)
+    shares = np.round(np.linspace(0, count, POINTS)).astype(int)
+    level, start, found = np.eye(last + 1), 100 * predictions.correct.mean(1)[0], {}
+    for name in ("probability", "temperature", "margin", "entropy"):
+        if name in confidences:
+            order = np.argsort(confidences[name], kind="stable")
+            gained = (predictions.correct[last].astype(int) - predictions.correct[0])[order]
+            top1 = start + 100 * np.concatenate([[0], np.cumsum(gained)])[shares] / count
+            passes = level[0] + (shares / count)[:, None] * level[last]
+            found[f"pair, {name}"] = Curve(passes, top1, judges=True)
+    return found
 
 
-def _levels(model: "Supernet", scored: Scored, policy: Policy, knobs: Any = None) -> tuple[np.ndarray, np.ndarray]:
-    """(count,) the level that answers, and (count, levels) the bodies that run before and with it."""
-    total, count = scored.every.shape[:2]
-    policy = check_policy(policy, total, (*LEARNED, "oracle"))
-    if policy == "cascade":
-        thresholds = np.asarray(model.cascade_thresholds if knobs is None else knobs)
-        levels, going = np.full(count, model.cascade[0]), np.ones(count, bool)
-        passes = np.zeros((count, total))
-        for step, level in enumerate(model.cascade):
-            levels[going], passes[going, level] = level, 1
-            if level != model.cascade[-1]:
-                going = going & (scored.sure[level] < thresholds[step])
-        return levels, passes
-    if policy == "gate":
-        shift = np.asarray(model.gate_shift if knobs is None else knobs, "float32")
-        levels = (scored.gate - shift * routing.relative_costs(model)).argmax(1)
-    elif policy == "oracle":
-        levels = routing.oracle_levels(scored.every, scored.labels)
-    else:
-        levels = np.full(count, policy)
-    return levels, np.eye(total)[levels]
+def _find(model: "Supernet", predictions: Predictions, policy: PolicyName | None) -> Policy:
+    """A policy's object; of the caller's arguments only the labels are known here."""
+    count, given = len(predictions.logits_by_level), {"labels": predictions.labels}
+    policy = check_policy(model.default_policy if policy is None else policy, count, names(tuple(given)))
+    needs = policy_class(policy).needs
+    return find(policy, routing.routing_spec(model), **{name: given[name] for name in needs})
 
 
-def _point(scored: Scored, levels: np.ndarray, passes: np.ndarray) -> tuple[np.ndarray, float]:
+def _replay(model: "Supernet", predictions: Predictions, policy: Policy, settings: Any = None) -> _Chosen:
+    executor = _Recorded()
+    levels = policy.assign(len(predictions), lambda: predictions.logits_by_level)
+    if levels is not None:
+        return executor.at(predictions, levels)
+    settings = routing.own_settings(model, policy.key) if settings is None else settings
+    return policy.run(executor, predictions, None if settings is None else np.asarray(settings, "float32"))
+
+
+def _point(
+    model: "Supernet", predictions: Predictions, policy: Policy, settings: Any = None
+) -> tuple[np.ndarray, float]:
     """Average passes and top-1 %."""
-    return passes.mean(0), 100 * float(scored.right[levels, np.arange(len(levels))].mean())
+    levels, passes = _replay(model, predictions, policy, settings)
+    return passes.mean(0), 100 * float(predictions.correct[levels, np.arange(len(levels))].mean())

@@ -4,7 +4,11 @@ import math
 import re
 from typing import Any
 
-from ds_keras.policies.base import LEARNED, check_chain, check_policy
+from ds_keras.policies.base import RoutingSpec
+from ds_keras.policies.budget_table import BudgetTable
+from ds_keras.policies.cascade import Cascade, check_chain
+from ds_keras.policies.gate import Gate
+from ds_keras.policies.registry import check_policy
 from ds_keras.runtime.materialize import ALIGNMENT, Copy
 
 FORMAT, FORMAT_VERSION = "ds_keras.bundle", 2
@@ -88,25 +92,25 @@ def _check_kernels(kernels: Any, parts: dict[str, Any]) -> None:
 
 def _check_policy(policy: Any, levels: int) -> None:
     check_policy(policy["default"], levels)
-    chain = check_chain(policy["cascade"], levels)
-    counts = {"gate": 1, "cascade": len(chain) - 1, "levels": 1}  # of knobs
-    _need(
-        isinstance(policy["knobs"], dict) and set(policy["knobs"]) == set(LEARNED), "knobs by policy", policy["knobs"]
-    )
-    for name, knobs in policy["knobs"].items():
-        _numbers(knobs, counts[name])
-    _need(isinstance(policy["budget_table"], dict), "a budget_table", policy["budget_table"])
-    for name, rows in policy["budget_table"].items():
-        _need(name in (*LEARNED, "levels") and isinstance(rows, list), "a budget_table by policy", name)
-        for row in rows:
-            _need(isinstance(row, list) and len(row) in (3, 4), "rows [knobs, MAdds, accuracy, passes or none]", row)
-            _numbers(row[0], counts[name])
-            _numbers(row[1:3], 2)
-            for passes in row[3:]:
-                _numbers(passes, levels)
-                _need(all(0 <= share <= 1 for share in passes), "passes in [0, 1]", passes)
-        costs = [row[1] for row in rows]
-        _need(costs == sorted(costs), "rows of a budget_table by rising cost", costs)
+    chain, settings = check_chain(policy["cascade"], levels), policy["knobs"]
+    kinds = {kind.name: kind for kind in (Gate, Cascade)}
+    _need(isinstance(settings, dict) and set(settings) == set(kinds), "knobs by policy", settings)
+    for name, kind in kinds.items():
+        _numbers(settings[name], kind.num_settings(chain))
+    BudgetTable.from_json(policy["budget_table"], levels, chain)
+
+
+def routing_spec(manifest: dict[str, Any]) -> RoutingSpec:
+    """What policies know of a bundle's network.
+
+    Args:
+        manifest: checked.
+
+    Returns:
+        The costs of its parts, and its cascade.
+    """
+    costs = manifest["madds"]
+    return RoutingSpec(costs["start"], costs["gate"], tuple(costs["body"]), tuple(manifest["policy"]["cascade"]))
 
 
 def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, end: int) -> tuple[Copy, ...]:

@@ -1,11 +1,12 @@
-"""Runs images under a policy: which files, and in which order. No TensorFlow."""
+"""Runs images under a policy with LiteRT: which files, and in which order. No TensorFlow."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from ds_keras.policies.base import Policy, Routed, margin
+from ds_keras.policies.base import GatePolicy, Policy, Routed, RoutingSpec, SequentialPolicy
+from ds_keras.policies.confidence import margin
 from ds_keras.runtime.levels import Levels
 from ds_keras.runtime.network import to_array
 
@@ -13,85 +14,90 @@ End = tuple[np.ndarray, np.ndarray]  # levels and madds of one image
 
 
 class Router:
-    """What a session's policies do. For one thread at a time.
+    """Runs what a session's policies decide: an ``Executor``. For one thread at a time.
 
     Args:
         levels: of the bundle.
-        manifest: of the bundle, checked.
+        spec: of the bundle's network.
+        num_classes: of the bundle.
     """
 
-    def __init__(self, levels: Levels, manifest: dict[str, Any]):
-        self.levels, self.classes = levels, manifest["num_classes"]
-        self.chain = manifest["policy"]["cascade"]
-        costs = manifest["madds"]
-        body = np.array(costs["body"], "float64")
-        self.relative = body / body[-1]
-        every, chain, start = range(len(body)), list(self.chain), costs["start"]
-        self.ends = _ends(every, start + body)
-        self.ends_of_gate = _ends(every, start + costs["gate"] + body)
-        self.ends_of_cascade = _ends(chain, start + np.cumsum(body[chain]))
+    def __init__(self, levels: Levels, spec: RoutingSpec, num_classes: int):
+        self.levels, self.spec, self.num_classes = levels, spec, num_classes
+        self.every = range(spec.num_levels)
+        body = np.array(spec.bodies, "float64")
+        self.ends = _ends(self.every, spec.start + body)
+        self.ends_of_gate = _ends(self.every, spec.start + spec.gate + body)
+        self.ends_in_turn: dict[tuple[int, ...], list[End]] = {}  # by order
 
     def files(self, policy: Policy) -> list[str]:
         """The files that a policy runs, in the order in which an image meets them."""
-        every = range(len(self.relative))
-        if policy == "gate":
-            return ["route", *(f"body_{level}" for level in every)]
-        if policy == "cascade":
-            first, *others = self.chain
-            return [f"entry_{first}", *(f"body_{level}" for level in others)]
-        return [f"entry_{level}" for level in (every if policy == "random" else [policy])]
+        route = ["route"] if policy.runs_gate else []
+        return [*route, *(f"entry_{k}" for k in policy.begins), *(f"body_{k}" for k in policy.follows)]
 
-    def fixed(self, images: np.ndarray, level: int) -> Routed:
-        """Every image at one level."""
-        entry = self.levels.entry(level)
-        if len(images) == 1:  # an app's case: what can be left out, is
-            levels, madds = self.ends[level]
-            return Routed(to_array(entry(images, lend=True)["logits"]), levels.copy(), madds.copy())
-        logits = [to_array(entry(images[i : i + 1], lend=True)["logits"]) for i in range(len(images))]
-        return self._collect(logits, [self.ends[level]] * len(images))
-
-    def mixed(self, images: np.ndarray, levels: list[int]) -> Routed:
-        """Every image at a level of its own."""
+    def at(self, images: np.ndarray, levels: Any) -> Routed:
+        """See ``Executor``."""
+        if isinstance(levels, int):
+            if len(images) == 1:  # an app's case: what can be left out, is
+                found = self.levels.entry(levels)(images, lend=True)
+                level, madds = self.ends[levels]
+                return Routed(to_array(found["logits"]), level.copy(), madds.copy())
+            levels = [levels] * len(images)
+        else:
+            levels = levels.tolist()
         logits = self._grouped(self.levels.entry, images[:, None], levels)
         return self._collect(logits, [self.ends[level] for level in levels])
 
-    def gated(self, images: np.ndarray, shift: np.ndarray) -> Routed:
-        """Every image at the level that the gate picks: its logit less shift x relative cost is largest."""
-        alone = len(images) == 1
-        found = [self.levels.route(image, lend=alone) for image in images[:, None]]  # lent until the route runs again
-        levels = [int((to_array(x["gate"])[0] - shift * self.relative).argmax()) for x in found]
-        logits = self._grouped(self.levels.body, [x["features"] for x in found], levels)
-        return self._collect(logits, [self.ends_of_gate[level] for level in levels])
-
-    def cascade(self, images: np.ndarray, thresholds: np.ndarray) -> Routed:
-        """Every image at the first level of the chain whose margin reaches its threshold."""
-        entry = self.levels.entry(self.chain[0])
+    def by_gate(self, images: np.ndarray, policy: GatePolicy, settings: Any) -> Routed:
+        """See ``Executor``."""
         if len(images) == 1:
-            return self._chain(entry(images, lend=True), thresholds)
-        logits, ends, features = [], [self.ends_of_cascade[0]] * len(images), {}
+            found = self.levels.route(images, lend=True)  # lent until the route runs again
+            level = int(policy.scores(to_array(found["gate"])[0], settings).argmax())
+            logits = to_array(self.levels.body(level)(found["features"], lend=True)["logits"])
+            levels, madds = self.ends_of_gate[level]
+            return Routed(logits, levels.copy(), madds.copy())
+        routes = [self.levels.route(image) for image in images[:, None]]
+        chosen = [int(policy.scores(to_array(x["gate"])[0], settings).argmax()) for x in routes]
+        logits = self._grouped(self.levels.body, [x["features"] for x in routes], chosen)
+        return self._collect(logits, [self.ends_of_gate[level] for level in chosen])
+
+    def in_turn(self, images: np.ndarray, policy: SequentialPolicy, settings: Any) -> Routed:
+        """See ``Executor``."""
+        order = policy.order
+        if len(images) != 1:
+            return self._many_in_turn(images, policy, settings)
+        found, last, step = self.levels.entry(order[0])(images, lend=True), len(order) - 1, 0
+        logits = to_array(found["logits"])
+        while step < last and policy.continues(margin(logits[0]), step, settings):
+            step += 1
+            logits = to_array(self.levels.body(order[step])(found["features"], lend=True)["logits"])
+        levels, madds = (self.ends_in_turn.get(order) or self._ends_in_turn(order))[step]
+        return Routed(logits, levels.copy(), madds.copy())
+
+    def _many_in_turn(self, images: np.ndarray, policy: SequentialPolicy, settings: Any) -> Routed:
+        """Any number of images: each level runs the images that the one before sent on."""
+        order, last, ends = policy.order, len(policy.order) - 1, self._ends_in_turn(policy.order)
+        entry = self.levels.entry(order[0])
+        logits, steps, features = [], [0] * len(images), {}
         for i in range(len(images)):
             found = entry(images[i : i + 1], lend=True)
             logits.append(to_array(found["logits"]))
-            if margin(logits[i][0]) < thresholds[0]:
+            if last and policy.continues(margin(logits[i][0]), 0, settings):
                 features[i] = to_array(found["features"])  # lent until the entry runs again
-        for step in range(1, len(self.chain)):  # each level runs what the one before was not sure of
+        for step in range(1, last + 1):
             if not features:
                 break
-            body = self.levels.body(self.chain[step])
+            body = self.levels.body(order[step])
             for i, x in features.items():
-                logits[i], ends[i] = to_array(body(x)["logits"]), self.ends_of_cascade[step]
-            if step < len(self.chain) - 1:
-                features = {i: x for i, x in features.items() if margin(logits[i][0]) < thresholds[step]}
-        return self._collect(logits, ends)
+                logits[i], steps[i] = to_array(body(x)["logits"]), step
+            if step < last:
+                features = {i: x for i, x in features.items() if policy.continues(margin(logits[i][0]), step, settings)}
+        return self._collect(logits, [ends[step] for step in steps])
 
-    def _chain(self, found: dict[str, Any], thresholds: np.ndarray) -> Routed:
-        """The cascade of one image, from what its first level lends."""
-        logits, step = to_array(found["logits"]), 0
-        while step < len(self.chain) - 1 and margin(logits[0]) < thresholds[step]:
-            step += 1
-            logits = to_array(self.levels.body(self.chain[step])(found["features"], lend=True)["logits"])
-        levels, madds = self.ends_of_cascade[step]
-        return Routed(logits, levels.copy(), madds.copy())
+    def _ends_in_turn(self, order: tuple[int, ...]) -> list[End]:
+        costs = self.spec.start + np.cumsum(np.array(self.spec.bodies, "float64")[list(order)])
+        self.ends_in_turn[order] = _ends(order, costs)
+        return self.ends_in_turn[order]
 
     def _grouped(self, network: Callable[[int], Any], inputs: Sequence[Any], levels: list[int]) -> list[np.ndarray]:
         """Logits in the order of the inputs; a level's inputs run together, so that it is opened once."""
@@ -109,7 +115,7 @@ class Router:
         if len(logits) == 1:
             return Routed(logits[0], levels[0].copy(), madds[0].copy())
         return Routed(
-            np.concatenate([np.zeros((0, self.classes), np.float32), *logits]),
+            np.concatenate([np.zeros((0, self.num_classes), np.float32), *logits]),
             np.concatenate([np.zeros(0, np.int32), *levels]),
             np.concatenate([np.zeros(0, np.float32), *madds]),
         )

@@ -7,25 +7,18 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras.policies.base import (
-    LEARNED,
-    Policy,
-    Routed,
-    Times,
-    budget_rows,
-    check_belongs,
-    check_fixed_level,
-    check_policy,
-    draw_levels,
-    knobs_at,
-)
+from ds_keras import moved
+from ds_keras.policies.base import Policy, PolicyName, Routed
+from ds_keras.policies.budget_table import BudgetTable, Times
+from ds_keras.policies.registry import check_belongs, check_fixed_level, check_policy, find, names
 from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.levels import Levels
+from ds_keras.runtime.manifest import routing_spec
 from ds_keras.runtime.network import to_array
 from ds_keras.runtime.router import Router
 from ds_keras.runtime.times import measure
 
-POLICIES = (*LEARNED, "random")  # those that need no labels
+GIVEN = ("mix", "seed")  # what callers of a session can give besides the images: no labels
 
 
 class Session:
@@ -68,21 +61,27 @@ class Session:
         self.num_threads = num_threads
         self._levels = Levels(self.bundle, num_threads, cache_dir, keep, engine, weight_cache)
         policy = self.manifest["policy"]
-        self.default_policy: Policy = policy["default"]
-        self.knobs = {name: np.array(knobs, "float32") for name, knobs in policy["knobs"].items()}
+        self.default_policy: PolicyName = policy["default"]
+        self.settings = {name: np.array(values, "float32") for name, values in policy["knobs"].items()}
+        self.budgets = BudgetTable.from_json(policy["budget_table"])
         self.times: Times | None = None  # of ``benchmark``
         self.labels: list[str] | None = self.manifest["labels"]
         self.image_shape = tuple(self.manifest["image_shape"])
-        self.num_levels = len(self.manifest["madds"]["body"])
-        self._router = Router(self._levels, self.manifest)
+        self.spec = routing_spec(self.manifest)
+        self.num_levels = self.spec.num_levels
+        self.router = Router(self._levels, self.spec, self.manifest["num_classes"])
+        alone = *range(self.num_levels), *names(())
+        self._policies: dict[PolicyName, Policy] = {policy: find(policy, self.spec) for policy in alone}
         self._lock = threading.RLock()
-        self._levels.open(self._router.files(self.default_policy)[0])  # a damaged bundle fails here
+        self._levels.open(self.files()[0])  # a damaged bundle fails here
+
+    knobs = moved.alias("Session.knobs", "settings")
 
     def run(
         self,
         images: Any,
         level: int | None = None,
-        policy: Policy | None = None,
+        policy: PolicyName | None = None,
         budget: float | None = None,
         mix: Any = None,
         seed: int | None = None,
@@ -107,33 +106,22 @@ class Session:
         """
         if level is not None and policy is not None:
             raise ValueError(f"give level or policy, received level={level!r} and policy={policy!r}")
-        if level is not None:
-            policy = check_fixed_level(level, self.num_levels)
-        else:
-            policy = check_policy(self.default_policy if policy is None else policy, self.num_levels, POLICIES)
-        if mix is not None or seed is not None:
-            check_belongs(policy, mix=mix, seed=seed)
-        images = self._check_images(images)
-        knobs = self.knobs.get(policy)
+        found = self._find(policy if level is None else check_fixed_level(level, self.num_levels), mix, seed)
+        images, key = self._check_images(images), found.key
+        settings = self.settings.get(key)
         if budget is not None or milliseconds is not None:
-            knobs = self._knobs(policy, fraction=budget, milliseconds=milliseconds)
+            settings = self._settings(key, fraction=budget, milliseconds=milliseconds)
         with self._lock:
-            if policy == "cascade":
-                return self._router.cascade(images, knobs)
-            if policy == "gate":
-                return self._router.gated(images, knobs)
-            if policy == "random":
-                return self._router.mixed(images, draw_levels(mix, self.num_levels, len(images), seed).tolist())
-            return self._router.fixed(images, policy)
+            return found.run(self.router, images, settings)
 
     def set_budget(
         self,
         fraction: float | None = None,
         madds: float | None = None,
-        policy: Policy | None = None,
+        policy: PolicyName | None = None,
         milliseconds: float | None = None,
     ) -> None:
-        """Sets the knobs of a policy so that it spends a given average cost, from the bundle's table.
+        """Sets a policy so that it spends a given average cost, from the bundle's table.
 
         Args:
             fraction: average MAdds as a fraction of the largest level's; or
@@ -150,7 +138,7 @@ class Session:
             >>> session.set_budget(milliseconds=0.5)
         """
         policy = self.default_policy if policy is None else policy
-        self.knobs[policy] = self._knobs(policy, fraction, madds, milliseconds)
+        self.settings[policy] = self._settings(policy, fraction, madds, milliseconds)
 
     def benchmark(self, images: Any = None, rounds: int = 30) -> Times:
         """Measures what the parts of the bundle take on this device, for budgets in milliseconds; kept as ``times``.
@@ -171,16 +159,31 @@ class Session:
         """
         if images is None:
             images = np.random.default_rng(0).uniform(0, 255, (8, *self.image_shape)).astype("float32")
-        self.times = measure(self, self._check_images(images), rounds)
+        images = self._check_images(images)
+        with self._lock:
+            self.times = measure(self.router, lambda image, level: self.run(image, level=level), images, rounds)
         return self.times
 
-    def materialize(self, policy: Policy | None = None) -> list[Path]:
+    def files(self, policy: PolicyName | None = None) -> list[str]:
+        """The names of the files that a policy runs.
+
+        Args:
+            policy: "gate" ("route" and every "body_<k>"), "cascade" (the "entry_<k>" of its first level, the bodies of
+                the others), "random" (every entry) or a level (its entry); default ``default_policy``.
+
+        Returns:
+            Names, in the order in which an image meets the files. What the files take and give: see ``Bundle.file``.
+
+        Raises:
+            ValueError: no such policy.
+        """
+        return self.router.files(self._find(policy))
+
+    def materialize(self, policy: PolicyName | None = None) -> list[Path]:
         """Writes the static TFLite files that a policy runs into the cache.
 
         Args:
-            policy: "gate" (``route.tflite`` and every ``body_<k>.tflite``), "cascade" (the ``entry_<k>.tflite`` of its
-                first level, the bodies of the others), "random" (every entry) or a level (its entry); default
-                ``default_policy``. What the files take and give: see ``Bundle.file``.
+            policy: see ``files``.
 
         Returns:
             The paths, in the order in which an image meets the files.
@@ -189,13 +192,12 @@ class Session:
             ValueError: the session has no ``cache_dir``, no such policy, or a part is damaged.
             OSError: the cache cannot be written.
         """
-        policy = check_policy(self.default_policy if policy is None else policy, self.num_levels, POLICIES)
+        files = self.files(policy)
         if self._levels.cache_dir is None:
             raise ValueError("cache_dir must be given to the session, received None")
-        names = self._router.files(policy)
-        for name in names:
+        for name in files:
             self._levels.data(name, keep=True)
-        return [self._levels.path(name) for name in names]
+        return [self._levels.path(name) for name in files]
 
     def features(self, image: Any) -> np.ndarray:
         """The shared start's output for one image.
@@ -224,19 +226,26 @@ class Session:
         with self._lock:
             self._levels.entry(check_fixed_level(level, self.num_levels))
 
-    def _knobs(
+    def _find(self, policy: PolicyName | None, mix: Any = None, seed: int | None = None) -> Policy:
+        policy = self.default_policy if policy is None else policy
+        if type(policy) not in (str, int) or policy not in self._policies:  # one that was made is one that was checked
+            policy = check_policy(policy, self.num_levels, names(GIVEN))
+        if mix is not None or seed is not None:
+            check_belongs(policy, mix=mix, seed=seed)
+        return self._policies.get(policy) or find(policy, self.spec, mix=mix, seed=seed)
+
+    def _settings(
         self,
-        policy: Policy,
+        policy: PolicyName,
         fraction: float | None = None,
         madds: float | None = None,
         milliseconds: float | None = None,
     ) -> np.ndarray:
-        costs, table = self.manifest["madds"], self.manifest["policy"]["budget_table"]
         times = self.times
         if milliseconds is not None and times is None:
-            budget_rows(table, policy, fraction, madds, milliseconds)  # what is wrong is said before anything is timed
+            self.budgets.rows_for(policy, fraction, madds, milliseconds)  # what is wrong is said before timing anything
             times = self.benchmark()
-        return knobs_at(table, policy, costs["start"] + costs["body"][-1], fraction, madds, milliseconds, times)
+        return self.budgets.settings_at(policy, self.spec.largest, fraction, madds, milliseconds, times)
 
     def _check_images(self, images: Any) -> np.ndarray:
         images = np.asarray(images)

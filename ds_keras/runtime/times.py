@@ -2,32 +2,30 @@
 
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ds_keras.policies.base import Times
-
-if TYPE_CHECKING:
-    from ds_keras.runtime.session import Session
-
-STAYS = np.zeros(1, "float32")  # the first threshold: no margin is below 0, so a cascade stays at its first level
-SMALLEST = np.array([1e9], "float32")  # a shift under which the gate picks the level that costs least
+from ds_keras.policies.budget_table import Times
+from ds_keras.policies.cascade import Cascade
+from ds_keras.policies.gate import Gate
+from ds_keras.runtime.router import Router
 
 
-def measure(session: "Session", images: np.ndarray, rounds: int = 30) -> Times:
+def measure(router: Router, run_level: Callable[[np.ndarray, int], Any], images: np.ndarray, rounds: int = 30) -> Times:
     """Times the parts of a bundle, each image's in random order.
 
     So a noisy moment touches all of them, and a part finds the processor's caches as others left them, which is how it
     runs in a mix: again and again, each would look too fast.
 
-    Bodies are timed alone. The start is the time of the cascade's first level through the session, less its body: so
-    the session's own work for an image is part of it. The judge is what the same level takes more under the cascade,
+    Bodies are timed alone. The start is the time of the cascade's first level as the caller runs it, less its body: so
+    the caller's own work for an image is part of it. The judge is what the same level takes more under the cascade,
     where the confidence follows it, but no other level. The gate is what an image that it sends to the smallest level
     takes more than the start and that level's body.
 
     Args:
-        session: of the bundle.
+        router: of the bundle. No other thread may use it meanwhile.
+        run_level: runs (1, height, width, channels) images at a level, with all that the caller does besides.
         images: (count, height, width, channels), checked.
         rounds: times that each part is timed; the median counts.
 
@@ -39,15 +37,17 @@ def measure(session: "Session", images: np.ndarray, rounds: int = 30) -> Times:
     """
     if not len(images) or type(rounds) is not int or rounds < 1:
         raise ValueError(f"a benchmark needs an image and a round at least, received {len(images)} and {rounds!r}")
-    count, first = session.num_levels, session.manifest["policy"]["cascade"][0]
-    with session._lock, session._levels.keeping(count + 1):  # else files would be made while others are timed
-        smallest = int(session._router.gated(images[:1], SMALLEST).levels[0])
-        features = [session._levels.route(image[None])["features"] for image in images]
-        networks = [session._levels.body(level) for level in range(count)]
+    spec, levels, gate, cascade = router.spec, router.levels, Gate(router.spec), Cascade(router.spec)
+    first = cascade.order[0]
+    stays, cheapest = cascade.settings_for(first), gate.settings_for(0)
+    with levels.keeping(spec.num_levels + 1):  # else files would be made while others are timed
+        smallest = int(router.by_gate(images[:1], gate, cheapest).levels[0])
+        features = [levels.route(image[None])["features"] for image in images]
+        networks = [levels.body(level) for level in range(spec.num_levels)]
         whole: list[Callable[[Any], Any]] = [
-            lambda image: session.run(image[None], level=first),
-            lambda image: session._router.cascade(image[None], STAYS),
-            lambda image: session._router.gated(image[None], SMALLEST),
+            lambda image: run_level(image[None], first),
+            lambda image: router.in_turn(image[None], cascade, stays),
+            lambda image: router.by_gate(image[None], gate, cheapest),
         ]
         runs = [*((run, images) for run in whole), *((network, features) for network in networks)]
         times = np.zeros((rounds, len(runs), len(images)))

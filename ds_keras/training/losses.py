@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from ds_keras.routing.execute import margin
+from ds_keras.routing.batch import margin
 
 
 def smooth_labels(labels: tf.Tensor, num_classes: int, smoothing: float) -> tf.Tensor:

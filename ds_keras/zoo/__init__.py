@@ -272,7 +272,7 @@ def _with_classes(model: "ImageModel", num_classes: int) -> "ImageModel":
     config = {name: value for name, value in model.get_config().items() if name not in measured}
     twin = type(model).from_config({**config, "num_classes": num_classes})
     twin.build()
-    dropped = {id(v) for v in (*model.classifier.weights, *model.knobs)}
+    dropped = {id(v) for v in (*model.classifier.weights, *model.settings)}
     for new, old in zip(twin.weights, model.weights, strict=True):
         if id(old) not in dropped:
             new.assign(old)

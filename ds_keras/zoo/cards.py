@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ds_keras.core.files import write_bytes, write_json
-from ds_keras.policies.base import ABOUT
+from ds_keras.policies.registry import ABOUT
 from ds_keras.zoo.markdown import table
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from damaged import as_directory, as_file, damaged_graph, every_value, parts_of,
 from helpers import images, nano
 
 from ds_keras import export, zoo
-from ds_keras.policies.base import Times, knobs_at, margin
+from ds_keras.policies import BudgetTable, Times, margin
 from ds_keras.runtime import Bundle, Session
 from ds_keras.runtime.graph_check import check_graph
 from ds_keras.runtime.materialize import Copy, Template, materialize
@@ -195,7 +195,8 @@ def test_equal_routing(bundles, java, tmp_path, chain):
     manifest, rng = json.loads((path / "bundle.json").read_text()), np.random.default_rng(0)
     madds, policies = manifest["madds"], manifest["policy"]
     assert len(policies["cascade"]) == 3 or chain == [1, 2]
-    body, table = np.array(madds["body"], "float64"), policies["budget_table"]
+    body, rows = np.array(madds["body"], "float64"), policies["budget_table"]
+    table = BudgetTable.from_json(rows, len(body), policies["cascade"])
     arguments, expected = [], []
     for logits in rng.normal(size=(100, len(body))).astype("float32"):
         shift = np.float32(rng.normal(0, 2))
@@ -211,20 +212,20 @@ def test_equal_routing(bundles, java, tmp_path, chain):
     for policy in ("gate", "cascade"):
         arguments += ["knobs", policy, "-"]
         expected.append(np.array(policies["knobs"][policy], "float32"))
-        costs = [row[1] / largest for row in table[policy]]
+        costs = [row[1] / largest for row in rows[policy]]
         for fraction in [*np.linspace(costs[0], costs[-1], 40), *costs, costs[-1] + 1, 0.0]:
             arguments += ["budget", policy, float(fraction)]
             try:
-                expected.append(knobs_at(table, policy, largest, fraction=float(fraction)))
+                expected.append(table.settings_at(policy, largest, fraction=float(fraction)))
             except ValueError as error:
                 expected.append(str(error))
         times = Times(0.5, rng.uniform(0, 2, len(body)).tolist(), 0.125)  # bodies in no order
-        spent = np.maximum.accumulate(times.of([row[3] for row in table[policy]], policy))
+        spent = np.maximum.accumulate(times.of([row[3] for row in rows[policy]], policy))
         for milliseconds in [*np.linspace(spent[0], spent[-1], 11)[1:-1], 0.0, 100.0]:
             given = (milliseconds, times.start, times.judge, *times.bodies)
             arguments += ["times", policy, ",".join(str(float(value)) for value in given)]
             try:
-                expected.append(knobs_at(table, policy, largest, milliseconds=milliseconds, times=times))
+                expected.append(table.settings_at(policy, largest, milliseconds=milliseconds, times=times))
             except ValueError as error:
                 expected.append(str(error))
     status, found, error = java("route", path, *arguments, main="Probe")
@@ -244,7 +245,7 @@ def test_equal_files_for_a_policy(bundles, java):
     status, found, _ = java(
         "route", bundles["float32"], *(x for p in policies for x in ("files", p, "-")), main="Probe"
     )
-    assert status == 0 and found == [f"[{', '.join(session._router.files(policy))}]" for policy in policies]
+    assert status == 0 and found == [f"[{', '.join(session.files(policy))}]" for policy in policies]
     _, found, _ = java("route", bundles["float32"], "files", 3, "-", "files", "random", "-", main="Probe")
     assert "a level in [0, 3), received 3" in found[0] and "policy must be 'gate' or 'cascade'" in found[1]
 

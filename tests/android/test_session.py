@@ -10,7 +10,7 @@ from damaged import as_directory, damaged_graphs, parts_of
 from helpers import images, nano
 
 from ds_keras import export, zoo
-from ds_keras.policies.base import margin
+from ds_keras.policies import margin
 from ds_keras.runtime import Bundle, Session
 
 sys.path.append(str(Path(__file__).parents[2] / "tools"))
@@ -62,7 +62,7 @@ def test_equal_results(bundles, runner, name, keep):
     chain = session.manifest["policy"]["cascade"]
     margins = [np.unique([margin(row) for row in session.run(x, level=level).logits]) for level in chain[:-1]]
     knobs = [float((found[12] + found[13]) / 2) for found in margins]  # which half of the images reach
-    session.knobs["cascade"] = np.array(knobs, "float32")
+    session.settings["cascade"] = np.array(knobs, "float32")
     policies = ["default", "gate", *map(str, range(session.num_levels)), "cascade"]
     what = [
         *policies[:-1],

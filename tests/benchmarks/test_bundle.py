@@ -11,7 +11,7 @@ from ds_keras.benchmarks import bundle as benchmark
 from ds_keras.benchmarks import opening
 from ds_keras.core.timing import Paired
 from ds_keras.export.tflite.convert import convert
-from ds_keras.policies.base import row_times
+from ds_keras.policies import BudgetTable
 from ds_keras.runtime import Session
 
 X = images(3)
@@ -31,11 +31,11 @@ def test_levels_and_routed(path):
 def test_budgets(network, path):
     x, session = images(24), Session(path)
     session.default_policy = "cascade"
-    before = session.knobs["cascade"]
+    before = session.settings["cascade"]
     rows = benchmark.budgets(session, x, points=3, rounds=2)
-    spent = row_times(network.budget_table["cascade"], "cascade", session.times)
+    spent = network.budgets.milliseconds("cascade", session.times)
     assert [row["kind"] for row in rows] == [f"asked {ms:.4f}" for ms in np.linspace(spent[0], spent[-1], 5)[1:-1]]
-    assert all(row["ms"] > 0 and row["level"] == "cascade" for row in rows) and session.knobs["cascade"] is before
+    assert all(row["ms"] > 0 and row["level"] == "cascade" for row in rows) and session.settings["cascade"] is before
 
     def interrupted(*_, **__):
         raise KeyboardInterrupt
@@ -43,12 +43,12 @@ def test_budgets(network, path):
     session.run = interrupted
     with pytest.raises(KeyboardInterrupt):
         benchmark.budgets(session, x, points=3, rounds=2)
-    assert session.knobs["cascade"] is before
+    assert session.settings["cascade"] is before
 
 
 def test_a_bundle_without_a_table_has_no_budgets(path):
     session = Session(path)
-    session.manifest["policy"]["budget_table"] = {}
+    session.budgets = BudgetTable({})
     assert benchmark.budgets(session, X) == []
 
 
@@ -73,14 +73,14 @@ def test_against_another_way_to_run_a_level(network, path):
 
 def test_what_routing_costs_beside_its_level(path):
     session, seen = Session(path), []
-    before = dict(session.knobs)
+    before = dict(session.settings)
     rows = [row for k in range(3) for row in benchmark.routed_to(session, k, lambda x: seen.append(x), X, rounds=3)]
     assert [(row["what"], row["level"]) for row in rows] == [
         ("gate / file", 0),
         ("cascade / file", 0),
         ("gate / file", 2),
     ]
-    assert session.knobs == before and len(seen) % len(X) == 0 and seen
+    assert session.settings == before and len(seen) % len(X) == 0 and seen
 
 
 def test_xnnpack_runs_the_same_file_twice(path):

@@ -6,6 +6,7 @@ from helpers import array, images, nano
 
 from ds_keras import evaluation
 from ds_keras.core import cost
+from ds_keras.evaluation import tables
 from ds_keras.routing import execute as routing
 
 POLICIES = ["gate", "cascade", "random", "oracle"]
@@ -34,9 +35,9 @@ class Stub:
 
 @pytest.fixture
 def stub(monkeypatch):
-    monkeypatch.setattr(evaluation.routing, "predict_levels", lambda model, x, batch_size: model.every)
+    monkeypatch.setattr(tables.routing, "predict_levels", lambda model, x, batch_size: model.every)
     counts = SimpleNamespace(madds=lambda m, k: (40, 100)[k], params=lambda m, k: (7, 9)[k])
-    monkeypatch.setattr(evaluation, "cost", counts)
+    monkeypatch.setattr(tables, "cost", counts)
     return Stub()
 
 

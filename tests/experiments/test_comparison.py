@@ -72,8 +72,8 @@ def test_temperatures_are_fitted_on_held_out_images_and_matplotlib_may_be_missin
     )
     found = compare_policies(run, model, tmp_path)
     assert found["temperatures"] == curves.fit_temperatures(curves.score(model, held, labels))
-    scored = curves.score(model, test.astype("uint8"), labels[:30])
-    assert {**found, "plot": None} == {**evaluation.compare(model, scored, found["temperatures"]), "plot": None}
+    predictions = curves.score(model, test.astype("uint8"), labels[:30])
+    assert {**found, "plot": None} == {**evaluation.compare(model, predictions, found["temperatures"]), "plot": None}
     assert found["plot"] == "policies.png" and [path.name for path in tmp_path.iterdir()] == ["policies.png"]
     (tmp_path / "policies.png").unlink()
     find = importlib.util.find_spec

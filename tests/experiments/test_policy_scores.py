@@ -58,12 +58,12 @@ def test_each_half_is_judged_by_what_the_other_chose():
     for half, found in enumerate(folds):
         judged = np.arange(40) % 2 == half
         budget.measure_budget(model, X[~judged], LABELS[~judged])
-        scored = curves.score(model, X[judged], LABELS[judged])
-        for policy, curve in curves.curves(model, scored).items():
+        predictions = curves.score(model, X[judged], LABELS[judged])
+        for policy, curve in curves.curves(model, predictions).items():
             if policy in found["curves"]:
                 same(found["curves"][policy][0], curve.madds(model))
                 same(found["curves"][policy][1], curve.top1)
-        right, sure = scored.right[0], scored.sure[0]
+        right, sure = predictions.correct[0], predictions.confidence[0]
         pairs = np.sign(sure[right][:, None] - sure[~right])
         assert found["auc"]["cascade"] == pytest.approx(0.5 + pairs.mean() / 2)
         assert set(found["saved"]) == {"static", "gate", "cascade"} and found["auc"]["static"] is None

@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from ds_keras.policies import base as policies
+from ds_keras import policies
 from ds_keras.policies import cascade_search as cascades
 
 START, BODIES = 10.0, np.array([20.0, 50.0, 130.0])

@@ -10,7 +10,7 @@ import pytest
 from helpers import nano_vit
 
 from ds_keras import evaluation, zoo
-from ds_keras.policies.base import Times
+from ds_keras.policies import Times
 from ds_keras.report import facts, figures, page, policies_png, sections, write_report
 from ds_keras.routing import replay as curves
 
@@ -93,8 +93,8 @@ def test_everyone_can_read_it(parsed):
 
 
 def test_figures_are_those_of_the_library(parsed, network, source):
-    scored = curves.score(network, source.images(), source.labels)
-    found = evaluation.compare(network, scored, CARD["temperatures"])
+    predictions = curves.score(network, source.images(), source.labels)
+    found = evaluation.compare(network, predictions, CARD["temperatures"])
     for row in found["equal_cost"]["rows"]:
         values = [f"{v:.2f}" if v is not None else "" for v in row["top1"]]
         values += [f"{v:.2f}x" if v is not None else "" for v in row["saved"]]
@@ -106,7 +106,7 @@ def test_figures_are_those_of_the_library(parsed, network, source):
     assert f"{100 * right.mean():.2f} % of 60 images are right" in parsed.shown
     for k, label in enumerate(LABELS):
         here = source.labels == k
-        cells = [scored.right[0][here], scored.right[-1][here], right[here]]
+        cells = [predictions.correct[0][here], predictions.correct[-1][here], right[here]]
         cells += [routed.levels[here] == level for level in range(3)]
         assert f"{label}20" + "".join(f"{100 * part.mean():.1f}" for part in cells) in parsed.shown
     assert "Not measured" in parsed.shown
@@ -184,9 +184,9 @@ def test_without_matplotlib(monkeypatch):
 
 
 def test_the_plot_for_a_card(network, source):
-    scored = curves.score(network, source.images(), source.labels)
-    data = policies_png(network, scored, CARD["temperatures"], "small")
-    assert data.startswith(b"\x89PNG") and data == policies_png(network, scored, CARD["temperatures"], "small")
+    predictions = curves.score(network, source.images(), source.labels)
+    data = policies_png(network, predictions, CARD["temperatures"], "small")
+    assert data.startswith(b"\x89PNG") and data == policies_png(network, predictions, CARD["temperatures"], "small")
     assert len(data) < 200_000
 
 

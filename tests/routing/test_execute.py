@@ -3,11 +3,12 @@ import pytest
 import tensorflow as tf
 from helpers import close, images, in_graph, same, tiny
 
+from ds_keras import policies
 from ds_keras.core import cost
 from ds_keras.models import DSMobileNet
-from ds_keras.policies import base as policies
-from ds_keras.policies.base import Times
-from ds_keras.routing import budget
+from ds_keras.policies import Times
+from ds_keras.policies.confidence import FEW
+from ds_keras.routing import batch, budget
 from ds_keras.routing import execute as routing
 from ds_keras.routing import replay as curves
 
@@ -149,11 +150,11 @@ def test_cascade_of_several_by_hand(x, every, chain):
 def test_margin_is_the_same_in_numpy_and_tensorflow():
     logits = np.random.default_rng(0).normal(0, 5, (200, 10)).astype("float32")
     close(policies.margin(logits), margins(logits))
-    np.testing.assert_allclose(routing.margin(tf.constant(logits)), policies.margin(logits), atol=1e-6)
+    np.testing.assert_allclose(batch.margin(tf.constant(logits)), policies.margin(logits), atol=1e-6)
     same(policies.margin(np.array([[3, 3, 1], [900, -900, 0]], "float32")), np.array([0, 1], "float32"))
 
 
-@pytest.mark.parametrize("classes", [2, policies.FEW, policies.FEW + 1])
+@pytest.mark.parametrize("classes", [2, FEW, FEW + 1])
 def test_margin_of_one_row_is_that_of_a_batch(classes):
     logits = np.random.default_rng(0).normal(0, 5, (20, classes)).astype("float32")
     close([policies.margin(row) for row in logits], policies.margin(logits), tolerance=1e-6)
@@ -235,11 +236,11 @@ def test_table_is_by_rising_cost_and_true(measured):
     assert set(model.budget_table) == {"gate", "cascade", "levels"}
     for policy, rows in model.budget_table.items():
         assert np.all(np.diff([row[1] for row in rows]) >= 0)
-        for knobs, madds, accuracy, _ in rows[:: max(1, len(rows) // 5)]:
+        for settings, madds, accuracy, _ in rows[:: max(1, len(rows) // 5)]:
             if policy == "levels":
-                routed = model.predict_routed(x, policy=knobs[0])
+                routed = model.predict_routed(x, policy=settings[0])
             else:
-                routed = routing.Routed(*model.graphs["policy"](tf.constant(x), policy, tf.constant(knobs)))
+                routed = routing.Routed(*model.graphs["policy"](tf.constant(x), policy, tf.constant(settings)))
             assert np.mean(routed.madds) == pytest.approx(madds, rel=1e-4)
             assert np.mean(np.argmax(routed.logits, 1) == labels) == pytest.approx(accuracy, abs=0.011)
     costs = [row[1] for row in model.budget_table["gate"]]
@@ -283,11 +284,11 @@ def test_passes_are_what_a_row_costs(measured):
 def test_milliseconds_asked_are_spent_or_saved(measured, policy, bodies):
     """Also where a device runs a larger level faster than a smaller one."""
     model, x, labels = measured
-    times, scored = Times(0.5, bodies, 0.125, 0.25), curves.score(model, x, labels)
+    times, predictions = Times(0.5, bodies, 0.125, 0.25), curves.score(model, x, labels)
     spent = times.of([row[3] for row in model.budget_table[policy]], policy)
     for milliseconds in np.linspace(spent[0], spent.max(), 7):
-        knobs = budget.knobs_for(model, policy, milliseconds=milliseconds, times=times)
-        found = times.of(curves.passes(model, scored, policy, knobs).mean(0), policy)
+        settings = budget.settings_for(model, policy, milliseconds=milliseconds, times=times)
+        found = times.of(curves.passes(model, predictions, policy, settings).mean(0), policy)
         assert found <= milliseconds * 1.05
         if bodies == sorted(bodies) and bodies[0] != bodies[-1]:
             assert found == pytest.approx(milliseconds, rel=0.05)
@@ -327,9 +328,9 @@ def test_unreachable_budget_names_the_least(measured, policy, fraction):
 @pytest.mark.parametrize("policy", ["gate", "cascade"])
 def test_a_generous_budget_is_the_tables_last_row(measured, policy):
     model, *_ = measured
-    knobs = model.budget_table[policy][-1][0]
+    settings = model.budget_table[policy][-1][0]
     for fraction in (1.9, float("inf")):
-        same(budget.knobs_for(model, policy, fraction=fraction), np.array(knobs, "float32"))
+        same(budget.settings_for(model, policy, fraction=fraction), np.array(settings, "float32"))
 
 
 @pytest.mark.parametrize("images", [np.zeros((8, 8, 1)), np.zeros((4, 8, 8)), "a.png"])
@@ -386,12 +387,12 @@ def test_another_chain_has_no_table_until_it_is_measured():
         ),
         ({"policy": "gate", "seed": 1}, "seed belongs to policy 'random', received seed=1 with policy='gate'"),
         ({"policy": "cascade", "labels": [1]}, "labels belongs to policy 'oracle'"),
-        ({"policy": 1, "knobs": [5.0]}, "knobs belongs to policy 'gate' or 'cascade'"),
+        ({"policy": 1, "settings": [5.0]}, "settings belongs to policy 'gate' or 'cascade'"),
         (
-            {"policy": "gate", "knobs": [0.1, 0.2]},
-            r"knobs must have shape \(1,\) for policy 'gate', received \[0.1, 0.2\]",
+            {"policy": "gate", "settings": [0.1, 0.2]},
+            r"settings must have shape \(1,\) for policy 'gate', received \[0.1, 0.2\]",
         ),
-        ({"policy": "cascade", "knobs": []}, r"knobs must have shape \(1,\) for policy 'cascade', received \[\]"),
+        ({"policy": "cascade", "settings": []}, r"settings must have shape \(1,\) for policy 'cascade', received \[\]"),
     ],
 )
 def test_arguments_that_a_policy_cannot_use(arguments, message):

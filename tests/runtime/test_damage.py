@@ -162,7 +162,7 @@ def test_the_rows_of_a_budget_table_rise(parts):
     manifest = json.loads(parts["bundle.json"])
     knobs = len(manifest["policy"]["cascade"]) - 1
     manifest["policy"]["budget_table"] = {"cascade": [[[0.1] * knobs, 5.0, 0.9], [[0.2] * knobs, 4.0, 0.8]]}
-    with pytest.raises(ValueError, match="by rising cost"):
+    with pytest.raises(ValueError, match="by rising MAdds"):
         check_manifest(manifest)
 
 

@@ -9,7 +9,7 @@ import pytest
 from helpers import close, images, same
 
 from ds_keras import export
-from ds_keras.policies.base import Times
+from ds_keras.policies import Times
 from ds_keras.routing import budget
 from ds_keras.routing import execute as routing
 from ds_keras.runtime import Bundle, Session, levels
@@ -63,8 +63,8 @@ def test_a_budget_in_milliseconds(network, session, policy):
     for below, above in itertools.pairwise(spent):
         milliseconds = (below + above) / 2
         session.set_budget(milliseconds=milliseconds, policy=policy)
-        knobs = budget.knobs_for(network, policy, milliseconds=milliseconds, times=times)
-        routed = routing.predict_routed(network, X, policy, knobs)
+        settings = budget.settings_for(network, policy, milliseconds=milliseconds, times=times)
+        routed = routing.predict_routed(network, X, policy, settings)
         same(session.run(X, policy=policy).levels, routed.levels)
         same(session.run(X, policy=policy, milliseconds=milliseconds).levels, routed.levels)
         assert session.times is times
@@ -103,14 +103,14 @@ def test_a_benchmark_opens_each_file_once(path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("policy", "knobs", "calls"), [(1, None, 1), ("cascade", 0.0, 1), ("cascade", 1.01, 3), ("gate", 0.0, 2)]
+    ("policy", "setting", "calls"), [(1, None, 1), ("cascade", 0.0, 1), ("cascade", 1.01, 3), ("gate", 0.0, 2)]
 )
-def test_how_often_litert_is_called(network, path, policy, knobs, calls, monkeypatch):
+def test_how_often_litert_is_called(network, path, policy, setting, calls, monkeypatch):
     """A fixed level and an image that stays with the first level: once. The gate's route is nobody else's."""
     session, called = Session(path), []
     assert len(session.manifest["policy"]["cascade"]) == 3
-    if knobs is not None:
-        session.knobs[policy] = np.full(2 if policy == "cascade" else 1, knobs, "float32")
+    if setting is not None:
+        session.settings[policy] = np.full(2 if policy == "cascade" else 1, setting, "float32")
     run = Interpreted.__call__
     monkeypatch.setattr(
         Interpreted, "__call__", lambda self, *args, **kw: called.append(self) or run(self, *args, **kw)
@@ -142,7 +142,7 @@ def test_one_image_is_as_in_a_batch(path, policy, engine):
 
 def test_a_level_that_fails_leaves_the_session_usable(session, monkeypatch):
     """While its error is handled too, when the features that it was lent are not yet forgotten."""
-    expected, session.knobs["cascade"] = session.run(X[:1], level=0).logits, np.ones(2, "float32")
+    expected, session.settings["cascade"] = session.run(X[:1], level=0).logits, np.ones(2, "float32")
 
     def refuse(name, make=session._levels.data):
         if name == "body_2":

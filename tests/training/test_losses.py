@@ -3,7 +3,7 @@ import pytest
 import tensorflow as tf
 from helpers import close, same
 
-from ds_keras.policies.base import margin
+from ds_keras.policies import margin
 from ds_keras.training import losses
 from ds_keras.training.base import accuracy
 

@@ -13,8 +13,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
 import numpy as np
 
-from ds_keras import data, zoo
-from ds_keras.policies import base as policies
+from ds_keras import data, policies, zoo
 from ds_keras.routing import execute as routing
 
 NAME = "ds_mobilenet_digits"

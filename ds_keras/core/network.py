@@ -1,0 +1,171 @@
+"""A network with slice levels: what it computes at each. How images are routed to levels is not known here."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from ds_keras.core.image_model import ImageModel
+from ds_keras.core.levels import Level, LevelTensor, SliceLevel, check_level
+from ds_keras.core.visitor import Build, Compute, Visitor
+
+
+class SliceableNetwork(ImageModel):
+    """Base class: a shared start, a gate, and a body that runs at a slice level.
+
+    A subclass writes ``start``, ``gate`` and ``body`` once, for any visitor, and makes the layers ``pool``, ``dropout``
+    and ``classifier``.
+
+    Args:
+        levels: the deployable levels, smallest first.
+        teacher_level: the level of Stage I's largest pass; ``levels[-1]``, or a wider one.
+        num_classes: size of the classifier.
+        input_shape: (height, width, channels) of the images; other heights and widths run too.
+        **kwargs: ``mean``, ``std``, ``labels`` and ``name``, see ``ImageModel``.
+    """
+
+    pool: keras.layers.Layer
+    dropout: keras.layers.Layer
+    classifier: keras.layers.Layer
+
+    def __init__(
+        self,
+        levels: tuple[SliceLevel, ...],
+        teacher_level: SliceLevel,
+        num_classes: int,
+        input_shape: tuple[int, int, int],
+        **kwargs: Any,
+    ):
+        super().__init__(num_classes, input_shape, **kwargs)
+        self._levels = tuple(levels)
+        self._teacher_level = teacher_level
+
+    def start(self, visitor: Visitor, x: Any) -> tuple[Any, Any]:
+        """Everything before the gate: returns the features and what the gate reads."""
+        raise TypeError(f"{type(self).__name__} does not define start()")
+
+    def gate(self, visitor: Visitor, features: Any) -> Any:
+        """The gate's logits, without the budget shift."""
+        raise TypeError(f"{type(self).__name__} does not define gate()")
+
+    def body(self, visitor: Visitor, features: Any) -> Any:
+        """From the shared start's features to the class logits."""
+        raise TypeError(f"{type(self).__name__} does not define body()")
+
+    def gate_layer(self) -> keras.layers.Layer:
+        """The slimming branch: the layer that Stage II trains."""
+        raise TypeError(f"{type(self).__name__} does not define gate_layer()")
+
+    def classify(self, visitor: Visitor, x: Any) -> Any:
+        """From the last features to the class logits."""
+        return visitor(self.classifier, visitor(self.dropout, visitor(self.pool, x)))
+
+    @property
+    def levels(self) -> tuple[SliceLevel, ...]:
+        """The deployable slice levels, smallest first."""
+        return self._levels
+
+    @property
+    def teacher_level(self) -> SliceLevel:
+        """The level of Stage I's largest pass: ``levels[-1]``, or a wider one."""
+        return self._teacher_level
+
+    def level_index(self, level: Any) -> Level:
+        """Checks a level given as an int, a scalar tensor or a ``SliceLevel`` of this model.
+
+        Args:
+            level: see above.
+
+        Returns:
+            int, or a ``LevelTensor``.
+
+        Raises:
+            ValueError: no such level.
+        """
+        if isinstance(level, SliceLevel):
+            if level not in (*self._levels, self._teacher_level):
+                raise ValueError(f"level must be one of the model's levels, received {level}")
+            return level.index
+        return check_level(level, len(self._levels))
+
+    def static_level(self, level: Any) -> int:
+        """Checks a level that must be known before anything runs: an int, or a ``SliceLevel`` of this model.
+
+        Args:
+            level: see above.
+
+        Returns:
+            int.
+
+        Raises:
+            ValueError: no such level, or a tensor.
+        """
+        index = self.level_index(level)
+        if not isinstance(index, int):
+            raise ValueError(f"level must be an integer here, received the tensor {level!r}")
+        return index
+
+    def build(self, input_shape: Any = None) -> None:
+        """Creates every weight. Called by the first use; ``input_shape`` is the model's own."""
+        if self.built:
+            return
+        visitor = Build()
+        features, gate_features = self.start(visitor, self.input_shape)
+        self.gate(visitor, gate_features)
+        self.body(visitor, features)
+        self.built = True
+
+    def call(self, x: Any, level: Any, training: bool = False) -> tf.Tensor:
+        """Logits of one level.
+
+        Args:
+            x: (batch, height, width, channels) images, uint8 or float in [0, 255].
+            level: int, scalar integer tensor, or ``SliceLevel``.
+            training: batch statistics and dropout.
+
+        Returns:
+            (batch, num_classes) float32.
+
+        Raises:
+            ValueError: bad shape or level.
+        """
+        x, level = self.check_images(x), self.level_index(level)
+        if isinstance(level, LevelTensor) and not training:
+            # A branch for each level has static shapes: no size is computed and nothing copied that is used whole.
+            branches = [lambda k=k: tf.cast(self.logits(Compute(k), x), tf.float32) for k in range(len(self._levels))]
+            return tf.switch_case(level.tensor, branches)
+        dropout = None
+        if training and level == self._teacher_level.index:
+            dropout = tf.random.uniform([2], maxval=2**31 - 1, dtype=tf.int32)
+        return tf.cast(self.logits(Compute(level, bool(training), dropout), x), tf.float32)
+
+    def logits(self, visitor: Visitor, x: Any) -> Any:
+        """The whole network at the visitor's level: shared start, then body."""
+        features, _ = self.start(visitor, x)
+        return self.body(visitor, features)
+
+    def features(self, x: Any, level: Any) -> dict[int, tf.Tensor]:
+        """The last features of every stride at one level, for detectors and segmenters.
+
+        Args:
+            x: (batch, height, width, channels) images in [0, 255].
+            level: as in ``model(x, level=...)``.
+
+        Returns:
+            {stride: (batch, height / stride, width / stride, channels)}.
+        """
+        self.build()
+        visitor = Compute(self.level_index(level))
+        self.logits(visitor, self.check_images(x))
+        return visitor.endpoints
+
+    @property
+    def gate_variables(self) -> list[keras.Variable]:
+        """The variables that Stage II trains."""
+        return self.gate_layer().trainable_variables
+
+    @property
+    def supernet_variables(self) -> list[keras.Variable]:
+        """The variables that Stage I trains: all but the slimming branch."""
+        gate = {id(variable) for variable in self.gate_variables}
+        return [variable for variable in self.trainable_variables if id(variable) not in gate]
