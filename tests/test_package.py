@@ -195,3 +195,23 @@ def test_an_old_name_says_the_new_one():
     with pytest.warns(DeprecationWarning, match=r"ds_keras\.training\.Experiment is ds_keras\.experiments\.Experiment"):
         from ds_keras.training import Experiment
     assert Experiment is importlib.import_module("ds_keras.experiments").Experiment
+
+
+def test_old_names_of_attributes_and_arguments():
+    class Box:
+        settings = "first"
+        knobs = moved.alias("Box.knobs", "settings")
+
+    @moved.renamed(knobs="settings")
+    def run(model, settings=None):
+        return model, settings
+
+    box = Box()
+    with pytest.warns(DeprecationWarning, match=r"Box\.knobs is settings now"):
+        assert box.knobs is box.settings
+    with pytest.warns(DeprecationWarning, match=r"Box\.knobs is settings now"):
+        box.knobs = "second"
+    assert box.settings == "second"
+    with pytest.warns(DeprecationWarning, match=r"the argument knobs of run\(\) is settings now"):
+        assert run(1, knobs=2) == (1, 2)
+    assert run(1, settings=2) == run(1, 2) == (1, 2)

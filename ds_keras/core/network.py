@@ -24,6 +24,7 @@ class SliceableNetwork(ImageModel):
         **kwargs: ``mean``, ``std``, ``labels`` and ``name``, see ``ImageModel``.
     """
 
+    built: bool
     pool: keras.layers.Layer
     dropout: keras.layers.Layer
     classifier: keras.layers.Layer

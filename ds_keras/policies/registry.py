@@ -158,7 +158,7 @@ def check_fixed_level(level: Any, num_levels: int) -> int:
 
 
 def _is_level(level: Any, num_levels: int) -> bool:
-    return isinstance(level, int | np.integer) and not isinstance(level, bool) and 0 <= level < num_levels
+    return isinstance(level, int | np.integer) and not isinstance(level, bool) and bool(0 <= level < num_levels)
 
 
 def check_belongs(policy: PolicyName, **given: Any) -> None:

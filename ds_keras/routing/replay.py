@@ -198,8 +198,8 @@ def curves(model: "Supernet", predictions: Predictions, temperatures: list[float
         passes, top1 = (np.array(column) for column in zip(*points, strict=True))
         found[name] = Curve(passes, top1, policy.runs_gate, policy.judges)
     found |= _pairs(predictions, temperatures)
-    passes, top1 = _point(model, predictions, _find(model, predictions, "oracle"))
-    return {**found, "oracle": Curve(passes[None], np.array([top1]))}
+    bound, best = _point(model, predictions, _find(model, predictions, "oracle"))
+    return {**found, "oracle": Curve(bound[None], np.array([best]))}
 
 
 def _pairs(predictions: Predictions, temperatures: list[float] | None) -> dict[str, Curve]:

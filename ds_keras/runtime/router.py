@@ -45,21 +45,21 @@ class Router:
             levels = [levels] * len(images)
         else:
             levels = levels.tolist()
-        logits = self._grouped(self.levels.entry, images[:, None], levels)
+        logits = self._grouped(self.levels.entry, list(images[:, None]), levels)
         return self._collect(logits, [self.ends[level] for level in levels])
 
     def by_gate(self, images: np.ndarray, policy: GatePolicy, settings: Any) -> Routed:
         """See ``Executor``."""
         if len(images) == 1:
-            found = self.levels.route(images, lend=True)  # lent until the route runs again
-            level = int(policy.scores(to_array(found["gate"])[0], settings).argmax())
-            logits = to_array(self.levels.body(level)(found["features"], lend=True)["logits"])
+            route = self.levels.route(images, lend=True)  # lent until the route runs again
+            level = int(policy.scores(to_array(route["gate"])[0], settings).argmax())
+            logits = to_array(self.levels.body(level)(route["features"], lend=True)["logits"])
             levels, madds = self.ends_of_gate[level]
             return Routed(logits, levels.copy(), madds.copy())
         routes = [self.levels.route(image) for image in images[:, None]]
         chosen = [int(policy.scores(to_array(x["gate"])[0], settings).argmax()) for x in routes]
-        logits = self._grouped(self.levels.body, [x["features"] for x in routes], chosen)
-        return self._collect(logits, [self.ends_of_gate[level] for level in chosen])
+        found = self._grouped(self.levels.body, [x["features"] for x in routes], chosen)
+        return self._collect(found, [self.ends_of_gate[level] for level in chosen])
 
     def in_turn(self, images: np.ndarray, policy: SequentialPolicy, settings: Any) -> Routed:
         """See ``Executor``."""
