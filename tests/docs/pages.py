@@ -1,16 +1,17 @@
 """Runs the Python of a page of the documents, block by block in one namespace, as its reader would."""
 
 import re
+import textwrap
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-BLOCK = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
+BLOCK = re.compile(r"^( *)```python\n(.*?)^ *```", re.M | re.S)
 
 
 def blocks(page):
     """(line, code) of every Python block of a page, given by its path in the repository."""
     text = (ROOT / page).read_text()
-    return [(text.count("\n", 0, match.start(1)), match[1]) for match in BLOCK.finditer(text)]
+    return [(text.count("\n", 0, match.start(2)), textwrap.dedent(match[2])) for match in BLOCK.finditer(text)]
 
 
 def run(page, replace=()):

@@ -2,32 +2,70 @@
 
 import pytest
 from helpers import nano_resnet
-from pages import ROOT, run
+from pages import ROOT, blocks, run
 
 from ds_keras import zoo
 
+SLOW = pytest.mark.slow
 SHORT = {  # page: what is shorter in the test
-    "first_model.md": [("epochs=30", "epochs=1"), ("epochs=10", "epochs=1"), ("take(17)", "take(4)")],
-    "own_photos.md": [
+    "tutorials/first_model.md": [("epochs=30", "epochs=1"), ("epochs=10", "epochs=1"), ("take(17)", "take(4)")],
+    "tutorials/own_photos.md": [
         ("ds_resnet_cifar10", "small"),  # tracing the shipped one takes a minute
         ("len(train) // 64", "3"),
         ("epochs=10", "epochs=1"),
         ("take(20)", "take(2)"),
     ],
-    "budgets.md": [],
-    "int8.md": [("steps_per_epoch=22, epochs=10", "steps_per_epoch=2, epochs=1"), ("take(17)", "take(2)")],
-    "android.md": [],
+    "tutorials/budgets.md": [],
+    "tutorials/int8.md": [("steps_per_epoch=22, epochs=10", "steps_per_epoch=2, epochs=1"), ("take(17)", "take(2)")],
+    "tutorials/android.md": [],
+    "guides/data_reader.md": [],
+    "guides/exporter.md": [],
+    "guides/lcnet.md": [("(None, 20), (0.5, 30)", "(None, 1), (0.5, 1)")],
+    "guides/policy.md": [],
 }
+LONG = ("tutorials/int8.md", "tutorials/android.md", "guides/lcnet.md")
 
 
-def test_every_tutorial_is_run():
-    assert {path.name for path in (ROOT / "docs/tutorials").glob("*.md")} == set(SHORT)
+def test_every_page_with_python_is_run():
+    folders = (ROOT / "docs/tutorials", ROOT / "docs/guides")
+    pages = [str(path.relative_to(ROOT / "docs")) for folder in folders for path in sorted(folder.glob("*.md"))]
+    assert {page for page in pages if blocks(f"docs/{page}")} == set(SHORT)
 
 
-@pytest.mark.parametrize("page", SHORT)
-def test_a_tutorial_runs(page, tmp_path, monkeypatch):
+@pytest.mark.parametrize("page", [pytest.param(page, marks=SLOW if page in LONG else ()) for page in SHORT])
+def test_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    if page == "own_photos.md":
+    if page == "tutorials/own_photos.md":
         zoo.save(nano_resnet(input_shape=(32, 32, 3)), "small")
-    names = run(f"docs/tutorials/{page}", SHORT[page])
-    assert names
+    names = run(f"docs/{page}", SHORT[page])
+    CHECKS.get(page, lambda names, path: None)(names, tmp_path)
+
+
+def _first_model(names, path):
+    assert names["stage1"].optimizer.iterations == 18 and names["stage2"].optimizer.iterations == 18
+    assert names["model"].budget_table["levels"] and (path / "my_digits/config.json").is_file()
+
+
+def _own_photos(names, path):
+    assert names["model"].num_classes == 10 and names["trainer"].optimizer.iterations == 3
+    assert zoo.load(path / "photos_preset").labels == names["train"].class_names
+
+
+def _android(names, path):
+    made = {file.stem for file in path.glob("cache/*/*.tflite")}
+    assert "entry_0" in made and made <= {"route", *(f"{kind}_{k}" for kind in ("entry", "body") for k in range(4))}
+    assert {file.name for file in path.glob("tflite/*")} == {"level_0.tflite", "level_3.tflite"}
+
+
+def _lcnet(names, path):
+    assert names["trainer"].optimizer.iterations == 18
+    assert names["executed"].scales.shape == (280, len(names["model"].units))
+    assert (path / "tflite/dynamic.tflite").is_file()
+
+
+CHECKS = {
+    "tutorials/first_model.md": _first_model,
+    "tutorials/own_photos.md": _own_photos,
+    "tutorials/android.md": _android,
+    "guides/lcnet.md": _lcnet,
+}
