@@ -18,6 +18,14 @@ import ds_keras
 from ds_keras import moved
 
 ROOT = Path(__file__).parents[1]
+README_BEFORE_ROOMS = """
+    zoo.load zoo.list_models zoo.card zoo.bundle cost.madds cost.params curves evaluation.compare report.write_report
+    data.digits data.batches data.evaluation_batches data.load convert convert_keras.from_keras_resnet50
+    models.DSMobileNet models.DSResNet models.DSViT models.LCResNet models.stage.Stage models.supernet.Supernet
+    training.SupernetTrainer training.GateTrainer training.LCTrainer training.calibrate_batch_norm training.Experiment
+    budget.measure_budget budget.choose_policy runtime.Session runtime.benchmark.routed
+    export.to_tflite export.to_bundle export.to_onnx export.subnet export.compress
+""".split()
 SUBMODULES = sorted(set(ds_keras.__all__) - {"__version__"})
 NEEDS_KERAS = ["convert", "cost", "evaluation", "export", "layers", "models", "quantization", "report", "routing"]
 NEEDS_KERAS += ["training"]
@@ -185,6 +193,15 @@ def test_old_names_still_import():
         (module,) = (module for module, new in moved.MODULES.items() if new == home)
         found = getattr(importlib.import_module(f"ds_keras.{module}"), old)
         assert found is getattr(importlib.import_module(f"ds_keras.{home}"), leaf)
+
+
+@pytest.mark.filterwarnings("ignore:ds_keras:DeprecationWarning")
+@pytest.mark.parametrize("name", README_BEFORE_ROOMS)
+def test_names_of_the_readme_before_still_import(name):
+    thing, path = ds_keras, "ds_keras"
+    for part in name.split("."):
+        path = f"{path}.{part}"
+        thing = getattr(thing, part) if hasattr(thing, part) else importlib.import_module(path)
 
 
 def test_an_old_name_says_the_new_one():

@@ -1,5 +1,6 @@
 """What every network of the package shares: images of one size in, classes with labels out."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -31,7 +32,7 @@ class ImageModel(keras.Model):
     def __init__(
         self,
         num_classes: int,
-        input_shape: tuple[int, int, int],
+        input_shape: Sequence[int],
         mean: Any = 127.5,
         std: Any = 127.5,
         labels: list[str] | None = None,
@@ -49,7 +50,8 @@ class ImageModel(keras.Model):
         if labels is not None and (len(labels) != num_classes or not all(isinstance(name, str) for name in labels)):
             raise ValueError(f"labels must name num_classes={num_classes} classes, received {labels!r}")
         self.num_classes = num_classes
-        self.image_shape = tuple(int(n) for n in input_shape)
+        height, width, channels = (int(n) for n in input_shape)
+        self.image_shape = (height, width, channels)
         self.mean, self.std = _floats(mean), _floats(std)
         self.labels = None if labels is None else list(map(str, labels))  # plain strings, of numpy's too
         for argument, value in {"mean": self.mean, "std": self.std}.items():

@@ -9,14 +9,14 @@ import math
 import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias, overload
 
 import numpy as np
 import tensorflow as tf
 
 import ds_keras.core.backend  # noqa: F401
 
-Size = int | tf.Tensor
+Size: TypeAlias = int | tf.Tensor
 
 # Ratios are compared in float32, as tensors hold them; the slack keeps 0.7 x 5 = 3.5 on the upper side
 # there too, so that a Python float and a tensor of the same ratio always give the same size.
@@ -138,6 +138,14 @@ def slice_size(size: int, slice_ratio: Any, divisor: int = 1) -> Size:
     if np.float32(ratio) == 1:
         return size
     return min(max(math.floor(float(np.float32(ratio)) * (size / divisor) + (0.5 + _SLACK)), 1) * divisor, size)
+
+
+@overload
+def check_level(level: int, count: int) -> int: ...
+
+
+@overload
+def check_level(level: Any, count: int) -> Level: ...
 
 
 def check_level(level: Any, count: int) -> Level:

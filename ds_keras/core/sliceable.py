@@ -1,6 +1,6 @@
 """What every sliceable layer shares: full weights, the size of a slice, and what a level's slice costs and becomes."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -10,7 +10,7 @@ import tensorflow as tf
 from ds_keras.core.fake_quant import fake_quant_kernel
 from ds_keras.core.levels import Size, check_level, slice_kernel, slice_size
 
-Shape = tuple[int | None, ...]
+Shape = tuple[Any, ...]  # integers; None where a size varies
 Weights = list[np.ndarray]
 
 
@@ -67,6 +67,12 @@ class SliceableLayer(keras.layers.Layer):
             raise ValueError(f"{self.name}: level={level!r} needs a layer made with sizes=[...], one for each level")
         level = check_level(level, len(self.sizes))
         return self.sizes[level] if isinstance(level, int) else level.pick(self.sizes)
+
+    def size_at(self, level: int) -> int:
+        """The output size at a level, for layers made with ``sizes``."""
+        if self.sizes is None:
+            raise ValueError(f"{self.name}: level={level!r} needs a layer made with sizes=[...], one for each level")
+        return self.sizes[level]
 
     def same_size(self, x: tf.Tensor, full: int, slice_ratio: Any, level: Any) -> Size:
         """The size of the last axis of ``x``, for a layer that keeps it and may still be told the ratio or level.
@@ -145,7 +151,7 @@ class SliceableLayer(keras.layers.Layer):
         """Name and active sizes of every trainable weight, in the order of the plain layer's weights."""
         raise TypeError(f"{type(self).__name__} does not define weight_slices()")
 
-    def plain(self, input_shape: Shape, level: int, name: str) -> list[tuple[Callable, Weights]]:
+    def plain(self, input_shape: Shape, level: int, name: str) -> list[tuple[Any, Weights]]:
         """The plain Keras layers that equal this layer at ``level``, one after another, each with its weights.
 
         A function of plain layers and ``keras.ops``, which sets their weights itself, comes with an empty list.

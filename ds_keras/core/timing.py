@@ -54,5 +54,6 @@ def of_pairs(times: np.ndarray) -> Paired:
         ``Paired``.
     """
     ratios = times[:, 0] / times[:, 1]
+    (a, b), (a_p90, b_p90) = 1e3 * np.median(times, 0), 1e3 * np.percentile(times, 90, 0)
     of_ratios = float(np.median(ratios)), float(np.percentile(ratios, 90))
-    return Paired(*(1e3 * np.median(times, 0)).tolist(), *of_ratios, *(1e3 * np.percentile(times, 90, 0)).tolist())
+    return Paired(float(a), float(b), *of_ratios, float(a_p90), float(b_p90))

@@ -133,7 +133,13 @@ class SliceableBlock(keras.layers.Layer):
 
 
 class Shapes(Visitor):
-    """Propagates shapes, without tensors or weights, and shows each layer to ``visit``."""
+    """Propagates shapes, without tensors or weights, and shows each layer to ``visit``.
+
+    Args:
+        level: int.
+    """
+
+    level: int
 
     def apply(self, layer: keras.layers.Layer, x: Any) -> Any:
         """The output shape of ``layer``."""

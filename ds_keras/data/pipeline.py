@@ -211,9 +211,10 @@ def _recipe(augment: Any) -> Recipe:
 def _output_size(source: Source, image_size: Any) -> Size:
     if image_size is not None:
         return check_size(image_size)
-    if None in source.image_shape:
+    height, width, _ = source.image_shape
+    if height is None or width is None:
         raise ValueError(f"image_size is needed: the images of {source.name!r} vary in size")
-    return source.image_shape[:2]
+    return height, width
 
 
 def _check(**arguments: tuple[Any, int]) -> None:

@@ -203,7 +203,7 @@ class Source:
         if size is None and None in self.image_shape:
             raise ValueError(f"size=(height, width) is needed: the images of {self.name!r} vary in size")
         size = self.image_shape[:2] if size is None else check_size(size, "size")
-        if self.in_memory and size == self.image_shape[:2]:
+        if isinstance(self.storage, ArrayStorage) and size == self.image_shape[:2]:
             return self.storage.images[self.indices]
         out = np.empty((len(self), *size, self.image_shape[2]), np.uint8)
         dataset = tf.data.Dataset.range(len(self)).map(

@@ -111,8 +111,10 @@ class _FakeQuant(keras.layers.Layer):
         return shape
 
 
-class _Rounded:
+class _Rounded(keras.layers.Layer):
     """A layer whose kernel is rounded to int8 codes: its last weight is 127 x their scale."""
+
+    kernel: keras.Variable
 
     channels: int | None = 3  # axis of the kernel along which the scale differs
 

@@ -102,7 +102,7 @@ class Kernel:
 
 def stored_shapes(kernels: Sequence[Kernel]) -> dict[str, tuple[int, ...]]:
     """The smallest shape that holds every level's slice of each kernel, in Keras' order, by key."""
-    shapes = {}
+    shapes: dict[str, tuple[int, ...]] = {}
     for kernel in kernels:
         shapes[kernel.key] = tuple(np.maximum(kernel.sizes, shapes.get(kernel.key, kernel.sizes)).tolist())
     return shapes

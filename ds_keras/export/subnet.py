@@ -124,6 +124,8 @@ def assemble(model: "Supernet", visitor: "Plain", part: str) -> keras.Model:
 class Plain(Visitor):
     """Makes the plain twin of every layer, with the slices as its weights."""
 
+    level: int
+
     def __init__(self, level: int, fold: bool = False):
         super().__init__(level)
         self.fold = fold
@@ -137,7 +139,7 @@ class Plain(Visitor):
             return x
         if not isinstance(layer, SliceableLayer):
             return self.plain(type(layer).from_config({**layer.get_config(), "dtype": "float32"}))(x)
-        shape = [tuple(part.shape) for part in x] if isinstance(x, list) else tuple(x.shape)
+        shape: Any = [tuple(part.shape) for part in x] if isinstance(x, list) else tuple(x.shape)
         own = [Kernel(layer, name, sizes) for name, sizes in layer.weight_slices(shape, self.level) if len(sizes) > 1]
         self.kernels += own
         for twin, weights in layer.plain(shape, self.level, layer.name):

@@ -86,7 +86,8 @@ class SliceableMultiHeadAttention(SliceableLayer):
         for name in PROJECTIONS:
             y = tf.tensordot(x, self.cut(getattr(self, f"{name}_kernel"), [features, width]), 1)
             projected.append(y if name == "key" else y + self.cut(getattr(self, f"{name}_bias"), [width]))
-        y = attend(*projected, heads, self.head_size)
+        query, key, value = projected
+        y = attend(query, key, value, heads, self.head_size)
         return tf.tensordot(y, self.cut(self.output_kernel, [width, features]), 1) + self.cut(
             self.output_bias, [features]
         )
@@ -98,12 +99,12 @@ class SliceableMultiHeadAttention(SliceableLayer):
     def madds_at(self, input_shape: Shape, level: int) -> int:
         """Four projections, scores and weighted sum."""
         _, tokens, features = input_shape
-        width = self.sizes[level] * self.head_size
+        width = self.size_at(level) * self.head_size
         return 4 * tokens * features * width + 2 * tokens * tokens * width
 
     def weight_slices(self, input_shape: Shape, level: int) -> list:
         """See the base class."""
-        features, width = input_shape[-1], self.sizes[level] * self.head_size
+        features, width = input_shape[-1], self.size_at(level) * self.head_size
         slices = []
         for name in PROJECTIONS:
             slices += [(f"{name}_kernel", (features, width))] + [(f"{name}_bias", (width,))] * (name != "key")
@@ -113,7 +114,7 @@ class SliceableMultiHeadAttention(SliceableLayer):
         """Four ``keras.layers.Dense`` around the attention itself."""
         names = [weight for weight, _ in self.weight_slices(input_shape, level)]
         weights = dict(zip(names, self.numpy_weights(input_shape, level), strict=True))
-        heads = self.sizes[level]
+        heads = self.size_at(level)
 
         def dense(part: str, x: Any) -> Any:
             own = [weights[f"{part}_{kind}"] for kind in ("kernel", "bias") if f"{part}_{kind}" in weights]
@@ -124,7 +125,8 @@ class SliceableMultiHeadAttention(SliceableLayer):
 
         def forward(x: Any) -> Any:
             projected = [dense(part, x) for part in PROJECTIONS]
-            each = [_attend_one(*projected, i * self.head_size, self.head_size) for i in range(heads)]
+            query, key, value = projected
+            each = [_attend_one(query, key, value, i * self.head_size, self.head_size) for i in range(heads)]
             joined = each[0] if heads == 1 else keras.layers.Concatenate(name=f"{name}_heads")(each)
             return dense("output", joined)
 

@@ -99,8 +99,8 @@ class Convolution(SliceableLayer):
         odd = all(k % 2 for k in self.kernel_size)
         return "SAME" if odd and self.strides == (1, 1) else "PAD"
 
-    def _spatial(self, input_shape: Shape, level: int) -> tuple[int | None, ...]:
-        sizes = []
+    def _spatial(self, input_shape: Shape, level: int) -> Shape:
+        sizes: list[int | None] = []
         for n, k, s in zip(input_shape[1:3], self.kernel_area(level), self.strides, strict=True):
             if n is None:
                 sizes.append(None)
@@ -229,18 +229,18 @@ class SliceableConv2D(Convolution):
 
     def output_shape_at(self, input_shape: Shape, level: int) -> Shape:
         """See the base class."""
-        return (input_shape[0], *self._spatial(input_shape, level), self.sizes[level])
+        return (input_shape[0], *self._spatial(input_shape, level), self.size_at(level))
 
     def weight_slices(self, input_shape: Shape, level: int) -> list:
         """See the base class."""
-        filters = self.sizes[level]
+        filters = self.size_at(level)
         kernel = ("kernel", (*self.kernel_area(level), input_shape[-1], filters))
         return [kernel, ("bias", (filters,))] if self.use_bias else [kernel]
 
     def plain(self, input_shape: Shape, level: int, name: str) -> list:
         """A ``keras.layers.Conv2D``."""
         weights = self.numpy_weights(input_shape, level)
-        return self._plain(keras.layers.Conv2D, weights, name, filters=self.sizes[level])
+        return self._plain(keras.layers.Conv2D, weights, name, filters=self.size_at(level))
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

@@ -80,24 +80,24 @@ class SliceableDense(SliceableLayer):
 
     def output_shape_at(self, input_shape: Shape, level: int) -> Shape:
         """See the base class."""
-        return (*input_shape[:-1], self.sizes[level])
+        return (*input_shape[:-1], self.size_at(level))
 
     def madds_at(self, input_shape: Shape, level: int) -> int:
         """Inputs x outputs, for every position."""
         positions = 1
         for size in input_shape[1:-1]:
             positions *= size
-        return positions * input_shape[-1] * self.sizes[level]
+        return positions * input_shape[-1] * self.size_at(level)
 
     def weight_slices(self, input_shape: Shape, level: int) -> list:
         """See the base class."""
-        units = self.sizes[level]
+        units = self.size_at(level)
         kernel = ("kernel", (input_shape[-1], units))
         return [kernel, ("bias", (units,))] if self.use_bias else [kernel]
 
     def plain(self, input_shape: Shape, level: int, name: str) -> list:
         """A ``keras.layers.Dense``."""
-        layer = keras.layers.Dense(self.sizes[level], use_bias=self.use_bias, name=name)
+        layer = keras.layers.Dense(self.size_at(level), use_bias=self.use_bias, name=name)
         return [(layer, self.numpy_weights(input_shape, level))]
 
     def get_config(self) -> dict[str, Any]:

@@ -66,7 +66,7 @@ class DoubleHeadedGate(SliceableBlock):
                 self.reduced, 1, use_bias=True, sizes=[self.reduced] * count, **self.child("reduce")
             )
             self.relu = keras.layers.ReLU(**self.child("relu"))
-            start = {"kernel_initializer": "zeros"} if self.identity else {}
+            start: dict[str, Any] = {"kernel_initializer": "zeros"} if self.identity else {}
             self.expand = SliceableConv2D(
                 max(self.sizes), 1, use_bias=True, sizes=self.sizes, **start, **self.child("expand")
             )

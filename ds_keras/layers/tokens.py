@@ -176,11 +176,11 @@ class ActiveSlice(_Weightless):
 
     def output_shape_at(self, input_shape: Shape, level: int) -> Shape:
         """See the base class."""
-        return (*input_shape[:-1], self.sizes[level])
+        return (*input_shape[:-1], self.size_at(level))
 
     def plain(self, input_shape: Shape, level: int, name: str) -> list:
         """The same cut."""
-        size = self.sizes[level]
+        size = self.size_at(level)
         return [] if size == self.features else [(lambda x: x[..., :size], [])]
 
     def get_config(self) -> dict[str, Any]:
@@ -214,11 +214,11 @@ class RejoinIdle(_Weightless):
         joined = tf.concat([active, tf.cast(stream[..., size:], active.dtype)], axis=-1)
         return tf.ensure_shape(joined, stream.shape)
 
-    def output_shape_at(self, input_shape: list, level: int) -> Shape:
+    def output_shape_at(self, input_shape: Any, level: int) -> Shape:
         """See the base class."""
         return tuple(input_shape[0])
 
-    def plain(self, input_shape: list, level: int, name: str) -> list:
+    def plain(self, input_shape: Any, level: int, name: str) -> list:
         """A ``keras.layers.Concatenate``; nothing where no part is idle."""
         size = input_shape[1][-1]
         if size == input_shape[0][-1]:

@@ -247,7 +247,7 @@ def _fixed_range(layer: keras.layers.Layer) -> Range | None:
     if isinstance(layer, keras.layers.Rescaling):
         ends = np.asarray(IMAGES)[:, None] * np.ravel(layer.scale) + np.ravel(layer.offset)
         return float(min(ends.min(), 0.0)), float(ends.max())
-    return FIXED.get(getattr(getattr(layer, "activation", None), "__name__", None))
+    return FIXED.get(getattr(getattr(layer, "activation", None), "__name__", ""))
 
 
 def _usable(values: np.ndarray) -> Range:

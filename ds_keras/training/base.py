@@ -95,7 +95,7 @@ class Trainer(keras.Model):
     @property
     def step(self) -> tf.Tensor:
         """Steps so far, those included that only accumulate gradients (``optimizer.iterations`` counts updates)."""
-        optimizer = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of a loss-scaling one
+        optimizer: Any = getattr(self.optimizer, "inner_optimizer", self.optimizer)  # of a loss-scaling one
         return tf.convert_to_tensor(optimizer._iterations)
 
     def step_seed(self, salt: int) -> tf.Tensor:

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 class _Moments(Compute):
     """Normalises with the batch's own statistics, and hands them out instead of storing them."""
 
+    level: int
+
     def __init__(self, level: int):
         super().__init__(level)
         self.layers: list[SliceableBatchNormalization] = []
@@ -72,13 +74,14 @@ def calibrate_batch_norm(
     for level in levels:
         visitor = kind(model.static_level(level))
         step = tf.function(lambda x, visitor=visitor: _moments(model, visitor, x), reduce_retracing=True)
-        sums, used, images = None, 0, 0
+        sums: list[list[np.ndarray]] = []
+        used = images = 0
         for batch in dataset:
             x = batch[0] if isinstance(batch, tuple | list) else batch
             x = model.check_images(x)
             count = int(tf.shape(x)[0])  # the last batch may be a small one
             moments = [(np.asarray(m, "float64"), np.asarray(v, "float64")) for m, v in step(x)]
-            if sums is None:
+            if not sums:
                 sums = [[np.zeros_like(m), np.zeros_like(m)] for m, _ in moments]
             for total, (mean, variance) in zip(sums, moments, strict=True):
                 total[0] += count * mean

@@ -196,8 +196,8 @@ def _folder(name: str | os.PathLike) -> Path:
     if not isinstance(name, str | os.PathLike) or not str(name):
         raise ValueError(f"name must be a preset or a directory, received {name!r}")
     shipped = list_models()
-    chosen = ALIASES.get(name, name)
-    if chosen in shipped:  # which no path equals: a ``Path`` is always a directory
+    chosen = ALIASES.get(name, name) if isinstance(name, str) else None  # a ``Path`` is always a directory
+    if chosen in shipped:
         return presets() / chosen
     if (Path(name) / CONFIG).is_file():
         return Path(name)
@@ -219,6 +219,10 @@ def _read(path: Path) -> dict[str, Any]:
     return value
 
 
+def _is_hash(name: str, value: Any) -> bool:
+    return isinstance(value, str) and Path(name).name == name
+
+
 def _record(folder: Path) -> dict[str, Any]:
     """The checked content of a preset's config file."""
     path = folder / CONFIG
@@ -226,8 +230,7 @@ def _record(folder: Path) -> dict[str, Any]:
     if record.get("format_version") != FORMAT_VERSION:
         raise ValueError(f"{path}: format_version must be {FORMAT_VERSION}, received {record.get('format_version')!r}")
     hashes = record.get("sha256")
-    plain = isinstance(hashes, dict) and all(isinstance(v, str) and Path(k).name == k for k, v in hashes.items())
-    if not plain or WEIGHTS not in hashes:
+    if not isinstance(hashes, dict) or WEIGHTS not in hashes or not all(map(_is_hash, hashes, hashes.values())):
         raise ValueError(f"{path}: sha256 must map file names, {WEIGHTS!r} among them, to hashes, received {hashes!r}")
     if not isinstance(record.get("config"), dict):
         raise ValueError(f"{path}: config must be a JSON object, received {record.get('config')!r}")

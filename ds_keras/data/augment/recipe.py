@@ -87,9 +87,15 @@ def augmentation(spec: str | None) -> Recipe:
 
 
 def _operation(name: str, numbers: list[float]) -> Operation:
-    return {"flip": _flip, "pad_crop": _pad_crop, "shift": _shift, "trivial": _trivial, "rand": _rand, "erase": _erase}[
-        name
-    ](*numbers)
+    makers: dict[str, Callable[..., Operation]] = {
+        "flip": _flip,
+        "pad_crop": _pad_crop,
+        "shift": _shift,
+        "trivial": _trivial,
+        "rand": _rand,
+        "erase": _erase,
+    }
+    return makers[name](*numbers)
 
 
 def _flip(probability: float = 0.5) -> Operation:

@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import overload
 
 import numpy as np
 
@@ -14,6 +15,18 @@ from ds_keras.data.source import Source
 
 TEST_FOLDERS = ("test", "val", "validation")
 _log = logging.getLogger(__name__)
+
+
+@overload
+def image_folder(
+    directory: str | os.PathLike, split: None = None, held_out: float | int = 0.1, seed: int = 0, verify: bool = True
+) -> dict[str, Source]: ...
+
+
+@overload
+def image_folder(
+    directory: str | os.PathLike, split: str, held_out: float | int = 0.1, seed: int = 0, verify: bool = True
+) -> Source: ...
 
 
 def image_folder(
@@ -90,7 +103,7 @@ def _read(root: Path, classes: list[str] | None, verify: bool) -> tuple[Source, 
             raise ValueError(f"the class folder {root / name} holds no image ({', '.join(EXTENSIONS)})")
         paths += files
         labels += [classes.index(name)] * len(files)
-    plain, corrupt = None, []
+    plain, corrupt = None, list[str]()
     if verify:
         keep, plain, corrupt = _verify(paths)
         for name in found:

@@ -67,7 +67,9 @@ def jpeg_pack(
         data = blob.tobytes()
         files = [data[start:stop] for start, stop in pairwise(offsets)]
         name = f"{Path(path).stem}/{split}"
-        sources[split] = Source(_store(files, decode_all, name), labels.astype(np.int32), arrays["classes"], name)
+        sources[split] = Source(
+            _store(files, decode_all, name), labels.astype(np.int32), arrays["classes"].tolist(), name
+        )
     return sources
 
 

@@ -58,8 +58,12 @@ def write_tfrecords(source: Source, directory: str | os.PathLike, shards: int = 
     bounds = np.linspace(0, len(source), shards + 1).astype(int)
     names = [f"images-{k:05d}-of-{shards:05d}.tfrecord" for k in range(shards)]
     for k, name in enumerate(names):
-        _write_whole(directory / name, lambda file, k=k: rows.extend(_write_shard(file, source, k, *bounds[k : k + 2])))
-    columns = {
+
+        def write(file: BinaryIO, k: int = k) -> None:
+            rows.extend(_write_shard(file, source, k, *bounds[k : k + 2]))
+
+        _write_whole(directory / name, write)
+    columns: dict[str, Any] = {
         key: np.array(column, _COLUMNS[key]) for key, column in zip(_COLUMNS, zip(*rows, strict=True), strict=True)
     }
     _write_whole(directory / "index.npz", lambda file: np.savez(file, **columns))

@@ -9,9 +9,13 @@ import tensorflow as tf
 from ds_keras.export.compress.libraries import libraries
 
 tf_keras, tfmot = libraries()
+# the base classes; their packages have no types
+_Layer: Any = tf_keras.layers.Layer
+_QuantizeConfig: Any = tfmot.quantization.keras.QuantizeConfig
+_Quantizer: Any = tfmot.quantization.keras.quantizers.LastValueQuantizer
 
 
-class Operation(tf_keras.layers.Layer):
+class Operation(_Layer):
     """Runs operations of ``keras.ops``, which have no weights, inside a tf_keras network.
 
     Args:
@@ -29,7 +33,7 @@ class Operation(tf_keras.layers.Layer):
         return self.run(tf.nest.flatten(tensors))
 
 
-class Normalize(tf_keras.layers.Layer):
+class Normalize(_Layer):
     """``Rescaling`` as a 1x1 convolution with a diagonal kernel, which int8 represents exactly.
 
     A convolution has a scale for each output channel, so that the kernel's only weight that is not zero is the code
@@ -63,7 +67,7 @@ class Normalize(tf_keras.layers.Layer):
         return {**super().get_config(), "scale": self.scale, "offset": self.offset}
 
 
-class OutputQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
+class OutputQuantizeConfig(_QuantizeConfig):
     """Quantises what a layer gives and nothing else: for squeeze-and-excitation's ``Multiply`` and ``Normalize``."""
 
     def get_weights_and_quantizers(self, layer: Any) -> list:
@@ -95,7 +99,7 @@ class OutputQuantizeConfig(tfmot.quantization.keras.QuantizeConfig):
         return {}
 
 
-class DepthwiseQuantizer(tfmot.quantization.keras.quantizers.LastValueQuantizer):
+class DepthwiseQuantizer(_Quantizer):
     """8 bits and a scale for each channel of a depthwise kernel (height, width, channels, 1).
 
     tfmot's own takes the last axis for the channels of every convolution: here that is one scale for the whole kernel,

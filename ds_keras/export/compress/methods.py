@@ -179,7 +179,7 @@ def check_quantizable(network: tf_keras.Model) -> None:
     registry = tfmot.quantization.keras.default_8bit.Default8BitQuantizeScheme().get_quantize_registry()
     ours = (tf_keras.layers.InputLayer, tf_keras.layers.Rescaling, tf_keras.layers.Multiply)
     folded = tf_keras.layers.BatchNormalization  # with the convolution in front
-    bad = {}
+    bad: dict[str, str] = {}
     for layer in network.layers:
         kind = layer.kind if isinstance(layer, own.Operation) else type(layer).__name__
         if kind == "Activation" and layer.activation.__name__ not in ACTIVATIONS:

@@ -65,7 +65,7 @@ def legacy(model: "Supernet", level: Any) -> "tf_keras.Model":
     tf_keras, _ = libraries()
     plain = subnet(model, level)
     images = tf_keras.Input(model.image_shape, name="images")
-    copies = {}  # Keras' tensor by its id, so that it lives on: (it, tf_keras' tensor)
+    copies: dict[int, tuple[Any, Any]] = {}  # Keras' tensor by its id, so that it lives on: (it, tf_keras' tensor)
 
     def twin(value: Any) -> Any:
         return copies[id(value)][1] if isinstance(value, keras.KerasTensor) else value

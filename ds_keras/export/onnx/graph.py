@@ -5,8 +5,9 @@ their bytes as in ``pack``, and become slices of shared ones, times the factors 
 folds these constants when it loads the file, so that a branch runs the same operators as the static file of its level.
 """
 
+import functools
 from collections.abc import Callable, Collection, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -94,11 +95,15 @@ def _share(
     graph: "GraphProto", body: "GraphProto", kernels: Sequence[Kernel], shapes: dict[str, tuple[int, ...]]
 ) -> None:
     """Replaces the kernels of a body by slices of those of the outer graph, which get there on first use."""
-    numpy_helper, known, kept, nodes, whole = package("onnx.numpy_helper"), {}, [], [], {}
+    numpy_helper = package("onnx.numpy_helper")
+    known: dict[tuple[tuple[int, ...], bytes], list[Kernel]] = {}
+    kept: list[Any] = []
+    nodes: list[Any] = []
+    whole: dict[str, str] = {}
     for kernel in kernels:
         values = _values(kernel, kernel.sizes)
         if kernel.factor is not None:
-            values = values * _factor(kernel)
+            values = values * _factor(kernel.factor)
         known.setdefault((values.shape, values.tobytes()), []).append(kernel)
     for constant in body.initializer:
         values = numpy_helper.to_array(constant)
@@ -107,7 +112,7 @@ def _share(
             kept.append(constant)
             continue
         kernel = equal.pop()  # each kernel once, where several have the same values
-        _add(graph, kernel.key, lambda kernel=kernel: _values(kernel, shapes[kernel.key]))
+        _add(graph, kernel.key, functools.partial(_values, kernel, shapes[kernel.key]))
         made, factor = _slice(graph, kernel, shapes[kernel.key], constant.name)
         kept += [numpy_helper.from_array(factor, made[-1].input[1])] if factor is not None else []
         nodes += made
@@ -116,10 +121,10 @@ def _share(
     nodes += body.node
     for node in nodes:
         node.input[:] = [whole.get(name, name) for name in node.input]
-    for field, values in ((body.initializer, kept), (body.node, nodes)):
-        values = [type(value).FromString(value.SerializeToString()) for value in values]
+    for field, parts in ((body.initializer, kept), (body.node, nodes)):
+        copies = [type(part).FromString(part.SerializeToString()) for part in parts]
         del field[:]
-        field.extend(values)
+        field.extend(copies)
 
 
 def _slice(graph: "GraphProto", kernel: Kernel, stored: Sequence[int], name: str) -> tuple[list, np.ndarray | None]:
@@ -135,7 +140,7 @@ def _slice(graph: "GraphProto", kernel: Kernel, stored: Sequence[int], name: str
         source = nodes[-1].output[0]
     if kernel.factor is None:
         return nodes, None
-    return [*nodes, make_node("Mul", [source, f"{name}/factor"], [name])], _factor(kernel)
+    return [*nodes, make_node("Mul", [source, f"{name}/factor"], [name])], _factor(kernel.factor)
 
 
 def _order(kernel: Kernel) -> tuple[int, ...]:
@@ -149,9 +154,9 @@ def _values(kernel: Kernel, sizes: Sequence[int]) -> np.ndarray:
     return np.ascontiguousarray(values.transpose(_order(kernel)))
 
 
-def _factor(kernel: Kernel) -> np.ndarray:
-    """The factor of each output channel, for a product with the kernel."""
-    return kernel.factor.reshape(-1, 1, 1, 1)
+def _factor(factors: np.ndarray) -> np.ndarray:
+    """The factors of the output channels, for a product with the kernel."""
+    return factors.reshape(-1, 1, 1, 1)
 
 
 def _integers(graph: "GraphProto", values: Sequence[int]) -> str:

@@ -31,7 +31,7 @@ def convert(network: keras.Model, quantization: str | None = None) -> bytes:
     optimize = {
         "float16": {"supported_types": [tf.float16]},
         "int8": {"input_type": tf.uint8 if x.name == "images" else tf.int8},
-    }.get(quantization)
+    }.get(quantization or "float32")
     # Constants instead of variables: no checkpoint is written and read, which takes a third of the time. One variable
     # stays: the converter then names the outputs as it does for a network with variables.
     kept, *others = network.variables
