@@ -18,14 +18,43 @@ import ds_keras
 from ds_keras import moved
 
 ROOT = Path(__file__).parents[1]
-README_BEFORE_ROOMS = """
-    zoo.load zoo.list_models zoo.card zoo.bundle cost.madds cost.params curves evaluation.compare report.write_report
-    data.digits data.batches data.evaluation_batches data.load convert convert_keras.from_keras_resnet50
-    models.DSMobileNet models.DSResNet models.DSViT models.LCResNet models.stage.Stage models.supernet.Supernet
-    training.SupernetTrainer training.GateTrainer training.LCTrainer training.calibrate_batch_norm training.Experiment
-    budget.measure_budget budget.choose_policy runtime.Session runtime.benchmark.routed
-    export.to_tflite export.to_bundle export.to_onnx export.subnet export.compress
-""".split()
+README_BEFORE_ROOMS = [
+    "zoo.load",
+    "zoo.list_models",
+    "zoo.card",
+    "zoo.bundle",
+    "cost.madds",
+    "cost.params",
+    "curves",
+    "evaluation.compare",
+    "report.write_report",
+    "data.digits",
+    "data.batches",
+    "data.evaluation_batches",
+    "data.load",
+    "convert",
+    "convert_keras.from_keras_resnet50",
+    "models.DSMobileNet",
+    "models.DSResNet",
+    "models.DSViT",
+    "models.LCResNet",
+    "models.stage.Stage",
+    "models.supernet.Supernet",
+    "training.SupernetTrainer",
+    "training.GateTrainer",
+    "training.LCTrainer",
+    "training.calibrate_batch_norm",
+    "training.Experiment",
+    "budget.measure_budget",
+    "budget.choose_policy",
+    "runtime.Session",
+    "runtime.benchmark.routed",
+    "export.to_tflite",
+    "export.to_bundle",
+    "export.to_onnx",
+    "export.subnet",
+    "export.compress",
+]
 SUBMODULES = sorted(set(ds_keras.__all__) - {"__version__"})
 NEEDS_KERAS = ["convert", "cost", "evaluation", "export", "layers", "models", "quantization", "report", "routing"]
 NEEDS_KERAS += ["training"]
