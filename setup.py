@@ -54,4 +54,5 @@ setup(
         "pillow>=10,<14",
     ],
     extras_require=EXTRAS,
+    entry_points={"console_scripts": ["ds-keras = ds_keras.cli.program:main"]},
 )

@@ -21,6 +21,7 @@ __version__ = "0.1.0"
 
 _ROOMS = (
     "benchmarks",
+    "cli",
     "convert",
     "core",
     "data",
@@ -43,6 +44,7 @@ __all__ = ["__version__", "cost", *_ROOMS]
 if TYPE_CHECKING:
     from ds_keras import (
         benchmarks,
+        cli,
         convert,
         core,
         data,

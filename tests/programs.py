@@ -4,6 +4,8 @@ Each is a fork of one process (the standard library's fork server) that has impo
 import itself does there are tests that start Python anew.
 """
 
+import contextlib
+import io
 import multiprocessing
 import os
 import runpy
@@ -11,11 +13,40 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from unittest import mock
+
+from ds_keras.cli.program import main
 
 PRELOADED = ["tensorflow", "ds_keras.export", "ds_keras.training", "ds_keras.zoo"]
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload(PRELOADED)
 os.environ["OPENBLAS_NUM_THREADS"] = "1"  # a process with threads should not be forked
+
+
+def run_command(*words, cwd="."):
+    """Runs ``ds-keras <words>`` in this process.
+
+    Args:
+        *words: command and flags.
+        cwd: directory that it runs in.
+
+    Returns:
+        As ``run_program``.
+    """
+    out, err = io.StringIO(), io.StringIO()
+    code = 0
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.dict(os.environ, COLUMNS="160"),
+        mock.patch("sys.argv", ["ds-keras"]),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+    ):
+        try:
+            main(arguments=[str(word) for word in words])
+        except SystemExit as stopped:
+            code = stopped.code
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def run_program(script, *arguments, cwd, env):

@@ -133,6 +133,14 @@ print(json.dumps({
     close(found["logits"], golden["levels"], tolerance=1e-3)
 
 
+def test_the_command_of_the_wheel(installed, tmp_path):
+    """The console script, which pip writes from the wheel's entry points: it needs nothing of the checkout."""
+    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
+    script = installed / "bin/ds-keras"
+    listed = run(sys.executable, script, "list", cwd=tmp_path, env={**clean, "PYTHONPATH": str(installed)})
+    assert all(name in listed for name in ds_keras.zoo.list_models())
+
+
 def test_version():
     assert version("ds_keras") == ds_keras.__version__
 

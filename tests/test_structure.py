@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "benchmarks": {*TRAINING, *EXPORT, "training", "export"},
     "report": {*TRAINING, *EXPORT, "training", "export", "benchmarks"},
     "experiments": {*TRAINING, *EXPORT, "training", "export", "benchmarks", "report"},
+    "cli": {*TRAINING, *EXPORT, "training", "export", "benchmarks", "report", "experiments"},
 }
 
 

@@ -4,24 +4,23 @@ Example:
     python tools/demo.py
 """
 
-import os
+import sys
 import tempfile
 import time
 from pathlib import Path
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-import cli
 import numpy as np
-from absl import flags
 from rich.columns import Columns
 from rich.console import Console
 from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-FLAGS = flags.FLAGS
-flags.DEFINE_string("output", None, "Keep the exported .tflite files in this directory.")
+from ds_keras.cli import program
+from ds_keras.cli.flags import Flags
+
+FLAGS = Flags()
+FLAGS.string("output", None, "Keep the exported .tflite files in this directory.")
 
 
 SHADES = " ░▒▓█"
@@ -76,7 +75,7 @@ def show_bundle(console: Console, images, labels, routed, static: int) -> None:
     )
 
 
-def main(_: list[str]) -> None:
+def main(_: str) -> None:
     """Runs the demo."""
     from ds_keras import data, export, zoo
     from ds_keras.core import cost
@@ -132,4 +131,4 @@ def main(_: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    program.run(sys.modules[__name__], ["demo"], sys.argv[1:])

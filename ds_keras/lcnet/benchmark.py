@@ -1,20 +1,20 @@
 """Timings of an LC-ResNet's file in LiteRT, one image at a time."""
 
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from ds_keras.benchmarks.dynamic import dynamic
 from ds_keras.core.timing import paired
 from ds_keras.lcnet.export import converted
+from ds_keras.lcnet.model import LCResNet
 from ds_keras.lcnet.skipping import in_full
 from ds_keras.runtime.network import Interpreted
 
-if TYPE_CHECKING:
-    from ds_keras.lcnet.model import LCResNet
 
-
-def skipping(model: "LCResNet", images: np.ndarray, rounds: int = 30, num_threads: int = 1) -> list[dict[str, Any]]:
+@dynamic.register
+def skipping(model: LCResNet, images: np.ndarray, rounds: int = 30, num_threads: int = 1) -> list[dict[str, Any]]:
     """The file that skips, and one that computes everything and multiplies, against the network without predictors.
 
     Args:

@@ -1,21 +1,15 @@
-"""The programs of ``tools/`` on a network without levels."""
+"""The commands on a network without levels."""
 
 import json
-import os
 from pathlib import Path
 
 import pytest
 from helpers import nano_lc
-from programs import run_program
+from programs import run_command as tool
 
 from ds_keras import zoo
 
 ROOT = Path(__file__).parents[2]
-
-
-def tool(name, *arguments, cwd):
-    env = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", "COLUMNS": "160"}
-    return run_program(ROOT / "tools" / f"{name}.py", *arguments, cwd=cwd, env=env)
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +24,7 @@ def test_export_and_benchmark(preset, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "MAdds at most" in result.stdout and (tmp_path / "out/dynamic.tflite").is_file()
     flags = (f"--preset={preset}", "--count=2", "--rounds=3")
-    result = tool("benchmark", *flags, "--json=times.json", cwd=tmp_path)
+    result = tool("benchmark", "lcnet", *flags, "--json=times.json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     found = json.loads((tmp_path / "times.json").read_text())
     assert [row["what"] for row in found["rows"]] == ["skipping", "multiplying"]
@@ -54,7 +48,7 @@ def test_evaluate(preset, tmp_path):
         ("export", ["--output=out", "--chosen_by=gate"], "--chosen_by 'file'"),
         ("export", ["--output=out", "--quantization=int8"], "quantization of an LCResNet must be one of"),
         ("evaluate", ["--data=digits", "--policies=all"], "need a network with levels"),
-        ("benchmark", ["--what=slicing", "--plot=a.png"], "an LCResNet has no levels: leave out --plot, --what"),
+        ("benchmark supernet", ["--what=slicing"], "an LCResNet has no slice levels"),
         ("report", ["--data=digits", "--output=a.html"], "an LCResNet has no slice levels"),
         ("quantize", ["--config=zoo/ds_mobilenet_digits/experiment.py"], "an LCResNet has no slice levels"),
         ("remeasure", ["--config=zoo/ds_mobilenet_digits/experiment.py"], "must hold a preset of"),
@@ -63,7 +57,7 @@ def test_evaluate(preset, tmp_path):
 def test_refusals(preset, tmp_path, name, flags, message):
     """Exit code 2, one line."""
     flags = [flag.replace("=zoo", f"={ROOT}/zoo") for flag in flags]
-    result = tool(name, f"--preset={preset}", *flags, cwd=tmp_path)
+    result = tool(*name.split(), f"--preset={preset}", *flags, cwd=tmp_path)
     assert result.returncode == 2 and "Traceback" not in result.stderr, result.stderr
     last = result.stderr.splitlines()[-1]
     assert last.startswith("error: ") and message in last

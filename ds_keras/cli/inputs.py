@@ -1,46 +1,18 @@
-"""What the tools share: bad input is one clear line and exit code 2."""
+"""What commands read: data sets that suit a preset, and folders of images."""
 
-import shlex
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from absl import app, flags, logging
+from absl import logging
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from ds_keras.core.image_model import ImageModel
     from ds_keras.data import Source
-    from ds_keras.models.supernet import Supernet
 
 
-def run(main: Callable[[list[str]], None], verbose: bool = False) -> None:
-    """Runs a tool's ``main``.
-
-    Args:
-        main: takes the arguments that are left after the flags.
-        verbose: show log lines, not only warnings.
-    """
-
-    def guarded(argv: list[str]) -> None:
-        if len(argv) > 1:
-            _stop(f"unexpected argument {argv[1]!r}; see --help")
-        logging.set_verbosity(logging.INFO if verbose else logging.WARNING)
-        try:
-            main(argv)
-        except (ValueError, OSError, ImportError, FloatingPointError) as error:
-            _stop(str(error))
-
-    app.run(guarded, flags_parser=_parse)
-
-
-def command() -> str:
-    """This run's command, as a shell takes it: for what it leaves behind."""
-    return f"python tools/{Path(sys.argv[0]).name} {shlex.join(sys.argv[1:])}"
-
-
-def open_data(model: "Supernet", preset: str, data: str, split: str) -> "Source":
+def open_data(model: "ImageModel", preset: str, data: str, split: str) -> "Source":
     """The images of a data set, where a preset can be measured on them.
 
     Args:
@@ -97,15 +69,3 @@ def read_images(folder: str, shape: tuple[int, int, int], count: int, flag: str)
         raise ValueError(f"{flag} must be a folder of image files, found none in {folder!r}")
     chosen = np.random.default_rng(0).permutation(len(files))[:count]
     return np.stack([resize_and_crop(decode_image(files[i], shape[2]), shape[:2]) for i in chosen])
-
-
-def _parse(argv: list[str]) -> list[str]:
-    try:
-        return flags.FLAGS(argv)
-    except flags.Error as error:
-        _stop(str(error))
-
-
-def _stop(message: str) -> None:
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
-    sys.exit(2)

@@ -1,0 +1,5 @@
+"""``python -m ds_keras``: the same as ``ds-keras``."""
+
+from ds_keras.cli.program import main
+
+main()

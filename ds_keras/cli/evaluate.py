@@ -1,0 +1,90 @@
+"""Accuracy and cost of every level and every policy of a preset, on the test part of a data set.
+
+With --policies=all: every policy over its whole range of cost, from one pass over the images. Of an LC-ResNet: what it
+spends and scores, beside runs that do not look at the image.
+
+Example:
+    ds-keras evaluate --preset=ds_mobilenet_digits --data=digits --json=digits.json
+    ds-keras evaluate --preset=ds_mobilenet_digits --data=digits --policies=all --plot=policies.png
+    ds-keras evaluate --preset=ds_mobilenet_digits --data=digits --bundle=zoo/ds_mobilenet_digits/model.dsbundle
+"""
+
+from typing import Any
+
+from ds_keras.cli.flags import Flags
+from ds_keras.cli.inputs import open_data
+
+FLAGS = Flags()
+FLAGS.string("preset", None, "Preset, alias or directory.", required=True)
+FLAGS.string("data", None, "Data set (see ds_keras.data.load).", required=True)
+FLAGS.string("split", "test", "Part of the data set: train, test, or a further one that it has.")
+FLAGS.integer("batch_size", 256, "Images at a time.", lower_bound=1)
+FLAGS.choice("policies", "default", ["default", "all"], "all: compare the policies at equal cost too.")
+FLAGS.string("plot", None, "With --policies=all: draw accuracy against MAdds into this PNG.")
+FLAGS.string("bundle", None, "Run this bundle of the preset too, and compare it with Keras image by image.")
+FLAGS.string("json", None, "Write the figures to this file too.")
+
+
+def main(_: str) -> None:
+    """Reads the flags, evaluates, prints the tables."""
+    if FLAGS.plot and FLAGS.policies != "all":
+        raise ValueError(f"--plot needs --policies=all, received --policies={FLAGS.policies}")
+    from rich.console import Console
+
+    from ds_keras import evaluation, zoo
+    from ds_keras.core.files import write_bytes, write_json
+    from ds_keras.evaluation import parity
+    from ds_keras.routing import replay as curves
+    from ds_keras.runtime import Session
+
+    model = zoo.load(FLAGS.preset)
+    source = open_data(model, FLAGS.preset, FLAGS.data, FLAGS.split)
+    console = Console()
+    images, labels = source.images(model.image_shape[:2]), source.labels
+    if (FLAGS.bundle or FLAGS.policies == "all") and not hasattr(model, "levels"):
+        raise ValueError(f"--bundle and --policies=all need a network with levels, received --preset={FLAGS.preset}")
+    with console.status(f"evaluating {len(source)} images"):
+        card = zoo.card(FLAGS.preset)
+        figures, tables = evaluation.evaluate_preset(model, images, labels, card, FLAGS.batch_size)
+        if FLAGS.bundle:
+            compared = {"bundle": parity.compare(model, Session(FLAGS.bundle), images, labels)}
+            figures, tables = {**figures, **compared}, {**tables, **compared}
+    for title, rows in tables.items():
+        _print(console, f"{model.name}, {title} ({len(source)} images)", rows)
+    if FLAGS.policies == "all":
+        with console.status("every policy at every cost"):
+            predictions = curves.score(model, images, labels, FLAGS.batch_size)
+            figures |= evaluation.compare(model, predictions, card.get("temperatures"))
+        _print_comparison(console, model.name, figures)
+        if FLAGS.plot:
+            from ds_keras.report import policies_png
+
+            write_bytes(FLAGS.plot, policies_png(model, predictions, figures["temperatures"]))
+    if FLAGS.json:
+        write_json(FLAGS.json, {"preset": FLAGS.preset, "data": FLAGS.data, "split": FLAGS.split, **figures})
+
+
+def _print(console: Any, title: str, rows: list[dict[str, Any]]) -> None:
+    from rich.table import Table
+
+    table = Table(title=title)
+    for name in rows[0]:
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(*("" if value is None else str(value) for value in row.values()))
+    console.print(table)
+
+
+def _print_comparison(console: Any, name: str, figures: dict[str, Any]) -> None:
+    """All policies at equal cost; budgets asked and spent."""
+    found, budgets = figures["equal_cost"], figures["budgets"]
+    rows = []
+    for row in found["rows"]:
+        at = {f"at {share} %": top1 for share, top1 in zip(found["shares"], row["top1"], strict=True)}
+        saved = {f"-{drop}: x fewer": value for drop, value in zip(found["drops"], row["saved"], strict=True)}
+        rows.append({"policy": row["policy"], **at, **saved})
+    _print(console, f"{name}, top-1 % at equal MAdds (% of the largest level's)", rows)
+    console.print(f"oracle: {found['oracle']['top1']} % at {found['oracle']['share']} %")
+    _print(
+        console, f"{name}, budgets of policy {budgets['policy']!r} (% of the largest level's MAdds)", budgets["rows"]
+    )

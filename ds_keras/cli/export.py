@@ -1,0 +1,135 @@
+"""Writes a preset for where it runs: a bundle, or TFLite or ONNX files. All is run and compared before it is kept.
+
+Example:
+    ds-keras export --preset=ds_mobilenet_digits --output=digits.dsbundle --format=bundle
+    ds-keras export --preset=ds_mobilenet_digits --output=tflite --quantization=float16
+    ds-keras export --preset=ds_resnet --output=int8 --quantization=int8 --calibration=photos
+    ds-keras export --preset=ds_mobilenet_digits --output=onnx --format=onnx --levels=0,3
+    ds-keras export --preset=ds_mobilenet_digits --output=digits.onnx --format=onnx --chosen_by=input
+    ds-keras export --preset=runs/lc/preset --output=tflite
+"""
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from ds_keras.cli.flags import Flags
+from ds_keras.cli.inputs import read_images
+
+if TYPE_CHECKING:
+    from ds_keras.core.image_model import ImageModel
+    from ds_keras.models import Supernet
+
+VERBOSE = True  # a line for each level
+FLAGS = Flags()
+FLAGS.string("preset", None, "Preset, alias or directory.", required=True)
+FLAGS.string("output", None, "Directory; FILE.dsbundle for a bundle in one file; FILE.onnx.", required=True)
+FLAGS.choice(
+    "format", "tflite", ["tflite", "bundle", "onnx"], "A TFLite or ONNX file for each level, or a bundle of all."
+)
+FLAGS.words("levels", ["all"], "Levels, or 'all', of files for each level.")
+FLAGS.choice(
+    "quantization",
+    "none",
+    ["none", "float16", "dynamic_int8", "int8"],
+    "Of TFLite files and bundles: weights in half precision; weights in int8; all in int8, with --calibration.",
+)
+FLAGS.string("calibration", None, "Folder of images of the kind that the network will see, for int8.")
+FLAGS.choice(
+    "chosen_by",
+    "file",
+    ["file", "input", "gate"],
+    "Of --format=onnx: a file for each level, or one with every level, chosen by an input or by the gate.",
+)
+
+
+def main(_: str) -> None:
+    """Reads the flags and exports."""
+    from ds_keras import zoo
+
+    model = zoo.load(FLAGS.preset)
+    if not hasattr(model, "levels"):
+        return _write_one(model)
+    if FLAGS.levels == ["all"]:
+        levels = list(range(len(model.levels)))
+    elif FLAGS.levels and all(level.strip().isdigit() for level in FLAGS.levels):
+        levels = [model.level_index(int(level)) for level in FLAGS.levels]
+    else:
+        raise ValueError(f"--levels must be 'all' or integers, received {','.join(FLAGS.levels)!r}")
+    whole = "a bundle" if FLAGS.format == "bundle" else f"--chosen_by={FLAGS.chosen_by}"
+    if FLAGS.levels != ["all"] and (FLAGS.format == "bundle" or FLAGS.chosen_by != "file"):
+        raise ValueError(f"--levels must be 'all' for {whole}, received {','.join(FLAGS.levels)!r}")
+    if FLAGS.format != "onnx" and FLAGS.chosen_by != "file":
+        raise ValueError(f"--chosen_by must be 'file' for --format={FLAGS.format}, received {FLAGS.chosen_by!r}")
+    if FLAGS.format == "onnx" and FLAGS.quantization != "none":
+        raise ValueError(f"--quantization must be 'none' for --format=onnx, received {FLAGS.quantization!r}")
+    if FLAGS.format == "onnx" and FLAGS.chosen_by == "file" and FLAGS.output.endswith(".onnx"):
+        raise ValueError(f"--output must be a directory, of a file for each level, received {FLAGS.output!r}")
+    if (FLAGS.quantization == "int8") != bool(FLAGS.calibration):
+        raise ValueError(
+            "--calibration goes with --quantization=int8, which needs it; received "
+            f"{FLAGS.calibration!r} and {FLAGS.quantization!r}"
+        )
+    if FLAGS.format == "bundle" or FLAGS.chosen_by != "file":
+        _write_every_level(model)
+    else:
+        _write_levels(model, levels)
+
+
+def _write_one(model: "ImageModel") -> None:
+    """The only file of a network without levels."""
+    from ds_keras import export, zoo
+
+    if FLAGS.format != "tflite" or FLAGS.levels != ["all"] or FLAGS.calibration or FLAGS.chosen_by != "file":
+        raise ValueError(
+            "--format must be 'tflite', --levels 'all', --chosen_by 'file' and --calibration absent for a network "
+            f"without levels, received {FLAGS.format!r}, {','.join(FLAGS.levels)!r}, {FLAGS.chosen_by!r} and "
+            f"{FLAGS.calibration!r}"
+        )
+    quantization = None if FLAGS.quantization == "none" else FLAGS.quantization
+    licence = zoo.card(FLAGS.preset).get("licence")
+    (path,) = export.to_tflite(model, FLAGS.output, quantization=quantization, licence=licence)
+    print(f"{path}  {path.stat().st_size} bytes  {model.madds} MAdds at most")
+
+
+def _quantized(model: "Supernet") -> dict[str, Any]:
+    """The arguments of the export that the flags ask for."""
+    if not FLAGS.calibration:
+        return {"quantization": None if FLAGS.quantization == "none" else FLAGS.quantization}
+    from ds_keras.quantization.rounding import CALIBRATION_IMAGES
+
+    images = read_images(FLAGS.calibration, model.image_shape, CALIBRATION_IMAGES, "--calibration")
+    return {"quantization": FLAGS.quantization, "calibration_data": images}
+
+
+def _write_every_level(model: "Supernet") -> None:
+    """One file, or a bundle as a directory."""
+    from rich.console import Console
+
+    from ds_keras import export, zoo
+
+    licence = zoo.card(FLAGS.preset).get("licence")
+    with Console().status(f"exporting {len(model.levels)} levels"):
+        if FLAGS.format == "bundle":
+            path = export.to_bundle(model, FLAGS.output, licence=licence, **_quantized(model))
+        else:
+            path = export.to_onnx(model, FLAGS.output, "gate" if FLAGS.chosen_by == "gate" else None, licence)
+    files = [path] if path.is_file() else sorted(path.iterdir())
+    print(f"{path}  {sum(file.stat().st_size for file in files)} bytes  {len(model.levels)} levels")
+
+
+def _write_levels(model: "Supernet", levels: list[int]) -> None:
+    """A file for each level."""
+    from rich.console import Console
+
+    from ds_keras import export, zoo
+    from ds_keras.core import cost
+
+    licence = zoo.card(FLAGS.preset).get("licence")
+    with Console().status(f"exporting {len(levels)} levels"):
+        if FLAGS.format == "onnx":
+            paths = [os.path.join(FLAGS.output, f"level_{level}.onnx") for level in levels]
+            written = [export.to_onnx(model, path, level, licence) for level, path in zip(levels, paths, strict=True)]
+        else:
+            written = export.to_tflite(model, FLAGS.output, levels, licence=licence, **_quantized(model))
+    for level, path in zip(levels, written, strict=True):
+        print(f"{path}  {path.stat().st_size} bytes  {cost.madds(model, level)} MAdds")

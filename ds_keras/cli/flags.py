@@ -1,0 +1,90 @@
+"""The flags of one command, apart from those of others and of libraries."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from absl import flags
+
+QUOTES = "'"  # absl puts a default into them
+
+
+class Flags(flags.FlagValues):
+    """absl's flags, kept in an object of their own instead of the process-wide ``absl.flags.FLAGS``.
+
+    Example:
+        >>> FLAGS = Flags()
+        >>> FLAGS.string("preset", None, "Preset, alias or directory.", required=True)
+        >>> FLAGS.parse(["--preset=ds_mobilenet"])
+        >>> FLAGS.preset
+        'ds_mobilenet'
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.__dict__["required"] = []  # absl takes attributes for flags
+
+    def string(self, name: str, default: str | None, text: str, **options: Any) -> None:
+        """Defines a flag of text; options: ``required``."""
+        self._define(flags.DEFINE_string, name, default, text, **options)
+
+    def integer(self, name: str, default: int | None, text: str, **options: Any) -> None:
+        """Defines a flag of an integer; options: ``required``, ``lower_bound``."""
+        self._define(flags.DEFINE_integer, name, default, text, **options)
+
+    def number(self, name: str, default: float | None, text: str, **options: Any) -> None:
+        """Defines a flag of a number; options as of ``integer``."""
+        self._define(flags.DEFINE_float, name, default, text, **options)
+
+    def switch(self, name: str, default: bool, text: str) -> None:
+        """Defines a flag that is given as ``--name`` or ``--noname``."""
+        self._define(flags.DEFINE_bool, name, default, text)
+
+    def choice(self, name: str, default: str | None, values: Sequence[str], text: str, **options: Any) -> None:
+        """Defines a flag that takes one of ``values``."""
+        self._define(flags.DEFINE_enum, name, default, values, text, **options)
+
+    def words(self, name: str, default: list[str] | None, text: str, **options: Any) -> None:
+        """Defines a flag that takes a list, with commas."""
+        self._define(flags.DEFINE_list, name, default, text, **options)
+
+    def repeated(self, name: str, text: str, **options: Any) -> None:
+        """Defines a flag of text that may be given more than once."""
+        self._define(flags.DEFINE_multi_string, name, None, text, **options)
+
+    def _define(self, function: Callable, name: str, *rest: Any, **options: Any) -> None:
+        *values, text = rest
+        if options.pop("required", False):  # absl would say "must have a value other than None"
+            self.required.append(name)
+            text = f"{text} Required."
+        function(name, *values, text, flag_values=self, **options)
+
+    def parse(self, arguments: Sequence[str]) -> list[str]:
+        """Reads the flags; what an earlier call read is forgotten.
+
+        Args:
+            arguments: without the program's name.
+
+        Returns:
+            The arguments that are no flags.
+
+        Raises:
+            ValueError: an unknown or missing flag, or a value that it does not take.
+        """
+        self.unparse_flags()
+        try:
+            rest = self(["", *arguments])[1:]
+        except flags.Error as error:
+            raise ValueError(str(error)) from None
+        if missing := [f"--{name}" for name in self.required if self[name].value is None]:
+            raise ValueError(f"needs {' and '.join(missing)}; see --help")
+        return rest
+
+    def describe(self) -> str:
+        """What ``--help`` says of each flag, in the order of their definition."""
+        lines = []
+        for name in self:
+            flag = self[name]
+            lines.append(f"  --[no]{name}" if flag.boolean else f"  --{name}=...")
+            default = "" if flag.default is None else f" (default: {str(flag.default_as_str).strip(QUOTES)})"
+            lines.append(flags.text_wrap(f"{flag.help}{default}", 100, "      "))
+        return "\n".join(lines)

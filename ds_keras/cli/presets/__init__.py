@@ -1,0 +1,1 @@
+"""Commands that show trained presets, measure them again, or add to them."""

@@ -1,0 +1,115 @@
+"""Finds the command, reads its flags and runs it. Bad input is one line on stderr and exit code 2."""
+
+import importlib
+import os
+import shlex
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from absl import logging
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before a command imports TensorFlow
+
+# Modules of ds_keras.cli. Each has a docstring that is its help, FLAGS and main(command).
+COMMANDS: dict[str, str | dict[str, str]] = {
+    "list": "presets.list",
+    "card": "presets.card",
+    "evaluate": "evaluate",
+    "export": "export",
+    "report": "report",
+    "benchmark": {
+        "supernet": "benchmark.supernet",
+        "bundle": "benchmark.bundle",
+        "opening": "benchmark.opening",
+        "onnx": "benchmark.onnx",
+        "lcnet": "benchmark.lcnet",
+    },
+    "train": "train",
+    "ablate": "ablate",
+    "remeasure": "presets.remeasure",
+    "quantize": "presets.quantize",
+    "annotate": "presets.annotate",
+    "compress": "compress",
+    "convert": "convert",
+}
+HELP = ("--help", "-h", "help")
+
+
+def main(command: str | None = None, arguments: list[str] | None = None) -> None:
+    """Runs a command.
+
+    Args:
+        command: its name; default the first argument.
+        arguments: default those of the process.
+
+    Raises:
+        SystemExit: code 2 for bad input, 0 after help.
+    """
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    words, found = [] if command is None else [command], COMMANDS if command is None else COMMANDS[command]
+    while isinstance(found, dict):
+        name = arguments.pop(0) if arguments else ""
+        if name in HELP:
+            return print(_overview(words, found))
+        if name not in found:
+            received = f"received {name!r}" if name else "received none"
+            stop(f"give a command after {_program(words)!r}: one of {', '.join(found)}; {received}")
+        words, found = [*words, name], found[name]
+    run(importlib.import_module(f"ds_keras.cli.{found}"), words, arguments)
+
+
+def run(module: ModuleType, words: list[str], arguments: list[str]) -> None:
+    """Runs the module of a command.
+
+    Args:
+        module: see ``COMMANDS``. What its ``main`` takes is the whole command, as a shell takes it.
+        words: that name the command.
+        arguments: its flags.
+
+    Raises:
+        SystemExit: see ``main``.
+    """
+    if any(argument in ("-help", *HELP) for argument in arguments):
+        return print(f"{(module.__doc__ or '').strip()}\n\nFlags:\n{module.FLAGS.describe()}")
+    try:
+        rest = module.FLAGS.parse(arguments)
+        if rest:
+            raise ValueError(f"unexpected argument {rest[0]!r}; see --help")
+        logging.use_absl_handler()
+        logging.set_verbosity(logging.INFO if getattr(module, "VERBOSE", False) else logging.WARNING)
+        module.main(f"{_program(words)} {shlex.join(arguments)}")
+    except (ValueError, OSError, ImportError, FloatingPointError) as error:
+        stop(str(error))
+
+
+def stop(message: str) -> Any:
+    """Ends the program with an error.
+
+    Args:
+        message: printed as one line.
+
+    Raises:
+        SystemExit: always, code 2.
+    """
+    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _program(words: list[str]) -> str:
+    """How the command was called: by ``ds-keras``, or by its program in ``tools/``."""
+    script = Path(sys.argv[0])
+    if script.parent.name == "tools":
+        return " ".join(["python", f"tools/{script.name}", *words[1:]])
+    return " ".join(["ds-keras", *words])
+
+
+def _overview(words: list[str], commands: dict[str, Any]) -> str:
+    """The commands, a line each."""
+    lines = [f"{_program(words)} <command> [flags]", "", "Commands:"]
+    for name, module in commands.items():
+        package = module if isinstance(module, str) else name
+        text = importlib.import_module(f"ds_keras.cli.{package}").__doc__ or ""
+        lines.append(f"  {name:10} {text.splitlines()[0]}")
+    return "\n".join([*lines, "", f"{_program(words)} <command> --help lists the flags of a command."])

@@ -1,0 +1,52 @@
+"""Writes the report of a preset or of a run: one HTML file, readable on a phone, without network access.
+
+Accuracy against multiply-adds (and, with --bundle, milliseconds) for every policy, level mix, budgets, calibration,
+classes, and with --workdir the training curves.
+
+Example:
+    ds-keras report --preset=ds_mobilenet_digits --data=digits --output=report.html
+    ds-keras report --workdir=runs/digits --data=digits --images --output=report.html
+"""
+
+from pathlib import Path
+
+from ds_keras.cli.flags import Flags
+from ds_keras.cli.inputs import open_data
+
+FLAGS = Flags()
+FLAGS.string("preset", None, "Preset, alias or directory; or give --workdir.")
+FLAGS.string("workdir", None, "Directory of a run of ds-keras train: its preset, and the training curves.")
+FLAGS.string("data", None, "Data set (see ds_keras.data.load).", required=True)
+FLAGS.string("split", "test", "Part of the data set: train, test, or a further one that it has.")
+FLAGS.string("bundle", None, "Bundle of the model, to measure milliseconds with.")
+FLAGS.switch("images", False, "Show images: pass the page on only where the data's terms allow it.")
+FLAGS.integer("rounds", 10, "Timings of each part of the bundle.", lower_bound=3)
+FLAGS.string("output", "report.html", "File to write.")
+
+
+def main(command: str) -> None:
+    """Reads the flags, measures, writes the page."""
+    if (FLAGS.preset is None) == (FLAGS.workdir is None):
+        raise ValueError("give exactly one of --preset and --workdir")
+    from rich.console import Console
+
+    from ds_keras import zoo
+    from ds_keras.report import write_report
+
+    preset = FLAGS.preset or str(Path(FLAGS.workdir) / "preset")
+    model = zoo.load(preset)
+    source = open_data(model, preset, FLAGS.data, FLAGS.split)
+    console = Console()
+    with console.status(f"measuring {len(source)} images"):
+        path = write_report(
+            FLAGS.output,
+            model,
+            source,
+            zoo.card(preset),
+            log=FLAGS.workdir and Path(FLAGS.workdir) / "metrics.jsonl",
+            bundle=FLAGS.bundle,
+            pictures=FLAGS.images,
+            command=command,
+            rounds=FLAGS.rounds,
+        )
+    print(f"{path}  {path.stat().st_size} bytes")
