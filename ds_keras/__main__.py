@@ -2,4 +2,5 @@
 
 from ds_keras.cli.program import main
 
-main()
+if __name__ == "__main__":
+    main()
