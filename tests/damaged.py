@@ -10,9 +10,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ds_keras.runtime.bundle import FACTORS, GRAPH, PLAN, TAIL
-from ds_keras.runtime.manifest import checked_plan, file_names
-from ds_keras.runtime.materialize import Template, materialize
+from ds_keras.runtime import Bundle
+from ds_keras.runtime.manifest import file_names
+from ds_keras.runtime.materialize import materialize
+from ds_keras.runtime.template import (
+    FACTORS,
+    GRAPH,
+    LITERALS,
+    PLAN,
+    TAIL,
+    separate_template,
+    shared_template,
+)
 
 PART = {"bytes": 1, "sha256": hashlib.sha256(b"x").hexdigest()}
 NUMBERS = [-1, 0, 1 << 31, 1 << 40, 1 << 70, 1.5, "1", None, True, [], 1e400]
@@ -151,39 +160,85 @@ def _zipped(members):
     return content.getvalue()
 
 
+def as_version_2(path):
+    """The parts of a bundle as version 2 had them: one for each file."""
+    bundle, manifest = Bundle(path), json.loads((path / "bundle.json").read_text())
+    parts = {"kernels.bin": (path / "kernels.bin").read_bytes()}
+    for name in bundle.files:
+        template = bundle.template(name)
+        plan = json.dumps([copy._asdict() for copy in template.copies]).encode()
+        members = {GRAPH: template.graph, PLAN: plan, FACTORS: template.factors.tobytes(), TAIL: template.tail}
+        parts[f"{name}.zip"] = _zipped(members)
+        manifest["files"][name]["part"] = f"{name}.zip"
+    manifest |= {"format_version": 2, "parts": {name: {} for name in parts}}
+    return rehashed({**parts, "bundle.json": json.dumps(manifest).encode()})
+
+
+def part_of(parts, file):
+    """The part of a file."""
+    return json.loads(parts["bundle.json"])["files"][file]["part"]
+
+
+def template_of(parts, file):
+    """A file's template, read without a look at any hash."""
+    manifest = json.loads(parts["bundle.json"])
+    files, kernels = manifest["files"], manifest["kernels"]
+    part, route = (files[name]["part"] for name in (file, "route"))
+    if manifest["format_version"] == 2:
+        return separate_template(parts[part], files[file]["size"], kernels)
+    sizes = {name: entry["size"] for name, entry in files.items()}
+    return shared_template(parts[route], None if part == route else parts[part], file, sizes, kernels)
+
+
 def _with_row(rng, parts, part, change):
-    """Changes a row of the plan of a file."""
+    """Changes a row of the plan of a part."""
     members = _members(parts[part])
     plan = json.loads(members[PLAN])
-    plan[rng.randrange(len(plan))] |= change
+    rows = plan if isinstance(plan, list) else plan["copies"]
+    rows[rng.randrange(len(rows))] |= change
     return rehashed({**parts, part: _zipped({**members, PLAN: json.dumps(plan).encode()})})
 
 
+def _with_pieces(rng, parts, part):
+    """Changes a number of the pieces of a file, or its sizes; for a bundle of version 3."""
+    members = _members(parts[part])
+    plan = json.loads(members[PLAN])
+    file, value = rng.choice(plan["files"]), rng.choice([*NUMBERS, -5, 3, 4, 1 << 20])
+    if rng.random() < 0.3:
+        key = rng.choice(["graph", "tail", "pieces", "copies", "name"])
+        file[key] = rng.choice([value, [], None, "entry_1", [[1, 2]], [[0, 0, 1 << 40]], [99999]])
+        what = f"{key} = {file[key]!r}"
+    else:
+        piece = rng.choice(file["pieces"])
+        piece[rng.randrange(3)] = value
+        what = f"a piece {piece}"
+    content = json.dumps(plan).encode()
+    return f"{part}: {what}", _with(parts, part, {**members, PLAN: content})
+
+
 def _with_member(rng, parts, file):
-    """Damages a member of a template, and makes all hashes match: that of the file it makes too, where it makes one."""
-    members = _members(parts[f"{file}.zip"])
+    """Damages a member of a part, and makes all hashes match: those of the files it makes too, where it makes them."""
+    part = part_of(parts, file)
+    members = _members(parts[part])
     name = rng.choice(sorted(name for name, data in members.items() if data))
-    return f"{file}.zip: {name} damaged", _with(parts, file, name, _damaged(rng, members[name]))
+    return f"{part}: {name} damaged", _with(parts, part, {**members, name: _damaged(rng, members[name])})
 
 
-def _with(parts, file, name, content):
-    """Another member of a template, under hashes that match."""
-    part, manifest = f"{file}.zip", json.loads(parts["bundle.json"])
-    members = {**_members(parts[part]), name: content}
-    entry, kernels = manifest["files"][file], manifest["kernels"]
-    try:
-        factors = np.frombuffer(members[FACTORS], "<f4")
-        plan = json.loads(members[PLAN])
-        end = entry["size"] - len(members[TAIL])
-        copies = checked_plan(plan, kernels, len(members[GRAPH]), len(factors), end)
-        views = {}
-        for key, (offset, shape) in kernels["index"].items():
-            views[key] = np.frombuffer(parts["kernels.bin"], "float32", int(np.prod(shape)), offset).reshape(shape)
-        data = materialize(Template(members[GRAPH], copies, factors, members[TAIL], entry["size"]), views)
-    except (TypeError, ValueError):
-        data = b""
-    entry["sha256"] = hashlib.sha256(data).hexdigest()
-    return rehashed({**parts, part: _zipped(members), "bundle.json": json.dumps(manifest).encode()})
+def _with(parts, part, members):
+    """A part of other members, under hashes that match."""
+    parts, manifest = {**parts, part: _zipped(members)}, json.loads(parts["bundle.json"])
+    files, kernels, views = manifest["files"], manifest["kernels"], {}
+    for key, (offset, shape) in kernels["index"].items():
+        views[key] = np.frombuffer(parts["kernels.bin"], "float32", int(np.prod(shape)), offset).reshape(shape)
+    for file, entry in files.items():
+        if part not in (entry["part"], files["route"]["part"]):
+            continue
+        try:
+            data = materialize(template_of(parts, file), views)
+        except Exception:  # what zipfile raises has no common type
+            data = b""
+        entry["sha256"] = hashlib.sha256(data).hexdigest()
+    return rehashed({**parts, "bundle.json": json.dumps(manifest).encode()})
 
 
 def with_graph(parts, file, change):
@@ -194,7 +249,17 @@ def with_graph(parts, file, change):
         file: name.
         change: from the graph's bytes to others.
     """
-    return _with(parts, file, GRAPH, change(_members(parts[f"{file}.zip"])[GRAPH]))
+    part = part_of(parts, file)
+    members = _members(parts[part])
+    if GRAPH in members:
+        return _with(parts, part, {**members, GRAPH: change(members[GRAPH])})
+    plan, literals = json.loads(members[PLAN]), b""
+    for entry in plan["files"]:  # all of it its own
+        template = template_of(parts, entry["name"])
+        graph = change(template.graph) if entry["name"] == file else template.graph
+        entry["pieces"] = [[len(graph) + len(template.tail), 0, 0]]
+        literals += graph + template.tail
+    return _with(parts, part, {**members, PLAN: json.dumps(plan).encode(), LITERALS: literals})
 
 
 def damaged_graphs(parts, seed, count):
@@ -239,10 +304,10 @@ def every_value(parts):
 def samples(parts, seed, count):
     """Damaged bundles, an eighth of them of each kind; half of them have hashes that match again."""
     rng = random.Random(seed)
-    inner = sorted(set(parts) - {"bundle.json"})
+    inner, shared = sorted(set(parts) - {"bundle.json"}), "level_0.zip" in parts
     for i in range(count):
         kind, file = i % 8, rng.choice(file_names(3))
-        part = f"{file}.zip"
+        part = part_of(parts, file)
         if kind == 0:
             name = rng.choice(sorted(parts))
             yield Sample(f"{name} damaged", {**parts, name: _damaged(rng, parts[name])})
@@ -255,6 +320,8 @@ def samples(parts, seed, count):
         elif kind == 2:
             keys, value = rng.choice(VALUES)
             yield Sample(f"{keys} = {value!r}", with_manifest(parts, keys, value))
+        elif kind == 3 and shared and rng.random() < 0.5:
+            yield Sample(*_with_pieces(rng, parts, part), rehashed=True)
         elif kind == 3:
             change = rng.choice(CHANGES)
             yield Sample(f"{part}: {change}", _with_row(rng, parts, part, change), rehashed=True)

@@ -175,6 +175,9 @@ def _step(torch: Any, layer: keras.layers.Layer) -> Callable:
         return _norm(torch, *weights, layer.epsilon)
     if kind == "Flatten" and tuple(layer.input.shape[1:-1]) == (1, 1):
         return lambda x: x.flatten(1)
+    if kind == "ZeroPadding2D":  # of padding="symmetric"
+        (top, bottom), (left, right) = layer.padding
+        return lambda x: functional.pad(x, (left, right, top, bottom))
     if kind == "Rescaling":
         scale, offset = (
             torch.from_numpy(np.asarray(v, "float32").reshape(-1, 1, 1)) for v in (layer.scale, layer.offset)

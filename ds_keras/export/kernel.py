@@ -8,7 +8,6 @@ import numpy as np
 
 from ds_keras.core.fake_quant import along, kernel_scale
 from ds_keras.core.sliceable import SliceableLayer
-from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.runtime.materialize import scaled
 
 AXES = {4: (3, 0, 1, 2), 2: (1, 0)}  # of Keras' kernels in TFLite's order: outputs first (depthwise: 1, h, w, c)
@@ -40,7 +39,7 @@ class Kernel:
     @property
     def depthwise(self) -> bool:
         """Whether the output channels are the third axis and not the last."""
-        return isinstance(self.layer, SliceableDepthwiseConv2D)
+        return self.layer.kernel_axis == 2
 
     @property
     def axis(self) -> int:

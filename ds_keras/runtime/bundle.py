@@ -1,7 +1,6 @@
 """Reads a bundle: every number is checked before it is used, every part against its hash. numpy alone."""
 
 import hashlib
-import io
 import json
 import os
 import zipfile
@@ -12,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras.runtime.manifest import FORMAT, INDEX, check_manifest, checked_plan, file_names
+from ds_keras.runtime.manifest import FORMAT, INDEX, check_manifest, file_names
 from ds_keras.runtime.materialize import Template, materialize
+from ds_keras.runtime.template import bounded, separate_template, shared_template
 
 MAX_INDEX = 16 << 20  # bytes of bundle.json
-MAX_GRAPH = 64 << 20  # bytes of a file's graph, which holds no kernels
-MAX_PLAN = 16 << 20  # bytes of a file's plan, of its fold vector, and of its tail
-GRAPH, PLAN, FACTORS, TAIL = "graph.tflite", "plan.json", "factors.bin", "tail.bin"  # of a file's part
 
 
 class Bundle:
@@ -103,19 +100,17 @@ class Bundle:
         """
         if name not in self.manifest["files"]:
             raise ValueError(f"name must be one of {self.files}, received {name!r}")
-        entry = self.manifest["files"][name]
-        part, data = entry["part"], self.part(entry["part"])
+        files = self.manifest["files"]
+        entry, route = files[name], files["route"]["part"]
+        part, sizes = entry["part"], {file: files[file]["size"] for file in files}
+        data, kernels, alone = self.part(part), self.manifest["kernels"], self.manifest["format_version"] == 2
+        shared = data if alone or part == route else self.part(route)
         try:
-            with zipfile.ZipFile(io.BytesIO(data)) as archive:
-                graph = _member(archive, GRAPH, min(entry["size"], MAX_GRAPH))
-                tail, plan, factors = (_member(archive, member, MAX_PLAN) for member in (TAIL, PLAN, FACTORS))
-            if len(factors) % 4:
-                raise ValueError(f"{FACTORS} holds {len(factors)} bytes")
-            values, end = np.frombuffer(factors, "<f4"), entry["size"] - len(tail)
-            copies = checked_plan(json.loads(plan), self.manifest["kernels"], len(graph), len(values), end)
+            if alone:
+                return separate_template(data, entry["size"], kernels)
+            return shared_template(shared, None if part == route else data, name, sizes, kernels)
         except Exception as error:  # what zipfile raises for a damaged archive has no common type
             raise ValueError(f"{self.path}: {part} is damaged: {error}") from None
-        return Template(graph, copies, values, tail, entry["size"])
 
     def file(self, name: str) -> bytes:
         """A static TFLite file.
@@ -149,7 +144,7 @@ class Bundle:
             if not path.is_file():
                 raise self._missing(name)
             with open(path, "rb") as file:
-                return _bounded(file, os.fstat(file.fileno()).st_size, limit, f"{self.path}: {name}")
+                return bounded(file, os.fstat(file.fileno()).st_size, limit, f"{self.path}: {name}")
         except OSError as error:
             raise ValueError(f"{self.path}: {name} cannot be read: {error}") from None
 
@@ -162,23 +157,8 @@ class Bundle:
                 if info.file_size > os.path.getsize(self.path):
                     raise ValueError(f"{name} is larger than the file")
                 with archive.open(info) as file:
-                    return _bounded(file, info.file_size, limit, name)
+                    return bounded(file, info.file_size, limit, name)
         except KeyError:
             raise self._missing(name) from None
         except Exception as error:  # what zipfile raises for a damaged archive has no common type
             raise ValueError(f"{self.path} is not a bundle, or a damaged one: {error}") from None
-
-
-def _bounded(file: Any, size: int, limit: int, what: str) -> bytes:
-    if size > limit:
-        raise ValueError(f"{what} is damaged: {size} bytes, at most {limit} are allowed")
-    return file.read(size + 1)  # a file allocates what it is asked for
-
-
-def _member(archive: zipfile.ZipFile, name: str, limit: int) -> bytes:
-    info = archive.getinfo(name)
-    with archive.open(info) as file:
-        data = _bounded(file, info.file_size, limit, name)
-    if len(data) != info.file_size:
-        raise ValueError(f"{name} has another size than it declares")
-    return data

@@ -11,7 +11,7 @@ from ds_keras.policies.gate import Gate
 from ds_keras.policies.registry import check_policy
 from ds_keras.runtime.materialize import ALIGNMENT, Copy
 
-FORMAT, FORMAT_VERSION = "ds_keras.bundle", 2
+FORMAT, FORMAT_VERSION, READ = "ds_keras.bundle", 3, (2, 3)  # READ: versions that are read
 INDEX, KERNELS = "bundle.json", "kernels.bin"
 DTYPES = {"float32": 4, "float16": 2, "int8": 1}  # of kernels, bytes
 MAX_SIDE, MAX_COUNT, MAX_LEVELS = 1 << 16, 1 << 31, 1000
@@ -38,63 +38,63 @@ def check_manifest(manifest: Any) -> None:
     Raises:
         ValueError, TypeError, KeyError: a value is missing, has another type, or lies outside its range.
     """
-    _need(isinstance(manifest, dict), "an object", manifest)
-    _need(manifest["format"] == FORMAT, f"format {FORMAT!r}", manifest["format"])
+    need(isinstance(manifest, dict), "an object", manifest)
+    need(manifest["format"] == FORMAT, f"format {FORMAT!r}", manifest["format"])
     version = manifest["format_version"]
-    _need(
-        type(version) is int and version == FORMAT_VERSION,
-        f"format_version {FORMAT_VERSION} (export bundles of another one again, with to_bundle)",
+    need(
+        type(version) is int and version in READ,
+        f"format_version of {READ} (export bundles of another one again, with to_bundle)",
         version,
     )
-    _need(isinstance(manifest["name"], str), "a name", manifest["name"])
+    need(isinstance(manifest["name"], str), "a name", manifest["name"])
     shape = _shape(manifest["image_shape"], MAX_SIDE)
-    _need(len(shape) == 3, "image_shape of three numbers", shape)
-    classes = _whole(manifest["num_classes"], 2, MAX_SIDE)
+    need(len(shape) == 3, "image_shape of three numbers", shape)
+    classes = whole(manifest["num_classes"], 2, MAX_SIDE)
     licence = manifest["licence"]
-    _need(licence is None or isinstance(licence, str), "licence: null or a text", licence)
+    need(licence is None or isinstance(licence, str), "licence: null or a text", licence)
     labels = manifest["labels"]
     plain = isinstance(labels, list) and len(labels) == classes and all(isinstance(label, str) for label in labels)
-    _need(labels is None or plain, "labels: null, or a name for each class", labels)
+    need(labels is None or plain, "labels: null, or a name for each class", labels)
     parts = manifest["parts"]
-    _need(isinstance(parts, dict), "parts: an object", parts)
+    need(isinstance(parts, dict), "parts: an object", parts)
     for name, part in parts.items():
-        _need(_is_name(name) and name != INDEX, "names of parts without folders", name)
-        _whole(part["bytes"], 1, MAX_COUNT)
+        need(_is_name(name) and name != INDEX, "names of parts without folders", name)
+        whole(part["bytes"], 1, MAX_COUNT)
         _hash(part["sha256"])
     _check_kernels(manifest["kernels"], parts)
     costs = manifest["madds"]
     plain = isinstance(costs["body"], list) and 1 <= len(costs["body"]) <= MAX_LEVELS
-    _need(plain, f"madds of 1 to {MAX_LEVELS} bodies", costs)
+    need(plain, f"madds of 1 to {MAX_LEVELS} bodies", costs)
     for value in (costs["start"], costs["gate"], *costs["body"]):
-        _whole(value, 0, 1 << 53)
+        whole(value, 0, 1 << 53)
     levels, files = len(costs["body"]), manifest["files"]
-    _need(costs["body"][-1] > 0, "madds of the largest level above 0", costs)
-    _need(isinstance(files, dict) and set(files) == set(file_names(levels)), "the files of every level", files)
+    need(costs["body"][-1] > 0, "madds of the largest level above 0", costs)
+    need(isinstance(files, dict) and set(files) == set(file_names(levels)), "the files of every level", files)
     for file in files.values():
-        _need(file["part"] in parts, "files whose part is listed", file["part"])
-        _whole(file["size"], 1, MAX_COUNT)
+        need(file["part"] in parts, "files whose part is listed", file["part"])
+        whole(file["size"], 1, MAX_COUNT)
         _hash(file["sha256"])
     _check_policy(manifest["policy"], levels)
 
 
 def _check_kernels(kernels: Any, parts: dict[str, Any]) -> None:
-    _need(kernels["part"] in parts, "kernels whose part is listed", kernels["part"])
-    _need(kernels["dtype"] in DTYPES, f"dtype of {sorted(DTYPES)}", kernels["dtype"])
-    _need(isinstance(kernels["index"], dict), "an index of the kernels", kernels["index"])
+    need(kernels["part"] in parts, "kernels whose part is listed", kernels["part"])
+    need(kernels["dtype"] in DTYPES, f"dtype of {sorted(DTYPES)}", kernels["dtype"])
+    need(isinstance(kernels["index"], dict), "an index of the kernels", kernels["index"])
     end = 0
     for key, (offset, shape) in kernels["index"].items():
-        _whole(offset, end, MAX_COUNT)
-        _need(offset % ALIGNMENT == 0, f"kernels that begin at multiples of {ALIGNMENT}", [key, offset])
-        _need(len(_shape(shape, MAX_COUNT)) in (2, 4), "kernels of two or four axes", [key, shape])
+        whole(offset, end, MAX_COUNT)
+        need(offset % ALIGNMENT == 0, f"kernels that begin at multiples of {ALIGNMENT}", [key, offset])
+        need(len(_shape(shape, MAX_COUNT)) in (2, 4), "kernels of two or four axes", [key, shape])
         end = offset + math.prod(shape) * DTYPES[kernels["dtype"]]
-        _need(end <= parts[kernels["part"]]["bytes"], "kernels that lie within their part", [key, offset, shape])
+        need(end <= parts[kernels["part"]]["bytes"], "kernels that lie within their part", [key, offset, shape])
 
 
 def _check_policy(policy: Any, levels: int) -> None:
     check_policy(policy["default"], levels)
     chain, settings = check_chain(policy["cascade"], levels), policy["knobs"]
     kinds = {kind.name: kind for kind in (Gate, Cascade)}
-    _need(isinstance(settings, dict) and set(settings) == set(kinds), "knobs by policy", settings)
+    need(isinstance(settings, dict) and set(settings) == set(kinds), "knobs by policy", settings)
     for name, kind in kinds.items():
         _numbers(settings[name], kind.num_settings(chain))
     BudgetTable.from_json(policy["budget_table"], levels, chain)
@@ -117,7 +117,7 @@ def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, e
     """A file's copies, after checking that they lie within the kernels, the fold vector and the file.
 
     Args:
-        plan: decoded JSON: a list of objects with the fields of ``Copy``.
+        plan: decoded JSON: a list of objects with the fields of ``Copy``; the offset, which follows, may be left out.
         kernels: of the manifest.
         graph: bytes of the graph.
         factors: length of the fold vector.
@@ -129,50 +129,53 @@ def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, e
     Raises:
         ValueError, TypeError, KeyError: they do not.
     """
-    _need(isinstance(plan, list), "a plan that is a list", type(plan).__name__)
+    need(isinstance(plan, list), "a plan that is a list", type(plan).__name__)
     copies, at, used = [], graph, set()
     for row in plan:
-        copy = Copy(**row)
-        _need(copy.kernel in kernels["index"] and copy.kernel not in used, "each kernel once", copy.kernel)
+        follows = -(-at // ALIGNMENT) * ALIGNMENT
+        copy = Copy(**{"offset": follows, **row})
+        need(copy.kernel in kernels["index"] and copy.kernel not in used, "each kernel once", copy.kernel)
         used.add(copy.kernel)
         full, shape = kernels["index"][copy.kernel][1], _shape(copy.shape, MAX_COUNT)
-        _need(len(shape) == len(full) == len(copy.begin), "copies with the axes of their kernel", row)
-        for whole, begin, length in zip(full, copy.begin, shape, strict=True):
-            _need(_whole(begin, 0, whole) + length <= whole, "copies within their kernel", row)
-        _whole(copy.axis, 0, len(shape) - 1)
+        need(len(shape) == len(full) == len(copy.begin), "copies with the axes of their kernel", row)
+        for side, begin, length in zip(full, copy.begin, shape, strict=True):
+            need(whole(begin, 0, side) + length <= side, "copies within their kernel", row)
+        whole(copy.axis, 0, len(shape) - 1)
         if copy.factor is not None:
-            _need(kernels["dtype"] != "int8", "no factors for int8 codes, whose scales hold them", row)
-            _need(_whole(copy.factor, 0, factors) + shape[copy.axis] <= factors, "factors in the fold vector", row)
-        _need(_whole(copy.offset, at, end) == -(-at // ALIGNMENT) * ALIGNMENT, "copies one behind another", row)
+            need(kernels["dtype"] != "int8", "no factors for int8 codes, whose scales hold them", row)
+            need(whole(copy.factor, 0, factors) + shape[copy.axis] <= factors, "factors in the fold vector", row)
+        need(whole(copy.offset, at, end) == follows, "copies one behind another", row)
         at = copy.offset + math.prod(shape) * DTYPES[kernels["dtype"]]
         copies.append(copy._replace(begin=tuple(copy.begin), shape=shape))
-    _need(at == end, f"a plan that ends with the kernels, at {end}", at)
+    need(at == end, f"a plan that ends with the kernels, at {end}", at)
     return tuple(copies)
 
 
-def _need(condition: bool, what: str, received: Any) -> None:
+def need(condition: bool, what: str, received: Any) -> None:
+    """Refuses what a bundle must not have: ``ValueError`` says what it must have, and what was received."""
     if not condition:
         text = repr(received)
         raise ValueError(f"it must have {what}, received {text if len(text) < 200 else text[:200] + '...'}")
 
 
-def _whole(value: Any, low: int, high: int) -> int:
-    _need(type(value) is int and low <= value <= high, f"whole numbers in [{low}, {high}]", value)
+def whole(value: Any, low: int, high: int) -> int:
+    """A whole number in [low, high]; ``ValueError`` for anything else."""
+    need(type(value) is int and low <= value <= high, f"whole numbers in [{low}, {high}]", value)
     return value
 
 
 def _numbers(values: Any, count: int) -> None:
     plain = isinstance(values, list) and all(type(v) in (int, float) and math.isfinite(v) for v in values)
-    _need(plain and len(values) == count, f"lists of {count} finite numbers", values)
+    need(plain and len(values) == count, f"lists of {count} finite numbers", values)
 
 
 def _shape(value: Any, high: int) -> tuple[int, ...]:
-    _need(isinstance(value, list | tuple) and 0 < len(value) <= 4, "shapes of up to four axes", value)
-    return tuple(_whole(side, 1, high) for side in value)
+    need(isinstance(value, list | tuple) and 0 < len(value) <= 4, "shapes of up to four axes", value)
+    return tuple(whole(side, 1, high) for side in value)
 
 
 def _hash(value: Any) -> None:
-    _need(isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None, "sha256 hashes", value)
+    need(isinstance(value, str) and re.fullmatch("[0-9a-f]{64}", value) is not None, "sha256 hashes", value)
 
 
 def _is_name(name: Any) -> bool:

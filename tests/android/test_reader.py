@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from damaged import as_directory, as_file, damaged_graph, every_value, parts_of, rehashed, samples
+from damaged import as_directory, as_file, as_version_2, damaged_graph, every_value, parts_of, rehashed, samples
 from helpers import images, nano
 
 from ds_keras import export, zoo
@@ -121,7 +121,7 @@ def test_any_slice_of_any_numbers(bundles, java, tmp_path, dtype):
         archive.writestr("plan.json", json.dumps([copy._asdict() for copy in copies]))
         archive.writestr("factors.bin", factors.astype("<f4").tobytes())
         archive.writestr("tail.bin", tail)
-    parts = {**parts_of(bundles["float32"]), "kernels.bin": payload, "body_1.zip": content.getvalue()}
+    parts = {**as_version_2(bundles["float32"]), "kernels.bin": payload, "body_1.zip": content.getvalue()}
     manifest = json.loads(parts["bundle.json"])
     manifest["kernels"] = {"part": "kernels.bin", "dtype": dtype, "index": index}
     manifest["files"]["body_1"] |= {"size": end, "sha256": hashlib.sha256(expected).hexdigest()}
@@ -328,9 +328,11 @@ def test_equal_refusals_of_every_value(bundles, java, tmp_path):
     assert count["Java refuses"] == 0 and count["both take"] < 40  # values that are allowed
 
 
+@pytest.mark.parametrize("version", [2, 3])
 @pytest.mark.parametrize(("seed", "number"), [(0, 96), pytest.param(1, 1000, marks=pytest.mark.slow)])
-def test_equal_refusals(bundles, java, tmp_path, seed, number):
-    damaged = list(samples(parts_of(bundles["float32"]), seed, number))
+def test_equal_refusals(bundles, java, tmp_path, seed, number, version):
+    read = {2: as_version_2, 3: parts_of}[version]
+    damaged = list(samples(read(bundles["float32"]), seed, number))
     assert sum(sample.rehashed for sample in damaged) == number // 2
     count = compare(java, tmp_path, damaged)
     assert count["both refuse"] > number / 2
@@ -338,10 +340,10 @@ def test_equal_refusals(bundles, java, tmp_path, seed, number):
 
 def test_a_damaged_part_leaves_no_half_made_file(bundles, java, tmp_path):
     parts = parts_of(bundles["float32"])
-    parts["entry_2.zip"] = parts["entry_2.zip"][:-7]
+    parts["level_2.zip"] = parts["level_2.zip"][:-7]
     as_directory(tmp_path / "bundle", parts)
     status, _, error = java("materialize", tmp_path / "bundle", tmp_path / "out")
-    assert status == 2 and len(error) == 1 and "entry_2.zip is damaged" in error[0]
+    assert status == 2 and len(error) == 1 and "level_2.zip is damaged" in error[0]
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == [
         "entry_0.tflite",
         "entry_1.tflite",
@@ -366,12 +368,15 @@ def test_an_archive_with_paths_writes_nothing_outside(bundles, java, tmp_path):
     assert len(list((tmp_path / "out").iterdir())) == 7
 
 
-def test_a_deflate_bomb_is_refused_before_it_is_unpacked(bundles, java, tmp_path):
+@pytest.mark.parametrize(
+    ("version", "part", "member"), [(2, "body_0.zip", "graph.tflite"), (3, "level_0.zip", "words.bin")]
+)
+def test_a_deflate_bomb_is_refused_before_it_is_unpacked(bundles, java, tmp_path, version, part, member):
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("graph.tflite", "plan.json", "factors.bin", "tail.bin"):
+        for name in ("graph.tflite", "plan.json", "factors.bin", "tail.bin", "words.bin", "literals.bin"):
             archive.writestr(name, bytes(40 << 20))
-    parts = {**parts_of(bundles["float32"]), "body_0.zip": content.getvalue()}
+    parts = {**{2: as_version_2, 3: parts_of}[version](bundles["float32"]), part: content.getvalue()}
     as_directory(tmp_path / "bundle", rehashed(parts))
     status, _, error = java("verify", tmp_path / "bundle")
-    assert status == 2 and "body_0.zip is damaged: graph.tflite is damaged: 41943040 bytes" in error[0]
+    assert status == 2 and f"{part} is damaged: {member} is damaged: 41943040 bytes" in error[0]

@@ -1,5 +1,6 @@
 import pytest
 from helpers import array, close, fill_model, images, nano, tiny
+from official import SHAPE, build, official
 
 from ds_keras.benchmarks.torch_twin import masked_twin, torch_twin
 from ds_keras.export import subnet
@@ -25,6 +26,16 @@ def test_masks_at_full_width_equal_every_level(make):
     for level in range(len(model.levels)):
         for i in range(3):
             close(run(x[i : i + 1], level=level), model(x[i : i + 1], level=level))
+
+
+def test_converted_networks():
+    """Which pad as PyTorch does, by a layer of its own."""
+    model, x = build(official()), images(2, SHAPE[0], SHAPE[-1])
+    run = masked_twin(model)
+    for level in (0, len(model.levels) - 1):
+        expected = model(x, level=level)
+        close(torch_twin(subnet(model, level, fold_batch_norm=True))(x), expected)
+        close(run(x[:1], level=level), expected[:1])
 
 
 @pytest.mark.slow

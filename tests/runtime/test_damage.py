@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from damaged import as_version_2, parts_of
 from helpers import images, nano
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,14 +16,21 @@ from hypothesis import strategies as st
 from ds_keras import export
 from ds_keras.runtime import Bundle, Session
 from ds_keras.runtime.manifest import check_manifest, checked_plan
+from ds_keras.runtime.template import shared_template
 
 X = images(2)
 
 
 @pytest.fixture(scope="module")
-def parts(tmp_path_factory):
+def versions(tmp_path_factory):
+    """The parts of a bundle by format version."""
     path = export.to_bundle(nano(labels=["a", "b", "c"]), tmp_path_factory.mktemp("bundle") / "nano")
-    return {file.name: file.read_bytes() for file in path.iterdir()}
+    return {2: as_version_2(path), 3: parts_of(path)}
+
+
+@pytest.fixture(scope="module", params=[2, 3], ids="version {}".format)
+def parts(versions, request):
+    return versions[request.param]
 
 
 def write(directory, parts, rehash):
@@ -44,18 +52,16 @@ def run_all(path):
     return [session.run(X, policy=policy).logits for policy in (0, 1, 2, "gate", "cascade")]
 
 
-PARTS = ["bundle.json", "kernels.bin", "route.zip", "entry_0.zip", "entry_1.zip", "body_0.zip", "body_2.zip"]
-
-
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    name=st.sampled_from(PARTS),
+    name=st.integers(0, 99),
     position=st.floats(0, 0.999),
     bit=st.integers(0, 7),
     cut=st.booleans(),
     rehash=st.booleans(),
 )
 def test_flipped_bits_and_truncated_parts(parts, tmp_path, name, position, bit, cut, rehash):
+    name = sorted(parts)[name % len(parts)]
     data = bytearray(parts[name])
     at = int(position * len(data))
     if cut:
@@ -83,8 +89,9 @@ def test_a_changed_kernel_under_its_own_hash_is_refused(parts, tmp_path):
         run_all(path)
 
 
-@pytest.mark.parametrize("name", ["route.zip", "kernels.bin", "entry_0.zip"])
+@pytest.mark.parametrize("name", ["route.zip", "kernels.bin", "a level"])
 def test_the_damaged_part_is_named(parts, tmp_path, name):
+    name = next(part for part in ("level_0.zip", "entry_0.zip") if part in parts) if name == "a level" else name
     data = bytearray(parts[name])
     data[len(data) // 2] ^= 1
     path = write(tmp_path / "bundle", {**parts, name: bytes(data)}, rehash=False)
@@ -97,7 +104,7 @@ def test_the_damaged_part_is_named(parts, tmp_path, name):
 
 WRONG = {
     "format": ["other", None, 3],
-    "format_version": [1, 3, "1", None, True, 1.0],
+    "format_version": [1, 4, "3", None, True, 3.0],
     "image_shape": [[8, 8], [8, -8, 1], [8, 8, 1 << 40], "888", None, [8, 8, True]],
     "num_classes": [1, -3, 1 << 40, "3"],
     "labels": [["a"], "abc", [1, 2, 3]],
@@ -138,7 +145,8 @@ def test_wrong_values_in_the_manifest(parts, tmp_path, key, value):
         {"unknown": 1},
     ],
 )
-def test_plans_that_reach_outside(parts, change):
+def test_plans_that_reach_outside(versions, change):
+    parts = versions[2]
     kernels = json.loads(parts["bundle.json"])["kernels"]
     with zipfile.ZipFile(io.BytesIO(parts["entry_2.zip"])) as archive:
         plan, graph = json.loads(archive.read("plan.json")), len(archive.read("graph.tflite"))
@@ -158,6 +166,59 @@ def test_plans_that_reach_outside(parts, change):
         checked_plan(plan[:-1], kernels, graph, factors, end)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"graph": 0},
+        {"graph": 1 << 40},
+        {"graph": True},
+        {"tail": -1},
+        {"tail": 1 << 30},
+        {"name": "other"},
+        {"name": []},
+        {"pieces": []},
+        {"pieces": None},
+        {"pieces": [[1, 0]]},
+        {"pieces": [[0, 0, 1 << 40]]},
+        {"pieces": [[0, 1 << 40, 1]]},
+        {"pieces": [[0, -1, 1]]},
+        {"pieces": [[1 << 40, 0, 0]]},
+        {"pieces": [[0, 0.0, 1]]},
+        {"pieces": [[-1, 0, 1]]},
+        {"copies": [1 << 20]},
+        {"copies": [-1]},
+        {"copies": [0, 0]},
+        {"copies": None},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("file", ["route", "entry_1", "body_1"])
+def test_pieces_that_reach_outside(versions, file, change):
+    """In the plan of a bundle of version 3."""
+    parts, part = versions[3], "route.zip" if file == "route" else "level_1.zip"
+    manifest = json.loads(parts["bundle.json"])
+    sizes = {name: entry["size"] for name, entry in manifest["files"].items()}
+
+    def read(content):
+        level = None if file == "route" else content
+        return shared_template(
+            content if level is None else parts["route.zip"], level, file, sizes, manifest["kernels"]
+        )
+
+    with zipfile.ZipFile(io.BytesIO(parts[part])) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    plan = json.loads(members["plan.json"])
+    assert read(parts[part]).size == sizes[file]
+    (entry,) = (entry for entry in plan["files"] if entry["name"] == file)
+    entry |= change
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, data in {**members, "plan.json": json.dumps(plan).encode()}.items():
+            archive.writestr(name, data)
+    with pytest.raises((TypeError, ValueError)):
+        read(content.getvalue())
+
+
 def test_the_rows_of_a_budget_table_rise(parts):
     manifest = json.loads(parts["bundle.json"])
     knobs = len(manifest["policy"]["cascade"]) - 1
@@ -166,28 +227,43 @@ def test_the_rows_of_a_budget_table_rise(parts):
         check_manifest(manifest)
 
 
-def test_a_deflate_bomb_is_refused_before_it_is_unpacked(parts, tmp_path):
+BOMBS = {2: ("entry_0.zip", "graph.tflite"), 3: ("level_0.zip", "words.bin")}
+
+
+@pytest.mark.parametrize("version", BOMBS)
+def test_a_deflate_bomb_is_refused_before_it_is_unpacked(versions, tmp_path, version):
+    part, member = BOMBS[version]
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name in ("graph.tflite", "plan.json", "factors.bin", "tail.bin"):
+        for name in ("graph.tflite", "plan.json", "factors.bin", "tail.bin", "words.bin", "literals.bin"):
             archive.writestr(name, bytes(40 << 20))
-    bomb = bytearray(content.getvalue())
-    path = write(tmp_path / "bundle", {**parts, "entry_0.zip": bytes(bomb)}, rehash=True)
-    with pytest.raises(ValueError, match="entry_0.zip is damaged"):
+    path = write(tmp_path / "bundle", {**versions[version], part: content.getvalue()}, rehash=True)
+    with pytest.raises(ValueError, match=f"{part} is damaged: {member} is damaged: {40 << 20} bytes, at most"):
         run_all(path)
 
 
-@pytest.mark.parametrize("name", ["graph.tflite", "tail.bin"])
-def test_a_member_is_bounded_whatever_its_file_declares(parts, tmp_path, name):
+@pytest.mark.parametrize(
+    ("version", "part", "name"),
+    [
+        (2, "body_0.zip", "graph.tflite"),
+        (2, "body_0.zip", "tail.bin"),
+        (3, "level_0.zip", "words.bin"),
+        (3, "level_0.zip", "plan.json"),
+        (3, "level_0.zip", "literals.bin"),
+        (3, "route.zip", "pattern.bin"),
+    ],
+)
+def test_a_member_is_bounded_whatever_its_file_declares(versions, tmp_path, version, part, name):
     """The manifest may say two gigabytes, under hashes that match."""
+    parts = versions[version]
     content, manifest = io.BytesIO(), json.loads(parts["bundle.json"])
-    with zipfile.ZipFile(io.BytesIO(parts["body_0.zip"])) as old, zipfile.ZipFile(content, "w", 8) as new:
+    with zipfile.ZipFile(io.BytesIO(parts[part])) as old, zipfile.ZipFile(content, "w", 8) as new:
         for member in old.namelist():
             new.writestr(member, bytes(80 << 20) if member == name else old.read(member))
     manifest["files"]["body_0"]["size"] = 2**31 - 1
-    changed = {**parts, "body_0.zip": content.getvalue(), "bundle.json": json.dumps(manifest).encode()}
+    changed = {**parts, part: content.getvalue(), "bundle.json": json.dumps(manifest).encode()}
     path = write(tmp_path / "bundle", changed, rehash=True)
-    with pytest.raises(ValueError, match=f"body_0.zip is damaged: {name} is damaged: {80 << 20} bytes, at most"):
+    with pytest.raises(ValueError, match=f"zip is damaged: {name} is damaged: {80 << 20} bytes, at most"):
         Bundle(path).file("body_0")
 
 

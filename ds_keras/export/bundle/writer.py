@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ds_keras.core.files import WRITING, write_bytes
+from ds_keras.export.bundle.parts import level_parts
 from ds_keras.export.kernel import DTYPES, payload, stored_shapes
 from ds_keras.export.metadata import about, check_licence
 from ds_keras.export.progress import reported
 from ds_keras.export.tflite.source import ExportSource
 from ds_keras.export.tflite.template import make_template
-from ds_keras.runtime.bundle import FACTORS, GRAPH, PLAN, TAIL
 from ds_keras.runtime.manifest import FORMAT, FORMAT_VERSION, INDEX, KERNELS, check_manifest, file_names
-from ds_keras.runtime.materialize import ALIGNMENT, Template, materialize
+from ds_keras.runtime.materialize import ALIGNMENT, materialize
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -37,10 +37,11 @@ def to_bundle(
     """Writes a bundle: one download that holds every weight once and becomes a static file for each level.
 
     It holds ``bundle.json`` (format, files, costs, policies and their knobs, budget table, sha256 of every part),
-    ``kernels.bin`` (the unfolded kernels) and, for each file, ``<name>.zip``: the file's graph without kernels, the
-    plan of copies and the fold vector of its BatchNorm. The files are ``route`` (shared start and gate), ``entry_<k>``
-    (level k from the images on) and ``body_<k>`` (level k behind the shared start). Every file is made from these
-    parts, run in LiteRT and compared with Keras before anything is written.
+    ``kernels.bin`` (the unfolded kernels), and for the route and for each level an archive with what its files need
+    besides: graphs without kernels, the plan of copies, the factors of BatchNorm (see ``export.bundle.parts``). The
+    files are ``route`` (shared start and gate), ``entry_<k>`` (level k from the images on) and ``body_<k>`` (level k
+    behind the shared start). Every file is made from these parts, run in LiteRT and compared with Keras before anything
+    is written.
 
     Args:
         model: supernet.
@@ -106,14 +107,18 @@ def _parts(source: ExportSource, licence: str | None) -> dict[str, bytes]:
         made[name] = part, int(level or 0), *source.file(part, int(level or 0))
     kernels = [kernel for *_, own in made.values() for kernel in own]
     shapes, arrays = stored_shapes(kernels), payload(kernels, quantization)
-    parts, files = {}, {}
+    templates, files = {}, {}
     for name in reported(list(made), "comparing"):
         part, level, file, own = made[name]
         template = make_template(file, own, quantization, shapes, about(model, part, level, licence))
         data = materialize(template, arrays)
         source.check(data, part, level)
-        parts[f"{name}.zip"] = _zipped(template)
-        files[name] = {"part": f"{name}.zip", "size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+        templates[name] = template
+        files[name] = {"size": len(data), "sha256": hashlib.sha256(data).hexdigest()}
+    parts = {}
+    for name, (part, content) in level_parts(templates).items():
+        files[name] = {"part": part, **files[name]}
+        parts[part] = content
     parts[KERNELS], index = _joined(arrays)
     manifest = {
         "format": FORMAT,
@@ -146,17 +151,6 @@ def _parts(source: ExportSource, licence: str | None) -> dict[str, bytes]:
     }
     check_manifest(manifest)
     return {**parts, INDEX: (json.dumps(manifest) + "\n").encode()}
-
-
-def _zipped(template: Template) -> bytes:
-    content = io.BytesIO()
-    plan = json.dumps([copy._asdict() for copy in template.copies])
-    with zipfile.ZipFile(content, "w") as archive:
-        factors = template.factors.astype("<f4").tobytes()
-        members = {GRAPH: template.graph, PLAN: plan.encode(), FACTORS: factors, TAIL: template.tail}
-        for name, data in members.items():  # ZipInfo: no time of day, equal files give equal bytes
-            archive.writestr(zipfile.ZipInfo(name), data, zipfile.ZIP_DEFLATED, compresslevel=9)
-    return content.getvalue()
 
 
 def _joined(arrays: dict[str, np.ndarray]) -> tuple[bytes, dict[str, Any]]:

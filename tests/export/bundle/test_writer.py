@@ -13,7 +13,6 @@ from ds_keras.export.bundle import writer
 from ds_keras.export.subnet import Plain, assemble
 from ds_keras.export.tflite import template as pack
 from ds_keras.runtime import Bundle, Session
-from ds_keras.runtime.manifest import file_names
 
 X = images(16)
 
@@ -47,7 +46,7 @@ def test_the_parts(network, written):
     quantization, path = written
     manifest = json.loads((path / "bundle.json").read_text())
     assert {file.name for file in path.iterdir()} == {"bundle.json", *manifest["parts"]}
-    assert {"kernels.bin", *(f"{name}.zip" for name in file_names(3))} == set(manifest["parts"])
+    assert {"kernels.bin", "route.zip", *(f"level_{level}.zip" for level in range(3))} == set(manifest["parts"])
     assert manifest["madds"]["body"] == [part.body for part in network.costs]
     assert manifest["policy"]["budget_table"] == network.budget_table
     size = 2 if quantization else 4

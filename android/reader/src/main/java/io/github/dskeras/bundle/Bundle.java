@@ -12,8 +12,8 @@ import java.security.NoSuchAlgorithmException;
  * its hash whenever it is read. Holds no open file.
  */
 public final class Bundle {
-    private static final int MAX_INDEX = 16 << 20; // bytes of a JSON text, of a fold vector, or of a tail
-    private static final int MAX_GRAPH = 64 << 20; // bytes of a file's graph, which holds no kernels
+    static final int MAX_INDEX = 16 << 20; // bytes of a JSON text, of a fold vector, or of a tail
+    static final int MAX_GRAPH = 64 << 20; // bytes of a file's graph, which holds no kernels
 
     private final File path;
     private final Archive archive; // null for a directory
@@ -104,6 +104,11 @@ public final class Bundle {
             throw damaged(entry.part, "its file has more bytes than this reader holds");
         }
         try {
+            if (manifest.formatVersion > 2) {
+                String route = manifest.files.get("route").part;
+                boolean own = entry.part.equals(route);
+                return Shared.plan(own ? data : part(route), own ? null : data, name, manifest);
+            }
             Archive members = new Archive(Source.of(data));
             byte[] graph = members.read("graph.tflite", Math.min(entry.made.bytes, MAX_GRAPH), false);
             Object rows = Json.parse(members.read("plan.json", MAX_INDEX, false));

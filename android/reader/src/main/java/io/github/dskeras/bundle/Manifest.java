@@ -72,6 +72,7 @@ public final class Manifest {
     /** Rows by policy ("gate", "cascade", "levels"), by rising cost. */
     public final Map<String, List<Row>> budgetTable;
 
+    final int formatVersion;
     final Map<String, Part> parts;
     final String kernelsPart;
     final int elementSize;
@@ -89,7 +90,9 @@ public final class Manifest {
         Object format = Check.field(json, "format");
         Check.need(FORMAT.equals(format), "format '" + FORMAT + "'", format);
         Object version = Check.field(json, "format_version");
-        Check.need(Long.valueOf(2).equals(version), "format_version 2", version);
+        boolean known = Long.valueOf(2).equals(version) || Long.valueOf(3).equals(version);
+        Check.need(known, "format_version 2 or 3", version);
+        formatVersion = ((Long) version).intValue();
         name = Check.string(Check.field(json, "name"), "a name");
         long[] shape = Check.shape(Check.field(json, "image_shape"), Check.MAX_SIDE);
         Check.need(shape.length == 3, "image_shape of three numbers", json.get("image_shape"));

@@ -11,7 +11,7 @@ import java.util.Set;
 /** A file's template: its graph without kernels, the checked plan of copies, the fold vector, and the file's tail. */
 final class Plan {
     private static final Set<String> FIELDS =
-            new HashSet<>(Arrays.asList("kernel", "begin", "shape", "axis", "factor", "offset"));
+            new HashSet<>(Arrays.asList("kernel", "begin", "shape", "axis", "factor"));
 
     /** A kernel slice of a file. */
     static final class Copy {
@@ -41,7 +41,7 @@ final class Plan {
     /**
      * Checks that the copies lie within the kernels, the fold vector and the file, one behind another without gaps.
      *
-     * @param rows decoded JSON: a list of objects with the fields of {@code Copy}
+     * @param rows decoded JSON: a list of objects with the fields of {@code Copy}; the offset may be left out
      * @param manifest of the bundle
      * @param graph flatbuffer whose kernels are external
      * @param factors fold vector
@@ -61,7 +61,9 @@ final class Plan {
         long end = graph.length;
         for (Object value : Check.list(rows, "a plan")) {
             Map<String, Object> row = Check.object(value, "a copy");
-            Check.need(row.keySet().equals(FIELDS), "copies of the fields " + FIELDS, row);
+            boolean follows = !row.containsKey("offset"); // behind the copy before it
+            boolean known = row.keySet().containsAll(FIELDS) && row.size() == FIELDS.size() + (follows ? 0 : 1);
+            Check.need(known, "copies of the fields " + FIELDS, row);
             Manifest.Kernel kernel = manifest.kernels.get(row.get("kernel"));
             Check.need(kernel != null && used.add(row.get("kernel")), "each kernel once", row.get("kernel"));
             long[] shape = Check.shape(row.get("shape"), Check.MAX_COUNT);
@@ -76,9 +78,9 @@ final class Plan {
             long factor = row.get("factor") == null ? -1 : Check.whole(row.get("factor"), 0, factors.length);
             Check.need(factor < 0 || factor + shape[axis] <= factors.length, "factors in the fold vector", row);
             Check.need(factor < 0 || manifest.elementSize > 1, "no factors for int8 codes, whose scales hold them", row);
-            long offset = Check.whole(row.get("offset"), end, last);
-            boolean placed = offset % Manifest.ALIGNMENT == 0 && offset - end < Manifest.ALIGNMENT;
-            Check.need(placed, "copies one behind another, aligned", row);
+            long next = (end + Manifest.ALIGNMENT - 1) / Manifest.ALIGNMENT * Manifest.ALIGNMENT;
+            long offset = Check.whole(follows ? (Object) next : row.get("offset"), end, last);
+            Check.need(offset == next, "copies one behind another, aligned", row);
             end = offset + Check.elements(shape) * manifest.elementSize;
             Check.need(end <= last, "copies within the file", row);
             found.add(new Copy(kernel, ints(begin), ints(shape), axis, (int) factor, (int) offset));
