@@ -3,12 +3,13 @@
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from ds_keras.export.flatbuffer import check_operators, float_operators, litert, repacked, unpacked
 
@@ -71,7 +72,7 @@ def convert_function(
     module.variables_of_the_function = variables
     serve = tf.function(function, input_signature=[spec], autograph=False).get_concrete_function()
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
+    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()), _no_warnings():
         tf.saved_model.save(module, folder, signatures={"serve": serve}, options=options)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=["serve"])
         if optimize is not None:
@@ -80,6 +81,17 @@ def convert_function(
             converter.inference_input_type = optimize.get("input_type", tf.float32)
             converter.inference_output_type = optimize.get("output_type", tf.float32)
         return converter.convert()
+
+
+@contextlib.contextmanager
+def _no_warnings() -> Iterator[None]:
+    """Hides absl's warnings: a file needs none of the gradients that TensorFlow misses."""
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def outputs(network: keras.Model, x: Any) -> dict[str, tf.Tensor]:
