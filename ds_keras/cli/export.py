@@ -95,7 +95,7 @@ def _quantized(model: "Supernet") -> dict[str, Any]:
     """The arguments of the export that the flags ask for."""
     if not FLAGS.calibration:
         return {"quantization": None if FLAGS.quantization == "none" else FLAGS.quantization}
-    from ds_keras.quantization.rounding import CALIBRATION_IMAGES
+    from ds_keras.quantization import CALIBRATION_IMAGES
 
     images = read_images(FLAGS.calibration, model.image_shape, CALIBRATION_IMAGES, "--calibration")
     return {"quantization": FLAGS.quantization, "calibration_data": images}

@@ -26,6 +26,7 @@ class SliceableLayer(keras.layers.Layer):
         **kwargs: of ``keras.layers.Layer``.
     """
 
+    int8: str | None = None  # what int8 makes of the layer, see ``quantization.rounding``; None where it knows it not
     kernel_axis: int | None = None  # of the output channels in the kernel, each of which has a scale in int8
 
     def __init__(self, sizes: Sequence[int] | None = None, divisor: int = 1, **kwargs: Any):

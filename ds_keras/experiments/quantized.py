@@ -11,7 +11,7 @@ from ds_keras.core.files import write_bytes, write_json
 from ds_keras.evaluation import parity
 from ds_keras.experiments.config import Experiment
 from ds_keras.models.vit import DSViT
-from ds_keras.quantization.rounding import CALIBRATION_IMAGES
+from ds_keras.quantization.ranges import CALIBRATION_IMAGES
 from ds_keras.runtime import Session
 from ds_keras.zoo.cards import render
 

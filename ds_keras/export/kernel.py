@@ -6,13 +6,12 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from ds_keras.core.fake_quant import along, kernel_scale
 from ds_keras.core.sliceable import SliceableLayer
+from ds_keras.quantization.codes import code_worth, kernel_codes, slice_scale
 from ds_keras.runtime.materialize import scaled
 
 AXES = {4: (3, 0, 1, 2), 2: (1, 0)}  # of Keras' kernels in TFLite's order: outputs first (depthwise: 1, h, w, c)
 DTYPES = {None: "float32", "float16": "float16", "dynamic_int8": "int8", "int8": "int8"}  # of kernels, by quantization
-SMALLEST_SCALE = 2.0**-12  # of a channel, relative to the largest: with a smaller one its bias would leave int32
 
 
 @dataclass
@@ -65,9 +64,7 @@ class Kernel:
         values = keras.ops.convert_to_numpy(self.layer.active_slice(self.name, sizes or self.sizes))
         if DTYPES[quantization] == "int8":
             axis = self._code_axis(quantization)
-            values = np.rint(values / along(self._scale(axis, values.shape), axis, values.ndim))
-            if self.factor is not None:
-                values *= along(np.sign(self.factor[: values.shape[axis]]), axis, values.ndim)
+            values = kernel_codes(values, self._scale(axis, values.shape), axis, self.factor)
         values = values.astype(DTYPES[quantization])
         return np.ascontiguousarray(values.transpose(AXES[values.ndim]))
 
@@ -86,17 +83,14 @@ class Kernel:
         Returns:
             (output channels,) float32; () where the whole kernel has one scale. Above 0.
         """
-        scale = self._scale(self._code_axis(quantization), self.sizes)
-        scale = scale if self.factor is None else scale * np.abs(self.factor)
-        return np.maximum(scale, max(SMALLEST_SCALE * scale.max(), 1e-20)).astype("float32")
+        return code_worth(self._scale(self._code_axis(quantization), self.sizes), self.factor)
 
     def _code_axis(self, quantization: str | None) -> int | None:
         """In Keras' order. The converter takes a scale for each unit of a dense layer from the float file only."""
         return self.layer.kernel_axis if quantization == "int8" else len(self.sizes) - 1
 
     def _scale(self, axis: int | None, sizes: Sequence[int]) -> np.ndarray:
-        scale = keras.ops.convert_to_numpy(kernel_scale(getattr(self.layer, self.name), axis))
-        return scale if axis is None else scale[: sizes[axis]]
+        return slice_scale(getattr(self.layer, self.name), axis, sizes)
 
 
 def stored_shapes(kernels: Sequence[Kernel]) -> dict[str, tuple[int, ...]]:

@@ -44,6 +44,8 @@ class SliceableBatchNormalization(SliceableLayer):
         TensorShape([4, 8, 8, 32])
     """
 
+    int8 = "folded"
+
     def __init__(
         self,
         num_levels: int = 1,

@@ -166,7 +166,7 @@ class SliceableConv2D(Convolution):
         slice_ratio: Python float or scalar tensor in (0, 1].
         level: int or scalar integer tensor, instead of the ratio.
         kernel_size: with ``slice_ratio``: size of the centre crop, int or scalar int32 tensor.
-        quantize: rounds the kernel to its int8 codes (see ``layers.fake_quant``).
+        quantize: rounds the kernel to its int8 codes (see ``core.fake_quant``).
         Returns (batch, new height, new width, ratio x filters).
 
     Raises:
@@ -180,6 +180,7 @@ class SliceableConv2D(Convolution):
         TensorShape([1, 8, 8, 32])
     """
 
+    int8 = "kernel"
     kernel_axis = 3
 
     def __init__(

@@ -27,7 +27,7 @@ class SliceableDense(SliceableLayer):
         x: (..., features) float, features up to the built ones.
         slice_ratio: Python float or scalar tensor in (0, 1].
         level: int or scalar integer tensor, instead of the ratio.
-        quantize: rounds the kernel to its int8 codes (see ``layers.fake_quant``).
+        quantize: rounds the kernel to its int8 codes (see ``core.fake_quant``).
         Returns (..., ratio x units).
 
     Raises:
@@ -41,6 +41,8 @@ class SliceableDense(SliceableLayer):
         >>> dense(tf.ones([1, 16]), level=0).shape
         TensorShape([1, 10])
     """
+
+    int8 = "kernel"
 
     def __init__(
         self,

@@ -40,6 +40,7 @@ class SliceableDepthwiseConv2D(Convolution):
         TensorShape([1, 8, 8, 8])
     """
 
+    int8 = "kernel"
     kernel_axis = 2
 
     def __init__(

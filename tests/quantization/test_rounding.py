@@ -5,7 +5,7 @@ from helpers import array, close, images, in_graph, nano, nano_resnet, nano_vit,
 
 from ds_keras.core.levels import LevelTensor
 from ds_keras.core.visitor import Compute
-from ds_keras.quantization.rounding import FakeQuantized, activation_ranges, check_quantize
+from ds_keras.quantization import FakeQuantized, activation_ranges, check_quantize
 
 X = images(24)
 

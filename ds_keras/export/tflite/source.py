@@ -16,7 +16,7 @@ from ds_keras.export.subnet import Plain, assemble
 from ds_keras.export.tflite.convert import check, convert, outputs
 from ds_keras.export.tflite.dynamic_range import with_codes
 from ds_keras.export.tflite.split_body import split_body
-from ds_keras.quantization.rounding import activation_ranges, check_calibration_data
+from ds_keras.quantization.ranges import activation_ranges, check_calibration_data
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
