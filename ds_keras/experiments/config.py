@@ -23,7 +23,6 @@ class TrainingStage:
         augment: see ``ds_keras.data.augmentation``.
         clip_norm: bound on the global norm of the gradient, or None.
         weight_decay: of "adamw" (decoupled, arXiv 1711.05101), on kernels only; the trainer's own is L2.
-        accumulate: steps whose gradients are averaged before the weights move.
         mixup: alpha of mixup's Beta distribution; 0 leaves it out. Stage II takes none: it asks which images are easy.
         trainer: further arguments of the trainer.
     """
@@ -37,7 +36,6 @@ class TrainingStage:
     augment: str = ""
     clip_norm: float | None = None
     weight_decay: float = 0.0
-    accumulate: int = 1
     mixup: float = 0.0
     trainer: dict[str, Any] = field(default_factory=dict)
 
@@ -67,16 +65,12 @@ class TrainingStage:
         )
         if self.cycles > 1:
             schedule = Restarts(schedule, cycle, self.cycles)
-        common = {
-            "global_clipnorm": self.clip_norm,
-            "gradient_accumulation_steps": self.accumulate if self.accumulate > 1 else None,
-        }
         if self.optimizer == "sgd":
-            return keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, **common)
+            return keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, global_clipnorm=self.clip_norm)
         if self.optimizer == "adam":
-            return keras.optimizers.Adam(schedule, **common)
+            return keras.optimizers.Adam(schedule, global_clipnorm=self.clip_norm)
         if self.optimizer == "adamw":
-            optimizer = keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay, **common)
+            optimizer = keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay, global_clipnorm=self.clip_norm)
             # Names that do not end so; Keras asks by the name of the tf.Variable, "kernel:0".
             optimizer.exclude_from_weight_decay(var_names=[r"(?<!kernel)(?<!kernel:0)$"])
             return optimizer
@@ -125,9 +119,6 @@ class Experiment:
         image_size: (height, width) of the training images, or None for sets of one size.
         held_out: images (int) or share (float) of the training set that thresholds and policy are chosen on.
         train_images: train on so many images only (short trials); None for all that are not held out.
-        gate_images: so many (int) or such a share (float) of the training images are left out of Stage I, and Stage II
-            trains on them alone: its labels say which images are easy, and on images that the supernet was fit to
-            they flatter it. None trains both stages on the same images.
         calibration: (batches, batch size) for the BatchNorm statistics.
         tolerance: accuracy that the default policy may lose on the held-out images, in [0, 1].
         precision: Keras dtype policy.
@@ -144,7 +135,6 @@ class Experiment:
     image_size: tuple[int, int] | None = None
     held_out: int | float = 0.1
     train_images: int | None = None
-    gate_images: int | float | None = None
     calibration: tuple[int, int] = (40, 500)
     tolerance: float = 0.003
     precision: str = "float32"

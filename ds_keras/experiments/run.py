@@ -70,18 +70,11 @@ class Run:
         self.train, self.held_out = self.sources["train"].split(experiment.held_out, seed=experiment.seed)
         if experiment.train_images is not None:
             self.train = _some(self.train, experiment.train_images)
-        self.gate_train = self.train
-        if experiment.gate_images is not None:
-            try:
-                self.train, self.gate_train = self.train.split(experiment.gate_images, seed=experiment.seed)
-            except ValueError as error:
-                raise ValueError(f"gate_images is split off as held_out is: {error}") from error
-        parts = [("stage1", experiment.stage1, self.train), ("stage2", experiment.stage2, self.gate_train)]
-        for name, stage, source in parts:
-            if stage is not None and stage.batch_size > len(source):
+        for name, stage in (("stage1", experiment.stage1), ("stage2", experiment.stage2)):
+            if stage is not None and stage.batch_size > len(self.train):
                 raise ValueError(
                     f"{name}: batch_size must be at most the number of training images, received {stage.batch_size} "
-                    f"for {len(source)} images"
+                    f"for {len(self.train)} images"
                 )
         if max_steps is not None:  # a trial run evaluates on a few images
             self.held_out = self.trial(self.held_out)
@@ -95,12 +88,10 @@ class Run:
         """The whole set, or a few images of it in a trial run."""
         return source if self.max_steps is None else _some(source, TRIAL_IMAGES)
 
-    def batches(
-        self, source: data.Source, stage: TrainingStage, first: int, last: int, views: int = 1
-    ) -> tf.data.Dataset:
+    def batches(self, stage: TrainingStage, first: int, last: int, views: int = 1) -> tf.data.Dataset:
         """The training batches of steps [first, last)."""
         return data.batches(
-            source,
+            self.train,
             stage.batch_size,
             self.experiment.seed,
             augment=stage.augment,
@@ -113,8 +104,7 @@ class Run:
 
     def fit(self, name: str, stage: TrainingStage, trainer: Trainer) -> float:
         """Runs a stage to its end; returns the seconds that it took."""
-        source = self.gate_train if name == "stage2" else self.train
-        per_epoch = len(source) // stage.batch_size
+        per_epoch = len(self.train) // stage.batch_size
         steps = stage.epochs * per_epoch
         loop = Loop(name, trainer, self.workdir, per_epoch, self.checkpoint_every)
         trainer.compile(stage.make_optimizer(steps))
@@ -122,7 +112,7 @@ class Run:
             self.held_out, 500, self.experiment.image_size, crop_fraction=1.0
         )  # the pixels of ``x_held``
         end = min(steps, self.max_steps or steps)
-        return loop.fit(lambda a, b: self.batches(source, stage, a, b, trainer.views), validation, end, self.verbose)
+        return loop.fit(lambda a, b: self.batches(stage, a, b, trainer.views), validation, end, self.verbose)
 
     def train_supernet(self) -> float:
         """Stage I and the calibration; returns the seconds of Stage I."""
@@ -138,7 +128,7 @@ class Run:
         count, size = self.experiment.calibration
         plain = TrainingStage(1, 0.0, batch_size=min(size, len(self.train)), augment=self.experiment.stage1.augment)
         count = min(count, max(len(self.train) // plain.batch_size, 1))
-        return self.batches(self.train, plain, 0, count)
+        return self.batches(plain, 0, count)
 
     def deployed(self) -> ImageModel:
         """The model as ``zoo.load`` will give it, in float32, whatever the precision of the training."""
@@ -222,14 +212,13 @@ class Run:
             The entries.
         """
         experiment = self.experiment
-        gate = f", the gate on {len(self.gate_train)} others" if self.gate_train is not self.train else ""
         again = "read once" if reads == 1 else f"read {reads} times: the policy was chosen anew on the held-out images"
         return {
             "experiment": experiment.name,
             "command": command,
             "data": experiment.data_terms,
             "licence": experiment.licence or "not stated",
-            "trained_on": f"{len(self.train)} images of the training set{gate}",
+            "trained_on": f"{len(self.train)} images of the training set",
             "chosen_on": f"{len(self.held_out)} held-out images of the training set ({chosen})",
             "tested_on": f"{len(test)} test images, {again}",
             "test_reads": reads,
@@ -248,7 +237,7 @@ def _some(source: data.Source, count: int) -> data.Source:
 
 def _claim(workdir: Path, experiment: Experiment, model: ImageModel) -> None:
     """Marks the workdir as this experiment's, or refuses one that belongs to another."""
-    names = ("name", "data", "seed", "held_out", "train_images", "gate_images", "precision", "calibration")
+    names = ("name", "data", "seed", "held_out", "train_images", "precision", "calibration")
     record = {name: getattr(experiment, name) for name in (*names, "image_size")}
     record |= {"stage1": repr(experiment.stage1), "stage2": repr(experiment.stage2)}
     record["model"] = {**model.get_config(), "name": None}  # Keras numbers the names that are not given

@@ -1,5 +1,6 @@
 """What the trainers share; and validation of every level and of the routed model for those of supernets."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -113,6 +114,21 @@ class Trainer(keras.Model):
         with tf.control_dependencies([] if assertion is None else [assertion]):
             return tf.identity(loss)
 
+    def report(self, values: Sequence[Any], metrics: list[keras.metrics.Metric] | None = None) -> dict[str, Any]:
+        """Updates metrics with this step's values.
+
+        Args:
+            values: one for each metric.
+            metrics: by default those of a training step.
+
+        Returns:
+            Their results so far, by name.
+        """
+        metrics = self.progress if metrics is None else metrics
+        for metric, value in zip(metrics, values, strict=True):
+            metric.update_state(value)
+        return {metric.name: metric.result() for metric in metrics}
+
     @property
     def metrics(self) -> list[keras.metrics.Metric]:
         """Metrics that ``fit`` resets every epoch."""
@@ -159,9 +175,7 @@ class LevelTrainer(Trainer):
         gate = routing.shifted(model, model.gate(Compute(0), gate_features))
         chosen = tf.one_hot(tf.argmax(gate, axis=1), len(model.levels))
         values += tf.unstack(chosen, axis=1)
-        for metric, value in zip(self.evaluation, values, strict=True):
-            metric.update_state(value)
-        return {metric.name: metric.result() for metric in self.evaluation}
+        return self.report(values, self.evaluation)
 
 
 def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -8,11 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from ds_keras import zoo
-from ds_keras.core.levels import Level, LevelTensor
 from ds_keras.core.visitor import Compute
 from ds_keras.models.supernet import Supernet
-
-TEACHERS = ("largest", "next")  # levels of the moving average, where no other network teaches
 
 
 def trained_teacher(teacher: Any, model: Supernet) -> Supernet:
@@ -28,7 +25,7 @@ def trained_teacher(teacher: Any, model: Supernet) -> Supernet:
     Raises:
         ValueError: something else, or a network of other images or classes.
     """
-    if isinstance(teacher, str | os.PathLike) and teacher not in TEACHERS:
+    if isinstance(teacher, str | os.PathLike):
         teacher = zoo.load(teacher)
     if not isinstance(teacher, Supernet):
         raise ValueError(
@@ -45,53 +42,57 @@ def trained_teacher(teacher: Any, model: Supernet) -> Supernet:
 
 @dataclass(frozen=True)
 class Targets:
-    """The target distribution of every pass, see ``SupernetTrainer``.
+    """What the passes of a step learn, see ``SupernetTrainer``.
 
     Args:
         objective: of Stage I.
-        teacher: None where nothing but the labels, or this step's own outputs, teach.
-        teacher_at: its level, "largest" or "next".
-        ensemble: the smallest matches the mean of the teacher's largest and random outputs.
+        teacher: another network, or a moving average of this one; None where the labels teach, or this step's own
+            largest output.
+        teacher_level: level at which the teacher predicts.
         hard_label_weight: share of the labels in a soft target.
-        distill_start: steps before which all learn the labels.
+        distill_start: steps before which all passes learn the labels.
     """
 
     objective: str
     teacher: Supernet | None
-    teacher_at: str
-    ensemble: bool
+    teacher_level: int
     hard_label_weight: float
     distill_start: int
 
-    def __call__(self, views: list[tf.Tensor], truth: tf.Tensor, levels: list[Level], step: Any) -> list[tf.Tensor]:
-        """Targets as far as they do not depend on this step's outputs.
+    @property
+    def teaches_largest(self) -> bool:
+        """Whether the largest pass has a soft target too, and not just the labels."""
+        return self.objective in ("mvco", "distill")
+
+    def of_teacher(self, views: list[tf.Tensor], truth: tf.Tensor, step: Any) -> tf.Tensor:
+        """The teacher's mean prediction over the views, mixed with the labels; without a teacher the labels.
 
         Args:
             views: images of each view, (batch, height, width, channels).
             truth: (batch, classes) labels, smoothed.
-            levels: of the passes, the largest first.
             step: that this is, from 0.
 
         Returns:
-            (batch, classes) float32 for each pass.
+            (batch, classes) float32.
         """
         if self.teacher is None:
-            return [truth] * len(levels)
+            return truth
+        return self._mixed(truth, lambda: self._predictions(views), step)
 
-        def of(among: list[Level]) -> tf.Tensor:
-            return self.blend(truth, lambda: self._predictions(views, among), step)
+    def of_largest(self, logits: tf.Tensor, truth: tf.Tensor, step: Any) -> tf.Tensor:
+        """The prediction of this step's largest pass, mixed with the labels.
 
-        if self.objective == "distill":
-            return [of([self.teacher.levels[-1].index])] * len(levels)
-        largest = of(levels[:1])
-        rest = [largest] * (len(levels) - 1)
-        if self.teacher_at == "next":
-            rest[1:] = [of([level]) for level in levels[1:-1]]
-        if self.ensemble:
-            rest[-1] = of(levels[:-1])
-        return [largest if self.objective == "mvco" else truth, *rest]
+        Args:
+            logits: (batch, classes) of that pass; no gradient flows into them.
+            truth: (batch, classes) labels, smoothed.
+            step: that this is, from 0.
 
-    def blend(self, truth: tf.Tensor, soft: Callable[[], tf.Tensor], step: Any) -> tf.Tensor:
+        Returns:
+            (batch, classes) float32.
+        """
+        return self._mixed(truth, lambda: _probabilities(tf.stop_gradient(logits)), step)
+
+    def _mixed(self, truth: tf.Tensor, soft: Callable[[], tf.Tensor], step: Any) -> tf.Tensor:
         """The labels before ``distill_start``; then the soft targets with ``hard_label_weight`` of the labels."""
         weight = self.hard_label_weight
         if not self.distill_start:
@@ -99,17 +100,14 @@ class Targets:
         started = tf.cast(step, tf.int64) >= self.distill_start
         return tf.cond(started, lambda: weight * truth + (1 - weight) * soft(), lambda: truth)
 
-    def _predictions(self, views: list[tf.Tensor], levels: list[Level]) -> tf.Tensor:
-        """Mean prediction of the teacher at ``levels``, in inference mode with its own statistics."""
-        # This may run inside a branch, whose tensors must not be remembered outside it: a LevelTensor of its own.
-        levels = [k.copy() if isinstance(k, LevelTensor) else k for k in levels]
-        x = tf.concat(views, axis=0)
-        each = [probabilities(self.teacher.logits(Compute(k), x)) for k in levels]
-        each = [part for prediction in each for part in tf.split(prediction, len(views))]
+    def _predictions(self, views: list[tf.Tensor]) -> tf.Tensor:
+        """The teacher's mean prediction over the views, in inference mode with its own statistics."""
+        logits = self.teacher.logits(Compute(self.teacher_level), tf.concat(views, axis=0))
+        each = tf.split(_probabilities(logits), len(views))
         return tf.stop_gradient(tf.add_n(each) / len(each))
 
 
-def probabilities(logits: tf.Tensor) -> tf.Tensor:
+def _probabilities(logits: tf.Tensor) -> tf.Tensor:
     """Softmax in float32, whatever the precision of the logits."""
     return tf.nn.softmax(tf.cast(logits, tf.float32))
 

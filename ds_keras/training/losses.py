@@ -2,8 +2,6 @@
 
 import tensorflow as tf
 
-from ds_keras.routing.batch import margin
-
 
 def smooth_labels(labels: tf.Tensor, num_classes: int, smoothing: float) -> tf.Tensor:
     """Classes to target distributions.
@@ -71,56 +69,21 @@ def cross_entropy(targets: tf.Tensor, logits: tf.Tensor, weights: tf.Tensor | fl
     return tf.reduce_mean(weights * losses)
 
 
-def kept_weights(logits: tf.Tensor, share: float) -> tf.Tensor:
-    """Weights that turn a cascade's first level to the images that it will keep: those that it is sure of.
-
-    Args:
-        logits: (batch, classes) of that level; no gradient flows into them.
-        share: of the weight that follows the margin, in [0, 1]; the rest is equal for all.
-
-    Returns:
-        (batch,) float32 of mean 1. Source: ours.
-    """
-    sure = tf.stop_gradient(margin(tf.cast(logits, tf.float32)))
-    return 1 - share + share * sure / tf.maximum(tf.reduce_mean(sure), 1e-6)
-
-
-def easiness(smallest_logits: tf.Tensor, labels: tf.Tensor, kind: str) -> tf.Tensor:
-    """How easy an image is for the smallest sub-network: what the gate learns.
-
-    Args:
-        smallest_logits: (batch, classes).
-        labels: (batch,) integers, or (batch, classes) probabilities, whose argmax counts.
-        kind: "right" (1 where it is right, else 0), or "margin" (its confidence, which needs no label).
-
-    Returns:
-        (batch,) float32 in [0, 1]. Source: "right" is DS-Net's sandwich gate sparsification, arXiv 2103.13258, section
-        3.4; "margin" is ours.
-    """
-    if kind == "margin":
-        return tf.stop_gradient(margin(tf.cast(smallest_logits, tf.float32)))
-    labels = tf.convert_to_tensor(labels)
-    labels = tf.argmax(labels, axis=1) if labels.shape.rank == 2 else labels
-    guess = tf.argmax(smallest_logits, axis=1, output_type=tf.int32)
-    return tf.cast(tf.equal(guess, tf.cast(labels, tf.int32)), tf.float32)
-
-
-def sandwich(easy: tf.Tensor, gate_logits: tf.Tensor, share: tf.Tensor | None) -> tf.Tensor:
+def sandwich(easy: tf.Tensor, gate_logits: tf.Tensor, share: tf.Tensor) -> tf.Tensor:
     """The gate's loss: level 0 where an image is easy, the last level where it is not.
 
     Args:
         easy: (batch,) in [0, 1].
         gate_logits: (batch, levels).
-        share: of easy images, scalar: gives the easy and the hard ones equal mass; None leaves them as they are.
+        share: of easy images, scalar: easy and hard ones are weighted to equal mass by it.
 
     Returns:
         Scalar float32. Source: DS-Net, arXiv 2103.13258, section 3.4; the weights are ours.
     """
     log = tf.nn.log_softmax(tf.cast(gate_logits, tf.float32))
-    first, last = easy * log[:, 0], (1 - easy) * log[:, -1]
-    if share is not None:
-        share = tf.clip_by_value(share, 0.01, 0.99)
-        first, last = first * 0.5 / share, last * 0.5 / (1 - share)
+    share = tf.clip_by_value(share, 0.01, 0.99)
+    first = easy * log[:, 0] * 0.5 / share
+    last = (1 - easy) * log[:, -1] * 0.5 / (1 - share)
     return -tf.reduce_mean(first + last)
 
 

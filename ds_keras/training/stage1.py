@@ -10,22 +10,33 @@ import tensorflow as tf
 from ds_keras.core.levels import Level, LevelTensor
 from ds_keras.models.supernet import Supernet
 from ds_keras.quantization.rounding import check_quantize
-from ds_keras.training import losses
+from ds_keras.training import arguments, losses
 from ds_keras.training.base import LevelTrainer, accuracy
-from ds_keras.training.distillation import TEACHERS, Targets, follow, probabilities, trained_teacher
+from ds_keras.training.distillation import Targets, follow, trained_teacher
+from ds_keras.training.passes import Pass, add_gradients
 from ds_keras.training.weight_decay import active_kernels
 
 OBJECTIVES = ("ib", "mvco", "distill", "inplace", "ce")
+VIEWS = 2  # of every image with "mvco"
+CHECKS = {
+    "objective": arguments.one_of(OBJECTIVES),
+    "label_smoothing": arguments.BELOW_ONE,
+    "hard_label_weight": arguments.SHARE,
+    "num_random": arguments.COUNT_OR_NONE,
+    "distill_start": arguments.COUNT,
+    "ema_decay": arguments.BELOW_ONE,
+    "weight_decay": arguments.NOT_NEGATIVE,
+}
 
 
 class SupernetTrainer(LevelTrainer):
     """Stage I. Each step runs the largest, ``num_random`` random and the smallest sub-network on one batch.
 
-    With y the (smoothed) labels and T the softmax of an exponential moving average of the supernet, by default at the
-    largest level, pass i (0 is the largest) minimises the cross-entropy of its prediction to the target
+    With y the (smoothed) labels and T the softmax of an exponential moving average of the supernet at the largest
+    level, pass i (0 is the largest) minimises the cross-entropy of its prediction to the target
 
     - "ib" (in-place bootstrapping): y for i = 0, else w y + (1 - w) T(x);
-    - "mvco" (multi-view consistency): w y + (1 - w) mean over v of T(x_v), for all i; pass i sees view i mod V;
+    - "mvco" (multi-view consistency): w y + (1 - w) mean over v of T(x_v), for all i; pass i sees view i mod 2;
     - "distill": w y + (1 - w) T(x), for all i; T is the largest level of another network, which does not move;
     - "inplace": y for i = 0, else w y + (1 - w) softmax of this step's largest output;
     - "ce": y.
@@ -37,24 +48,18 @@ class SupernetTrainer(LevelTrainer):
     Args:
         model: supernet, trained in place.
         num_random: random levels in each step, drawn in the graph; None runs every level in each step instead.
-        objective: "ib", "mvco", "distill", "inplace" or "ce".
+        objective: "ib", "mvco", "distill", "inplace" or "ce". With "mvco" images are (batch, 2, height, width,
+            channels): two views of each, see ``data.batches(views=2)``.
         label_smoothing: in [0, 1).
         hard_label_weight: w; default 0 (the paper's), and 0.5 for "mvco" (ViTs need the labels; ours).
         distill_start: steps before which all learn the labels: a teacher that knows nothing yet hurts (ours).
-        views: V of "mvco" (default 2): images are (batch, views, height, width, channels), see ``data.batches``.
-        teacher: level of T: "largest", or "next": that of the next larger pass (Scala, NeurIPS 2024). Of "distill": a
-            trained supernet of the same classes, or the name or the directory of its preset.
-        ensemble: the smallest matches the mean of the teacher's largest and random outputs (the paper's variant).
-        ema_decay: of the teacher; warmed up as min(ema_decay, (1 + step) / (10 + step)).
-        keep_weight: in [0, 1]: how far the smallest pass's images weigh by their margin, so that it learns what a
-            cascade will leave to it, and not what goes on to larger levels (ours).
-        gate_weight: of the gate's loss, trained along with the supernet, the shared start included; 0 leaves the gate
-            to Stage II. The gate learns how sure the smallest pass is (its margin; ours).
+        teacher: of "distill": a trained supernet of the same classes, or the name or the directory of its preset.
+        ema_decay: of the moving average; warmed up as min(ema_decay, (1 + step) / (10 + step)).
         weight_decay: L2 on the kernels that this step's largest sub-network uses; nothing outside it shrinks.
         quantize: "int8" trains for int8 files (quantisation-aware): kernels and activations are rounded as there, and
             gradients pass straight through. The teacher, and what ``fit`` reports of held-out images, stay float.
         levels: train these levels only (ints); default all, with ``teacher_level`` as the largest. A single one has no
-            teacher: it learns the labels, whatever the objective, from one view.
+            moving average: it learns the labels, from one view, or with "distill" its teacher.
         seed: of the drawn levels.
         **kwargs: of ``keras.Model``.
 
@@ -79,12 +84,8 @@ class SupernetTrainer(LevelTrainer):
         label_smoothing: float = 0.1,
         hard_label_weight: float | None = None,
         distill_start: int = 0,
-        views: int | None = None,
-        teacher: str | os.PathLike | Supernet = "largest",
-        ensemble: bool = False,
+        teacher: str | os.PathLike | Supernet | None = None,
         ema_decay: float = 0.997,
-        keep_weight: float = 0.0,
-        gate_weight: float = 0.0,
         weight_decay: float = 1e-4,
         quantize: str | None = None,
         levels: Sequence[int] | None = None,
@@ -92,62 +93,48 @@ class SupernetTrainer(LevelTrainer):
         **kwargs: Any,
     ):
         super().__init__(model, seed, **kwargs)
-        if objective not in OBJECTIVES:
-            raise ValueError(f"objective must be one of {OBJECTIVES}, received {objective!r}")
-        self.teacher = None
-        if objective == "distill":
-            self.teacher, teacher = trained_teacher(teacher, model), "largest"
-        if teacher not in TEACHERS:
-            raise ValueError(f"teacher must be one of {TEACHERS}, received {teacher!r}")
-        if objective not in ("ib", "mvco") and (teacher != "largest" or ensemble):
-            raise ValueError(f"teacher and ensemble belong to 'ib' and 'mvco', received them with {objective!r}")
-        if objective != "mvco" and views is not None:
-            raise ValueError(f"views belongs to 'mvco', received {views!r} with {objective!r}")
-        views = 2 if views is None else views
         if hard_label_weight is None:
             hard_label_weight = 0.5 if objective == "mvco" else 0.0
-        if not 0 <= label_smoothing < 1:
-            raise ValueError(f"label_smoothing must be in [0, 1), received {label_smoothing!r}")
-        if not 0 <= hard_label_weight <= 1:
-            raise ValueError(f"hard_label_weight must be in [0, 1], received {hard_label_weight!r}")
-        if not 0 <= keep_weight <= 1 or gate_weight < 0:
-            raise ValueError(
-                f"keep_weight must be in [0, 1] and gate_weight at least 0, received {keep_weight!r}, {gate_weight!r}"
-            )
-        if gate_weight and objective == "mvco":
-            raise ValueError(
-                f"gate_weight must be 0 with 'mvco', whose passes see several views, received {gate_weight!r}"
-            )
-        counts = {"num_random": num_random or 0, "distill_start": distill_start, "views": views}
-        for name, value in counts.items():
-            if not isinstance(value, int) or value < 0:
-                raise ValueError(f"{name} must be an integer of at least 0, received {value!r}")
-        if not 0 <= ema_decay < 1 or weight_decay < 0:
-            raise ValueError(
-                f"ema_decay must be in [0, 1) and weight_decay at least 0, received {ema_decay!r}, {weight_decay!r}"
-            )
-        self.kind = check_quantize(model, quantize)
-        self.num_random, self.objective, self.label_smoothing = num_random, objective, label_smoothing
-        self.keep_weight, self.gate_weight = keep_weight, gate_weight
+        arguments.check_arguments(CHECKS, locals())
+        self.objective, self.num_random, self.label_smoothing = objective, num_random, label_smoothing
         self.ema_decay, self.weight_decay = ema_decay, weight_decay
-        self.candidates = [model.static_level(k) for k in (range(len(model.levels)) if levels is None else levels)]
-        if not self.candidates:
-            raise ValueError(f"levels must name at least one level, received {levels!r}")
+        self.visitor = check_quantize(model, quantize)
+        self.candidates = self._candidates(levels)
         self.largest = model.teacher_level.index if levels is None else max(self.candidates)
         self.smallest = min(self.candidates)
-        alone = self.smallest == self.largest
-        if objective in ("ib", "mvco") and not alone:
-            self.teacher = model.clone()
-        passes = len({self.largest, *self.candidates}) if num_random is None else num_random + 2
-        if objective == "mvco" and not 2 <= views <= passes:
-            raise ValueError(f"views must be in [2, passes of a step = {passes}], received {views!r}")
-        if self.teacher is not None:
-            self.teacher.trainable = False
-        self.views = views if objective == "mvco" and not alone else 1
-        self.targets = Targets(objective, self.teacher, teacher, ensemble, hard_label_weight, distill_start)
+        self.views = VIEWS if objective == "mvco" and not self.alone else 1
+        self.teacher = self._make_teacher(teacher)
+        teacher_level = self.teacher.levels[-1].index if objective == "distill" else self.largest
+        self.targets = Targets(objective, self.teacher, teacher_level, hard_label_weight, distill_start)
         self.progress = [
             keras.metrics.Mean(name=name) for name in ("largest_loss", "smallest_loss", "largest_accuracy")
         ]
+
+    def _candidates(self, levels: Sequence[int] | None) -> list[int]:
+        """The levels that are trained."""
+        if levels is None:
+            return list(range(len(self.supernet.levels)))
+        if not len(levels):
+            raise ValueError(f"levels must name at least one level, received {levels!r}")
+        return [self.supernet.static_level(level) for level in levels]
+
+    def _make_teacher(self, teacher: Any) -> Supernet | None:
+        """Another network, a copy of this one that will follow it, or None."""
+        if teacher is not None and self.objective != "distill":
+            raise ValueError(f"teacher belongs to 'distill', received {teacher!r} with {self.objective!r}")
+        if self.objective == "distill":
+            made = trained_teacher(teacher, self.supernet)
+        elif self.objective in ("ib", "mvco") and not self.alone:
+            made = self.supernet.clone()
+        else:
+            return None
+        made.trainable = False
+        return made
+
+    @property
+    def alone(self) -> bool:
+        """Whether a single level is trained."""
+        return self.smallest == self.largest
 
     @property
     def all_active(self) -> bool:
@@ -156,65 +143,72 @@ class SupernetTrainer(LevelTrainer):
 
     @property
     def trained_variables(self) -> list[keras.Variable]:
-        """All trainable variables; the slimming branch only where ``gate_weight`` trains it."""
-        gate = self.supernet.gate_variables if self.gate_weight else []
-        return [*self.supernet.supernet_variables, *gate]
+        """All trainable variables but the slimming branch, which is Stage II's."""
+        return self.supernet.supernet_variables
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One optimizer step over all passes."""
-        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        views = self.split_views(x)
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        weights = 1.0 if weights is None else tf.cast(weights, tf.float32)
         truth = losses.smooth_labels(y, self.supernet.num_classes, self.label_smoothing)
-        variables, levels = self.trained_variables, self.draw_levels()
-        with tf.GradientTape() as start_tape:  # every deployable level shares it: it runs once
-            visitor = self.kind(self.smallest, training=True)
-            shared, gate_features = self.supernet.start(visitor, tf.concat(views, axis=0))
-            shared = visitor.rounded(shared)
-            gate = self.supernet.gate(visitor, gate_features) if self.gate_weight else None
-        features = tf.split(shared, self.views)
-        targets = self.targets(views, truth, levels, self.step)
-        total, starts = [None] * len(variables), [tf.zeros_like(part) for part in features]
-        previous, outputs = [], []
+        views, levels = self.split_views(x), self.draw_levels()
+        with tf.GradientTape() as start_tape:  # the start has one width at every level, so it runs once
+            features = self.start(views)
+        soft = self.targets.of_teacher(views, truth, self.step)
+        total = [None] * len(self.trained_variables)
+        to_start = [tf.zeros_like(part) for part in features]
+        passes: list[Pass] = []
         for i, level in enumerate(levels):
             view = i % self.views
-            with tf.control_dependencies(previous):  # the activations of one sub-network at a time
-                if self.objective == "inplace" and i > 0:
-                    targets[i] = self.targets.blend(truth, lambda: probabilities(outputs[0][0]), self.step)
-                with tf.GradientTape() as tape:
-                    tape.watch(features[view])
-                    logits = self.forward(views[view], features[view], level, largest=i == 0)
-                    keeps = self.keep_weight > 0 and 0 < i == len(levels) - 1
-                    weights = losses.kept_weights(logits, self.keep_weight) if keeps else 1.0
-                    weights = weights if sample_weight is None else weights * tf.cast(sample_weight, tf.float32)
-                    loss = self.check_finite(losses.cross_entropy(targets[i], logits, weights), level)
-                    scaled = self.share(loss + self.decay() if i == 0 else loss)
-                start, *gradients = tape.gradient(scaled, [features[view], *variables])
-                previous = [gradient for gradient in (start, *gradients) if gradient is not None]
-                total = [_add(a, b) for a, b in zip(total, gradients, strict=True)]
-                starts[view] = _add(starts[view], start)
-            outputs.append((tf.stop_gradient(logits), loss))
-        heads, flows = [shared], [tf.concat(starts, axis=0)]
-        if gate is not None:
-            heads, flows = [*heads, gate], [*flows, self.gate_gradient(gate, outputs[-1][0])]
-        gradients = start_tape.gradient(heads, variables, output_gradients=flows)
-        total = [_add(a, b) for a, b in zip(total, gradients, strict=True)]
-        known = [(gradient, v) for gradient, v in zip(total, variables, strict=True) if gradient is not None]
-        self.optimizer.apply(*zip(*known, strict=True))  # levels= may name some that lack blocks
+            with tf.control_dependencies(passes[-1].gradients if passes else []):  # one body in memory at a time
+                if i == 1 and self.objective == "inplace":
+                    soft = self.targets.of_largest(passes[0].logits, truth, self.step)
+                target = truth if i == 0 and not self.targets.teaches_largest else soft
+                done = self.one_pass(views[view], features[view], level, target, weights, largest=i == 0)
+                total = add_gradients(total, done.to_variables)
+                (to_start[view],) = add_gradients([to_start[view]], [done.to_features])
+            passes.append(done)
+        total = add_gradients(total, start_tape.gradient(features, self.trained_variables, output_gradients=to_start))
+        self.apply(total)
         if self.objective in ("ib", "mvco") and self.teacher is not None:
             follow(self.teacher, self.supernet, self.ema_decay, self.step)
-        for metric, value in zip(
-            self.progress, (outputs[0][1], outputs[-1][1], accuracy(y, outputs[0][0])), strict=True
-        ):
-            metric.update_state(value)
-        return {metric.name: metric.result() for metric in self.progress}
+        largest, smallest = passes[0], passes[-1]
+        return self.report((largest.loss, smallest.loss, accuracy(y, largest.logits)))
 
-    def gate_gradient(self, gate: tf.Tensor, smallest: tf.Tensor) -> tf.Tensor:
-        """The gradient of the gate's loss to its (batch, levels) logits, from the smallest pass's logits."""
-        easy = losses.margin(tf.cast(smallest, tf.float32))
+    def start(self, views: list[tf.Tensor]) -> list[tf.Tensor]:
+        """The features of the shared start for each view, in one pass."""
+        visitor = self.visitor(self.smallest, training=True)
+        features, _ = self.supernet.start(visitor, tf.concat(views, axis=0))
+        return tf.split(visitor.rounded(features), self.views)
+
+    def one_pass(
+        self, x: tf.Tensor, features: tf.Tensor, level: Level, target: tf.Tensor, weights: Any, largest: bool
+    ) -> Pass:
+        """Loss and gradients at one level.
+
+        Args:
+            x: (batch, height, width, channels) images.
+            features: of the shared start for them.
+            level: slice level.
+            target: (batch, classes) probabilities.
+            weights: (batch,) of the images, or a number.
+            largest: whether this is the largest pass, which carries the weight decay.
+
+        Returns:
+            The pass.
+        """
         with tf.GradientTape() as tape:
-            tape.watch(gate)
-            loss = self.share(self.gate_weight * losses.sandwich(easy, gate, tf.reduce_mean(easy)))
-        return tape.gradient(loss, gate)
+            tape.watch(features)
+            logits = self.forward(x, features, level, largest)
+            loss = self.check_finite(losses.cross_entropy(target, logits, weights), level)
+            scaled = self.share(loss + self.decay() if largest else loss)
+        to_features, *to_variables = tape.gradient(scaled, [features, *self.trained_variables])
+        return Pass(tf.stop_gradient(logits), loss, to_features, to_variables)
+
+    def apply(self, gradients: list[tf.Tensor | None]) -> None:
+        """Moves the variables that have a gradient: ``levels=`` may name some that lack blocks."""
+        pairs = zip(gradients, self.trained_variables, strict=True)
+        self.optimizer.apply(*zip(*((g, v) for g, v in pairs if g is not None), strict=True))
 
     def split_views(self, x: tf.Tensor) -> list[tf.Tensor]:
         """The views of a batch: (batch, height, width, channels) each."""
@@ -230,20 +224,18 @@ class SupernetTrainer(LevelTrainer):
 
     def draw_levels(self) -> list[Level]:
         """Largest, random ones (or all between), smallest; just the one where only one level is trained."""
-        if self.largest == self.smallest:
+        if self.alone:
             return [self.largest]
         if self.num_random is None:
             return sorted({self.largest, *self.candidates}, reverse=True)
         picks = tf.random.stateless_uniform([self.num_random], self.step_seed(0), 0, len(self.candidates), tf.int32)
-        if self.targets.teacher_at == "next":
-            picks = tf.sort(picks, direction="DESCENDING")
         randoms = tf.gather(tf.constant(self.candidates, tf.int32), picks)
         drawn = [LevelTensor(level, len(self.supernet.levels)) for level in tf.unstack(randoms)]
         return [self.largest, *drawn, self.smallest]
 
     def forward(self, x: tf.Tensor, features: tf.Tensor, level: Level, largest: bool) -> tf.Tensor:
         """A training pass at one level; dropout acts in the largest only. A wider teacher has its own start."""
-        visitor = self.kind(level, training=True, dropout=self.step_seed(2) if largest else None)
+        visitor = self.visitor(level, training=True, dropout=self.step_seed(2) if largest else None)
         if largest and self.largest >= len(self.supernet.levels):
             return visitor.rounded(self.supernet.logits(visitor, x))
         return visitor.rounded(self.supernet.body(visitor, features))
@@ -253,9 +245,3 @@ class SupernetTrainer(LevelTrainer):
         if not self.weight_decay:
             return tf.constant(0.0)
         return self.weight_decay * tf.add_n([tf.nn.l2_loss(k) for k in active_kernels(self.supernet, self.largest)])
-
-
-def _add(a: Any, b: Any) -> Any:
-    if a is None or b is None:
-        return b if a is None else a
-    return a + b

@@ -7,10 +7,15 @@ import tensorflow as tf
 
 from ds_keras.core.visitor import Compute
 from ds_keras.models.supernet import Supernet
-from ds_keras.training import losses
+from ds_keras.training import arguments, losses
 from ds_keras.training.base import LevelTrainer, accuracy
 
-EASY = ("right", "margin")
+CHECKS = {
+    "temperature": arguments.POSITIVE,
+    "sandwich_weight": arguments.NOT_NEGATIVE,
+    "task_weight": arguments.NOT_NEGATIVE,
+    "budget_weight": arguments.NOT_NEGATIVE,
+}
 
 
 class GateTrainer(LevelTrainer):
@@ -19,12 +24,12 @@ class GateTrainer(LevelTrainer):
     loss = sandwich_weight x CE(gate logits, level 0 where the image is easy, else the last level)
          + task_weight x CE(logits of the sampled level, label)
          + budget_weight x |E[MAdds] - target|, in fractions of the largest level's MAdds.
-    An image is easy where the smallest level is right, or, with ``easy="margin"``, as far as that level is sure.
+    An image is easy where the smallest level is right.
     The level is sampled by straight-through Gumbel softmax; every level's logits are computed without gradients, so
     a step needs no backward pass through the network. Only the slimming branch moves.
 
-    Most images are easy, so the sandwich targets alone drive the argmax to level 0. ``balanced`` weights the two
-    targets to equal mass (a running share), and the budget shift (``budget.measure_budget``, ``model.set_budget``)
+    Most images are easy, so the sandwich targets alone drive the argmax to level 0. The two targets are therefore
+    weighted to equal mass (by a running share), and the budget shift (``budget.measure_budget``, ``model.set_budget``)
     sets the mix afterwards; ``fit`` reports the argmax mix of the validation images as ``gate_mix{k}``.
 
     Train on images or views that the supernet was not fit to: a held-out part, or freshly augmented views. Labels
@@ -36,8 +41,6 @@ class GateTrainer(LevelTrainer):
         sandwich_weight: see above.
         task_weight: see above.
         budget_weight: see above.
-        balanced: see above.
-        easy: "right" (the paper's) or "margin".
         temperature: of the Gumbel softmax.
         seed: of the Gumbel noise.
         **kwargs: of ``keras.Model``.
@@ -61,13 +64,12 @@ class GateTrainer(LevelTrainer):
         sandwich_weight: float = 1.0,
         task_weight: float = 1.0,
         budget_weight: float = 1.0,
-        balanced: bool = True,
-        easy: str = "right",
         temperature: float = 1.0,
         seed: int = 0,
         **kwargs: Any,
     ):
         super().__init__(model, seed, **kwargs)
+        arguments.check_arguments(CHECKS, locals())
         start, gate, body = model.costs[-1]
         self.relative_costs = [(start + gate + part.body) / (start + body) for part in model.costs]
         if target is not None and not self.relative_costs[0] <= target <= self.relative_costs[-1]:
@@ -75,14 +77,7 @@ class GateTrainer(LevelTrainer):
                 f"target must be None, or lie between the relative costs {self.relative_costs[0]:.3f} of the smallest "
                 f"and {self.relative_costs[-1]:.3f} of the largest level; received {target!r}"
             )
-        if temperature <= 0 or min(sandwich_weight, task_weight, budget_weight) < 0:
-            raise ValueError(
-                "temperature must be positive and the weights at least 0, received "
-                f"{temperature!r}, {sandwich_weight!r}, {task_weight!r}, {budget_weight!r}"
-            )
-        if easy not in EASY:
-            raise ValueError(f"easy must be one of {EASY}, received {easy!r}")
-        self.target, self.balanced, self.easy, self.temperature = target, balanced, easy, temperature
+        self.target, self.temperature = target, temperature
         self.sandwich_weight, self.task_weight, self.budget_weight = sandwich_weight, task_weight, budget_weight
         self.easy_share = self.add_weight(
             name="easy_share", shape=(), initializer=keras.initializers.Constant(0.5), trainable=False
@@ -100,29 +95,37 @@ class GateTrainer(LevelTrainer):
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         if sample_weight is not None:
             raise ValueError("sample_weight and class_weight are Stage I's: the gate learns which images are easy")
-        x = self.supernet.check_images(x)
-        features, gate_features = self.supernet.start(Compute(0), x)
-        every = tf.stack([self.supernet.body(Compute(k), features) for k in range(len(self.supernet.levels))], axis=1)
-        every = tf.cast(every, tf.float32)
-        easy = losses.easiness(every[:, 0], y, self.easy)
-        share = self.running_share(easy) if self.balanced else None
         truth = losses.smooth_labels(y, self.supernet.num_classes, 0.0)
+        logits_by_level, gate_features = self.frozen(x)
+        easy = accuracy(y, logits_by_level[:, 0])
+        share = self.running_share(easy)
         with tf.GradientTape() as tape:
-            logits = tf.cast(self.supernet.gate(Compute(0), tf.stop_gradient(gate_features)), tf.float32)
-            sampled = losses.gumbel_one_hot(logits, self.step_seed(1), self.temperature)
-            output = tf.einsum("bl,blc->bc", sampled, tf.stop_gradient(every))
+            gate = tf.cast(self.supernet.gate(Compute(0), gate_features), tf.float32)
+            sampled = losses.gumbel_one_hot(gate, self.step_seed(1), self.temperature)
+            output = tf.einsum("bl,blc->bc", sampled, logits_by_level)
             spent = tf.reduce_mean(tf.reduce_sum(sampled * tf.constant(self.relative_costs, tf.float32), axis=1))
-            sandwich = losses.sandwich(easy, logits, share)
+            sandwich = losses.sandwich(easy, gate, share)
             task = losses.cross_entropy(truth, output)
             loss = self.sandwich_weight * sandwich + self.task_weight * task
             if self.target is not None:
                 loss += self.budget_weight * tf.abs(spent - self.target)
             scaled = self.share(self.check_finite(loss, "gate"))
         self.optimizer.apply(tape.gradient(scaled, self.trained_variables), self.trained_variables)
-        values = (sandwich, task, spent, accuracy(y, output), easy)
-        for metric, value in zip(self.progress, values, strict=True):
-            metric.update_state(value)
-        return {metric.name: metric.result() for metric in self.progress}
+        return self.report((sandwich, task, spent, accuracy(y, output), easy))
+
+    def frozen(self, x: Any) -> tuple[tf.Tensor, tf.Tensor]:
+        """What the frozen supernet gives for a batch.
+
+        Args:
+            x: (batch, height, width, channels) images in [0, 255].
+
+        Returns:
+            (batch, levels, classes) float32 logits of every level, and what the gate reads; without gradients.
+        """
+        features, gate_features = self.supernet.start(Compute(0), self.supernet.check_images(x))
+        levels = range(len(self.supernet.levels))
+        logits_by_level = tf.stack([self.supernet.body(Compute(level), features) for level in levels], axis=1)
+        return tf.stop_gradient(tf.cast(logits_by_level, tf.float32)), tf.stop_gradient(gate_features)
 
     def running_share(self, easy: tf.Tensor) -> tf.Tensor:
         """The share of easy images over the last steps."""

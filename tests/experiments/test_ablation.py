@@ -80,8 +80,8 @@ def test_another_split(done):
 
 def test_policies(tmp_path):
     """Stage II runs, or not; the model's config is changed too; what is known of a run is kept."""
-    joint = {"gate_weight": 1.0, "stage2": None, "model": {"gate_hidden": 8}}
-    variants = {"as": {}, "joint": joint, "apart": {"gate_images": 0.25, "stage2": {"epochs": 2}}}
+    alone = {"weight_decay": 1e-3, "stage2": None, "model": {"gate_hidden": 8}}
+    variants = {"as": {}, "alone": alone, "longer": {"stage2": {"epochs": 2}}}
     arguments = {"seeds": [0], "max_steps": 2, "verbose": 0, "policies": True}
     result = ablate(experiment(), tmp_path, variants, **arguments)
     rows = [(row["variant"], row["policy"]) for row in result["policies"]]
@@ -93,9 +93,8 @@ def test_policies(tmp_path):
         name: {json.loads(line)["stage"] for line in (tmp_path / f"{name}-0/metrics.jsonl").read_text().splitlines()}
         for name in variants
     }
-    assert stages == {"as": {"stage1", "stage2"}, "joint": {"stage1"}, "apart": {"stage1", "stage2"}}
-    assert json.loads((tmp_path / "apart-0/experiment.json").read_text())["gate_images"] == 0.25
-    assert "epochs=2" in json.loads((tmp_path / "apart-0/experiment.json").read_text())["stage2"]
+    assert stages == {"as": {"stage1", "stage2"}, "alone": {"stage1"}, "longer": {"stage1", "stage2"}}
+    assert "epochs=2" in json.loads((tmp_path / "longer-0/experiment.json").read_text())["stage2"]
     (tmp_path / "as-0/metrics.jsonl").unlink()
     assert ablate(experiment(), tmp_path, variants, **arguments) == result
     assert not (tmp_path / "as-0/metrics.jsonl").exists()

@@ -263,9 +263,8 @@ def test_further_experiments(path):
 @pytest.mark.parametrize(("name", "kind"), [("sgd", "SGD"), ("adam", "Adam"), ("adamw", "AdamW")])
 def test_the_schedule(name, kind):
     """Linear warm-up to the peak, then cosine to 0; counted in steps, as Keras asks for it."""
-    optimizer = TrainingStage(1, 0.4, name, warmup=0.2, accumulate=2, clip_norm=3.0).make_optimizer(200)
+    optimizer = TrainingStage(1, 0.4, name, warmup=0.2, clip_norm=3.0).make_optimizer(200)
     assert type(optimizer).__name__ == kind and optimizer.global_clipnorm == 3.0
-    assert optimizer.gradient_accumulation_steps == 2
     schedule = optimizer._learning_rate
     rates = [float(schedule(step)) for step in (0, 20, 40, 120, 200)]
     np.testing.assert_allclose(rates, [0.0, 0.2, 0.4, 0.2, 0.0], atol=1e-6)
@@ -358,24 +357,6 @@ def test_bad_trainer_arguments_are_named(tmp_path, trainer):
     with pytest.raises(ValueError, match=r"no_such|num_random must be an integer"):
         run(experiment, tmp_path, verbose=0)
     assert not list(tmp_path.glob("stage1/*"))
-
-
-def test_the_gate_may_have_images_of_its_own(tmp_path, monkeypatch):
-    """Stage I and the calibration never see them, Stage II sees nothing else."""
-    experiment = replace(SMALL, held_out=200, calibration=(1, 64), gate_images=300)
-    seen, batches = [], data.batches
-    monkeypatch.setattr(
-        data, "batches", lambda source, *args, **kw: seen.append(source) or batches(source, *args, **kw)
-    )
-    metrics = run(experiment, tmp_path / "run", verbose=0, max_steps=2)
-    stage1, calibration, stage2 = seen
-    assert metrics["trained_on"] == "937 images of the training set, the gate on 300 others"
-    assert stage1 is calibration and (len(stage1), len(stage2)) == (937, 300)
-    whole = {image.tobytes() for image in data.digits()["train"].images()}
-    apart = [{image.tobytes() for image in source.images()} for source in (stage1, stage2)]
-    assert not apart[0] & apart[1] and apart[0] | apart[1] < whole
-    with pytest.raises(ValueError, match=r"gate_images is split off as held_out is: .* received 5000"):
-        run(replace(experiment, gate_images=5000), tmp_path / "more")
 
 
 def test_a_refused_experiment_leaves_its_directory_to_the_next(tmp_path):

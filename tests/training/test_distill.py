@@ -39,7 +39,8 @@ def test_every_pass_matches_the_teacher(hard):
 def test_a_single_level_has_the_teacher_too():
     teacher, model = nano_resnet(), nano()
     trainer = make(model, teacher=teacher, levels=[0])
-    (target,) = trainer.targets([tf.constant(X)], losses.smooth_labels(Y, 3, 0.1), [0], step=0)
+    target = trainer.targets.of_teacher([tf.constant(X)], losses.smooth_labels(Y, 3, 0.1), step=0)
+    assert trainer.targets.teaches_largest and trainer.draw_levels() == [0]
     close(target, tf.nn.softmax(teacher(X, level=2)), tolerance=1e-6)
 
 
@@ -53,7 +54,7 @@ def test_a_preset_is_a_teacher(tmp_path):
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [
-        ("largest", "teacher must be a trained supernet or a preset for objective='distill', received 'largest'"),
+        (3, "teacher must be a trained supernet or a preset for objective='distill', received 3"),
         (None, "teacher must be a trained supernet or a preset"),
         ("ds_mobilenex", "unknown preset 'ds_mobilenex'"),
         ("ds_mobilenet", "teacher must have the model's num_classes, 3, received one with 10"),

@@ -3,7 +3,6 @@ import pytest
 import tensorflow as tf
 from helpers import close, same
 
-from ds_keras.policies import margin
 from ds_keras.training import losses
 from ds_keras.training.base import accuracy
 
@@ -44,29 +43,22 @@ def test_cross_entropy_by_hand(rng):
 LOGITS = tf.constant([[3.0, 1, 2], [0, 5, 1], [1, 0, 9]])
 
 
-def test_easiness():
-    same(losses.easiness(LOGITS, tf.constant([0, 0, 2]), "right"), [1, 0, 1])
-    same(losses.easiness(LOGITS, tf.one_hot([0, 0, 2], 3), "right"), [1, 0, 1])
-    close(losses.easiness(LOGITS, None, "margin"), margin(LOGITS.numpy()), tolerance=1e-6)
+def test_an_image_is_easy_where_the_level_is_right():
+    same(accuracy(tf.constant([0, 0, 2]), LOGITS), [1, 0, 1])
+    same(accuracy(tf.one_hot([0, 0, 2], 3), LOGITS), [1, 0, 1])
 
 
-@pytest.mark.parametrize("share", [None, 0.25])
+@pytest.mark.parametrize("share", [0.5, 0.25])
 def test_the_sandwich_is_a_weighted_cross_entropy(share):
     """Of level 0 and the last; an easiness between 0 and 1 is a mixture of both."""
     log = tf.nn.log_softmax(LOGITS).numpy()
-    weights = (1, 1) if share is None else (0.5 / share, 0.5 / (1 - share))
+    weights = 0.5 / share, 0.5 / (1 - share)
     easy = np.array([1, 0, 0.3], "float32")
     expected = -np.mean(weights[0] * easy * log[:, 0] + weights[1] * (1 - easy) * log[:, 2])
     close(losses.sandwich(tf.constant(easy), LOGITS, share), expected, tolerance=1e-6)
 
 
-def test_kept_weights_follow_the_margin_and_have_mean_one():
-    found = losses.kept_weights(LOGITS, 0.5).numpy()
-    sure = margin(LOGITS.numpy())
-    close(found, 0.5 + 0.5 * sure / sure.mean(), tolerance=1e-6)
-    assert found.mean() == pytest.approx(1)
-    same(losses.kept_weights(LOGITS, 0.0), np.ones(3))
-    assert np.isfinite(losses.kept_weights(tf.zeros([4, 3]), 1.0)).all()
+def test_cross_entropy_weighs_images():
     weighted = losses.cross_entropy(tf.one_hot([0, 0, 2], 3), LOGITS, tf.constant([1.0, 0, 0]))
     close(weighted, -tf.nn.log_softmax(LOGITS)[0, 0] / 3, tolerance=1e-6)
 
