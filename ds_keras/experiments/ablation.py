@@ -76,7 +76,7 @@ def ablate(
         for name in variants:  # bad arguments are refused before anything is trained
             first = start(name, seeds[0])
             first.supernet_trainer(), first.gate_trainer()
-    scores = {name: [] for name in variants}
+    scores: dict[str, list[dict[str, Any]]] = {name: [] for name in variants}
     for seed in seeds:  # seed by seed, so that an interrupted comparison is paired as far as it went
         for name in variants:
             with settings(replace(experiment, seed=int(seed))):
@@ -138,7 +138,7 @@ def _score(run: Run, split: str, policies: bool) -> dict[str, Any]:
     found = {**holds_for, "top1": [row["top1"] for row in run.score_levels(split)]}
     if policies:
         if gate is not None:
-            run.fit("stage2", run.experiment.stage2, gate)
+            run.train_gate(gate)
         found["folds"] = cross_fitted(run.deployed(), *run.labelled(split))
     write_json(path, found)
     return found
@@ -146,4 +146,5 @@ def _score(run: Run, split: str, policies: bool) -> dict[str, Any]:
 
 def _row(name: str, level: int, scores: list[list[float]], first: list[list[float]] | None) -> dict[str, Any]:
     top1 = [run[level] for run in scores]
-    return {"variant": name, "level": level, "top1": top1, **paired(top1, first and [run[level] for run in first])}
+    base = None if first is None else [run[level] for run in first]
+    return {"variant": name, "level": level, "top1": top1, **paired(top1, base)}

@@ -1,5 +1,6 @@
 """What gate and cascade are worth over their whole curves, for comparisons over seeds: cross-fitted, in one number."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -79,7 +80,7 @@ def policy_rows(runs: dict[str, list[list[dict[str, Any]]]]) -> list[dict[str, A
     return rows
 
 
-def paired(values: list[float | None], first: list[float | None] | None) -> dict[str, float | None]:
+def paired(values: Sequence[float | None], first: Sequence[float | None] | None) -> dict[str, float | None]:
     """Mean and deviation over seeds, of the values and of their differences to the first variant's.
 
     Args:
@@ -89,11 +90,12 @@ def paired(values: list[float | None], first: list[float | None] | None) -> dict
     Returns:
         {"mean", "sd", "difference", "difference_sd"}, rounded; None where a value is missing, sd None for one seed.
     """
-    found = dict.fromkeys(("mean", "sd", "difference", "difference_sd"))
+    found: dict[str, Any] = dict.fromkeys(("mean", "sd", "difference", "difference_sd"))
     if None not in values:
-        found |= {"mean": np.mean(values), "sd": _sd(np.array(values))}
+        own = np.array(values, float)
+        found |= {"mean": own.mean(), "sd": _sd(own)}
         if first is not None and None not in first:
-            difference = np.subtract(values, first)
+            difference = own - np.array(first, float)
             found |= {"difference": difference.mean(), "difference_sd": _sd(difference)}
     return {key: None if value is None else round(float(value), 2) for key, value in found.items()}
 

@@ -1,7 +1,6 @@
 """What a run works with: the data, the model, the steps of both stages, the preset that comes out."""
 
 import contextlib
-import json
 import os
 import platform
 from collections.abc import Iterator
@@ -14,12 +13,12 @@ import tensorflow as tf
 
 from ds_keras import data, zoo
 from ds_keras.core.backend import dtype_policy
-from ds_keras.core.files import write_json
 from ds_keras.core.image_model import ImageModel
 from ds_keras.evaluation.tables import evaluate, evaluate_levels
 from ds_keras.experiments.comparison import compare_policies
 from ds_keras.experiments.config import Experiment, TrainingStage
 from ds_keras.experiments.loop import Loop
+from ds_keras.experiments.workdir import claim
 from ds_keras.routing import budget
 from ds_keras.training.base import Trainer
 from ds_keras.training.calibration import calibrate_batch_norm
@@ -82,7 +81,7 @@ class Run:
         self.model = experiment.model(len(self.train.class_names), self.x_held.shape[1:])
         self.model.labels = list(self.train.class_names)
         self.model.build()
-        _claim(self.workdir, experiment, self.model)
+        claim(self.workdir, experiment, self.model)
 
     def trial(self, source: data.Source) -> data.Source:
         """The whole set, or a few images of it in a trial run."""
@@ -122,6 +121,13 @@ class Run:
         calibrate_batch_norm(deployed, self.calibration_batches(), quantize=stage.trainer.get("quantize"))
         self.model.set_weights(deployed.get_weights())
         return seconds
+
+    def train_gate(self, trainer: GateTrainer) -> float:
+        """Stage II, of an experiment that has one; returns the seconds that it took."""
+        stage = self.experiment.stage2
+        if stage is None:
+            raise ValueError("experiment must have a stage2, received one without")
+        return self.fit("stage2", stage, trainer)
 
     def calibration_batches(self) -> tf.data.Dataset:
         """Training images, augmented as in Stage I, for BatchNorm's statistics."""
@@ -233,16 +239,3 @@ class Run:
 def _some(source: data.Source, count: int) -> data.Source:
     """So many images of a set, every class in proportion, or all that there are."""
     return source if count >= len(source) else source.split(count)[1]
-
-
-def _claim(workdir: Path, experiment: Experiment, model: ImageModel) -> None:
-    """Marks the workdir as this experiment's, or refuses one that belongs to another."""
-    names = ("name", "data", "seed", "held_out", "train_images", "precision", "calibration")
-    record = {name: getattr(experiment, name) for name in (*names, "image_size")}
-    record |= {"stage1": repr(experiment.stage1), "stage2": repr(experiment.stage2)}
-    record["model"] = {**model.get_config(), "name": None}  # Keras numbers the names that are not given
-    record = json.loads(json.dumps(record))
-    path = workdir / "experiment.json"
-    if path.exists() and json.loads(path.read_text()) != record:
-        raise ValueError(f"workdir {str(workdir)!r} holds another experiment ({path}); give an empty directory")
-    write_json(path, record)

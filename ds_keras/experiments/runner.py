@@ -63,10 +63,10 @@ def train(model: Any, run: Run, command: str) -> dict[str, Any]:
         The preset's metrics.
     """
     require_levels(model)
-    stage2 = run.gate_trainer()  # made now, so that bad arguments are refused before hours of Stage I
+    gate = run.gate_trainer()  # made now, so that bad arguments are refused before hours of Stage I
     seconds = {"stage1": run.train_supernet()}
-    if stage2 is not None:
-        seconds["stage2"] = run.fit("stage2", run.experiment.stage2, stage2)
+    if gate is not None:
+        seconds["stage2"] = run.train_gate(gate)
     return run.write_preset(run.workdir / "preset", seconds, command)
 
 

@@ -37,7 +37,7 @@ def kernel_codes(values: np.ndarray, scale: np.ndarray, axis: int | None, factor
     Args:
         values: the slice, float32.
         scale: see ``slice_scale``.
-        axis: of the output channels, or None.
+        axis: of the output channels; None for one scale of the whole kernel, behind which there is no BatchNorm.
         factor: (channels,) of the BatchNorm behind, or None. A negative one, whose sign no level changes, is taken into
             the codes; one of 0 makes them 0.
 
@@ -45,7 +45,7 @@ def kernel_codes(values: np.ndarray, scale: np.ndarray, axis: int | None, factor
         int8, of the slice's shape.
     """
     codes = np.rint(values / along(scale, axis, values.ndim))
-    if factor is not None:
+    if factor is not None and axis is not None:
         codes *= along(np.sign(factor[: values.shape[axis]]), axis, values.ndim)
     return codes.astype("int8")
 

@@ -73,26 +73,31 @@ def calibrate_batch_norm(
     used = 0
     for level in levels:
         visitor = kind(model.static_level(level))
-        step = tf.function(lambda x, visitor=visitor: _moments(model, visitor, x), reduce_retracing=True)
-        sums: list[list[np.ndarray]] = []
-        used = images = 0
-        for batch in dataset:
-            x = batch[0] if isinstance(batch, tuple | list) else batch
-            x = model.check_images(x)
-            count = int(tf.shape(x)[0])  # the last batch may be a small one
-            moments = [(np.asarray(m, "float64"), np.asarray(v, "float64")) for m, v in step(x)]
-            if not sums:
-                sums = [[np.zeros_like(m), np.zeros_like(m)] for m, _ in moments]
-            for total, (mean, variance) in zip(sums, moments, strict=True):
-                total[0] += count * mean
-                total[1] += count * (variance + mean**2)
-            used, images = used + 1, images + count
-        if not used:
-            raise ValueError("dataset must hold at least one batch, received none")
-        for layer, (first, second) in zip(visitor.layers, sums, strict=True):
-            mean = first / images
-            layer.set_statistics(visitor.level, mean, np.maximum(second / images - mean**2, 0))
+        pooled, used = _pooled(model, visitor, dataset)
+        for layer, (mean, variance) in zip(visitor.layers, pooled, strict=True):
+            layer.set_statistics(visitor.level, mean, variance)
     return used
+
+
+def _pooled(model: "Supernet", visitor: _Moments, dataset: Iterable) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
+    """Mean and variance over all images for each norm that the level uses, and the number of batches."""
+    step = tf.function(lambda x: _moments(model, visitor, x), reduce_retracing=True)
+    sums: list[list[np.ndarray]] = []
+    used, images = 0, 0
+    for batch in dataset:
+        x = model.check_images(batch[0] if isinstance(batch, tuple | list) else batch)
+        count = int(tf.shape(x)[0])  # the last batch may be a small one
+        moments = [(np.asarray(m, "float64"), np.asarray(v, "float64")) for m, v in step(x)]
+        sums = sums or [[np.zeros_like(m), np.zeros_like(m)] for m, _ in moments]
+        for total, (mean, variance) in zip(sums, moments, strict=True):
+            total[0] += count * mean
+            total[1] += count * (variance + mean**2)
+        used, images = used + 1, images + count
+    if not used:
+        raise ValueError("dataset must hold at least one batch, received none")
+    means = [first / images for first, _ in sums]
+    squares = [second / images for _, second in sums]
+    return [(mean, np.maximum(square - mean**2, 0)) for mean, square in zip(means, squares, strict=True)], used
 
 
 def _moments(model: "Supernet", visitor: _Moments, x: tf.Tensor) -> list:

@@ -75,9 +75,10 @@ class Targets:
         Returns:
             (batch, classes) float32.
         """
-        if self.teacher is None:
+        teacher = self.teacher
+        if teacher is None:
             return truth
-        return self._mixed(truth, lambda: self._predictions(views), step)
+        return self._mixed(truth, lambda: _predictions(teacher, self.teacher_level, views), step)
 
     def of_largest(self, logits: tf.Tensor, truth: tf.Tensor, step: Any) -> tf.Tensor:
         """The prediction of this step's largest pass, mixed with the labels.
@@ -100,11 +101,11 @@ class Targets:
         started = tf.cast(step, tf.int64) >= self.distill_start
         return tf.cond(started, lambda: weight * truth + (1 - weight) * soft(), lambda: truth)
 
-    def _predictions(self, views: list[tf.Tensor]) -> tf.Tensor:
-        """The teacher's mean prediction over the views, in inference mode with its own statistics."""
-        logits = self.teacher.logits(Compute(self.teacher_level), tf.concat(views, axis=0))
-        each = tf.split(_probabilities(logits), len(views))
-        return tf.stop_gradient(tf.add_n(each) / len(each))
+
+def _predictions(teacher: Supernet, level: int, views: list[tf.Tensor]) -> tf.Tensor:
+    """A teacher's mean prediction over the views, in inference mode with its own statistics."""
+    each = tf.split(_probabilities(teacher.logits(Compute(level), tf.concat(views, axis=0))), len(views))
+    return tf.stop_gradient(tf.add_n(each) / len(each))
 
 
 def _probabilities(logits: tf.Tensor) -> tf.Tensor:

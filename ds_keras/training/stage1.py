@@ -103,8 +103,7 @@ class SupernetTrainer(LevelTrainer):
         self.largest = model.teacher_level.index if levels is None else max(self.candidates)
         self.smallest = min(self.candidates)
         self.views = VIEWS if objective == "mvco" and not self.alone else 1
-        self.teacher = self._make_teacher(teacher)
-        teacher_level = self.teacher.levels[-1].index if objective == "distill" else self.largest
+        self.teacher, teacher_level = self._make_teacher(teacher)
         self.targets = Targets(objective, self.teacher, teacher_level, hard_label_weight, distill_start)
         self.progress = [
             keras.metrics.Mean(name=name) for name in ("largest_loss", "smallest_loss", "largest_accuracy")
@@ -118,18 +117,19 @@ class SupernetTrainer(LevelTrainer):
             raise ValueError(f"levels must name at least one level, received {levels!r}")
         return [self.supernet.static_level(level) for level in levels]
 
-    def _make_teacher(self, teacher: Any) -> Supernet | None:
-        """Another network, a copy of this one that will follow it, or None."""
+    def _make_teacher(self, teacher: Any) -> tuple[Supernet | None, int]:
+        """Another network, a copy of this one that will follow it, or None; and the level at which it predicts."""
         if teacher is not None and self.objective != "distill":
             raise ValueError(f"teacher belongs to 'distill', received {teacher!r} with {self.objective!r}")
         if self.objective == "distill":
             made = trained_teacher(teacher, self.supernet)
+            level = made.levels[-1].index
         elif self.objective in ("ib", "mvco") and not self.alone:
-            made = self.supernet.clone()
+            made, level = self.supernet.clone(), self.largest
         else:
-            return None
+            return None, self.largest
         made.trainable = False
-        return made
+        return made, level
 
     @property
     def alone(self) -> bool:
@@ -227,7 +227,7 @@ class SupernetTrainer(LevelTrainer):
         if self.alone:
             return [self.largest]
         if self.num_random is None:
-            return sorted({self.largest, *self.candidates}, reverse=True)
+            return list(sorted({self.largest, *self.candidates}, reverse=True))
         picks = tf.random.stateless_uniform([self.num_random], self.step_seed(0), 0, len(self.candidates), tf.int32)
         randoms = tf.gather(tf.constant(self.candidates, tf.int32), picks)
         drawn = [LevelTensor(level, len(self.supernet.levels)) for level in tf.unstack(randoms)]

@@ -28,6 +28,8 @@ def active_kernels(model: Supernet, level: int) -> list[tf.Tensor]:
 class _ActiveKernels(Shapes):
     """Collects them."""
 
+    level: int
+
     def __init__(self, level: int):
         super().__init__(level)
         self.kernels: list[tf.Tensor] = []

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -171,13 +172,17 @@ def test_killed_at_every_step(config, tmp_path, stage):
     equal(tmp_path / "run", tmp_path / "reference")
 
 
-def test_the_workdir_of_another_experiment(config, reference):
+def test_the_workdir_of_another_experiment(config, reference, monkeypatch):
+    monkeypatch.setattr(os, "replace", os.replace)  # the config replaces it
     before = {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()}
-    for flags, env in ((["--seed=5"], {}), ([], {"EPOCHS": 3}), ([], {"RATE": 0.04})):
-        result = train(config, reference, *flags, **env)
-        assert result.returncode == 2
-        last = result.stderr.splitlines()[-1]
-        assert last.startswith(f"error: workdir '{reference}' holds another experiment")
+    experiments = [replace(read_experiment(config), seed=5)]
+    for name, value in {"EPOCHS": "3", "RATE": "0.04"}.items():
+        with monkeypatch.context() as environment:
+            environment.setenv(name, value)
+            experiments.append(read_experiment(config))
+    for experiment in experiments:
+        with pytest.raises(ValueError, match=re.escape(f"workdir '{reference}' holds another experiment")):
+            run(experiment, reference)
     assert {path: path.read_bytes() for path in reference.rglob("*") if path.is_file()} == before
 
 
@@ -197,9 +202,10 @@ def test_losses_that_are_not_finite(config, tmp_path):
     assert not (workdir / "preset").exists()
 
 
-def test_a_stage2_that_cannot_run_is_refused_before_stage1(config, tmp_path):
-    result = train(config, tmp_path / "run", TARGET=0.1)
-    assert result.returncode == 2 and "target must" in result.stderr.splitlines()[-1]
+def test_a_stage2_that_cannot_run_is_refused_before_stage1(tmp_path):
+    experiment = replace(SMALL, stage2=replace(SMALL.stage2, trainer={"target": 0.1}))
+    with pytest.raises(ValueError, match="target must"):
+        run(experiment, tmp_path / "run")
     assert not list((tmp_path / "run").glob("stage1/*"))
 
 

@@ -14,8 +14,8 @@ OPTIMIZERS = {
 }
 
 
-def train(trainer, optimizer, steps, eager=True):
-    trainer.compile(OPTIMIZERS[optimizer](), run_eagerly=eager)
+def train(trainer, optimizer, steps):
+    trainer.compile(OPTIMIZERS[optimizer](), run_eagerly=True)
     for i in range(steps):
         picks = np.arange(8 * i, 8 * i + 8) % 24
         trainer.train_on_batch(X[picks], Y[picks])
@@ -51,7 +51,7 @@ def active(path, shape, level):
 def test_one_level_moves_its_slice_only(optimizer, level):
     model = nano()
     before = snapshot(model)
-    train(SupernetTrainer(model, levels=[level], weight_decay=1e-2), optimizer, steps=10)
+    train(SupernetTrainer(model, levels=[level], weight_decay=1e-2), optimizer, steps=3)
     changed = 0
     for path, after in snapshot(model).items():
         mask = active(path, after.shape, level)
@@ -65,7 +65,7 @@ def test_one_level_moves_its_slice_only(optimizer, level):
 def test_a_step_moves_every_level_but_not_the_gate():
     model = nano(gate_hidden=4)
     before, logits = snapshot(model), [np.array(model(X, level=k)) for k in range(3)]
-    train(SupernetTrainer(model, num_random=1), "sgd", steps=1, eager=False)
+    train(SupernetTrainer(model, num_random=1), "sgd", steps=1)
     gate = {v.path for v in model.gate_variables}
     assert len(gate) == 4
     for path, after in snapshot(model).items():
@@ -82,7 +82,7 @@ def test_a_step_moves_every_level_but_not_the_gate():
 def test_stage_two_moves_the_slimming_branch_only(optimizer, hidden):
     model = nano(gate_hidden=hidden)
     before = snapshot(model)
-    train(GateTrainer(model, target=None), optimizer, steps=10)
+    train(GateTrainer(model, target=None), optimizer, steps=3)
     gate = {v.path for v in model.gate_variables}
     for path, after in snapshot(model).items():
         if path in gate:

@@ -54,8 +54,11 @@ def by_hand(model, objective, hard, decay, rate):
         variable.assign_sub(rate * gradient)
 
 
-@pytest.mark.parametrize("layout", [{}, WIDE], ids=["same", "wide"])
-@pytest.mark.parametrize(("objective", "hard"), [("ce", 0.0), ("inplace", 0.3), ("ib", 0.3)])
+@pytest.mark.parametrize(
+    ("layout", "objective", "hard"),
+    [({}, "ce", 0.0), ({}, "inplace", 0.3), ({}, "ib", 0.3), (WIDE, "ib", 0.3)],
+    ids=["ce", "inplace", "ib", "wide"],
+)
 def test_a_step_equals_one_big_tape(layout, objective, hard):
     model, twin = nano(**layout), nano(**layout)
     levels = [model.teacher_level.index, 1, 0]
@@ -87,11 +90,10 @@ def test_every_level_may_run_in_every_step(layout):
     assert make(nano(), num_random=None, levels=[1]).draw_levels() == [1]
 
 
-@pytest.mark.parametrize("objective", ["ib", "inplace", "ce"])
-def test_the_sandwich_without_a_drawn_level(objective):
+def test_the_sandwich_without_a_drawn_level():
     model = nano()
     before = snapshot(model)
-    logs = step(make(model, objective=objective, num_random=0))
+    logs = step(make(model, num_random=0))
     assert set(logs) == {"largest_loss", "smallest_loss", "largest_accuracy"}
     assert all(np.isfinite(value) for value in logs.values())
     norm = model.blocks[-1].norm2
@@ -186,18 +188,18 @@ def test_dropout_acts_in_the_largest_pass_only():
     same(model(X, level=2), model(X, level=2))
 
 
-@pytest.mark.parametrize(("dropout", "objective", "eager"), [(0.0, "ce", False), (0.0, "ib", True), (0.3, "ce", True)])
+@pytest.mark.parametrize(("dropout", "objective", "eager"), [(0.0, "ce", False), (0.3, "ib", True)])
 def test_training_is_a_function_of_the_seed(dropout, objective, eager):
-    def run(seed):
+    def run(seed, eager=eager):
         model = nano(dropout=dropout)
         trainer = make(model, num_random=1, seed=seed, eager=eager, objective=objective)
-        trainer.fit(X, Y, batch_size=8, epochs=1, shuffle=False, verbose=0)
+        trainer.fit(X[:16], Y[:16], batch_size=8, epochs=1, shuffle=False, verbose=0)
         return model.get_weights()
 
-    first, again, other = run(1), run(1), run(2)
+    first, again, other = run(1), run(1), run(2, eager=True)
     for a, b in zip(first, again, strict=True):
         same(a, b)
-    assert any(np.any(a != b) for a, b in zip(first, other, strict=True))
+    assert max(np.abs(a - b).max() for a, b in zip(first, other, strict=True)) > 1e-3
 
 
 def test_a_wider_teacher_trains():
@@ -214,29 +216,24 @@ def test_a_wider_teacher_trains():
     assert trainer.teacher.stem.kernel.shape == (3, 3, 1, 6)
 
 
-def test_fit_reports_every_level():
-    model = nano(default_policy="cascade")
-    data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
-    history = make(model, eager=False).fit(data, validation_data=data, epochs=2, verbose=0).history
-    logs = {name: values[-1] for name, values in history.items()}
-    for level in range(3):
-        right = np.argmax(model(X, level=level), 1) == Y
-        assert logs[f"val_level{level}_accuracy"] == pytest.approx(right.mean())
-        share = np.mean(np.argmax(model.route(X), 1) == level)
-        assert logs[f"val_gate_mix{level}"] == pytest.approx(share)
-    routed = model.predict_routed(X)
-    assert logs["val_routed_accuracy"] == pytest.approx(np.mean(routed.logits.argmax(1) == Y))
-    assert logs["val_routed_madds"] == pytest.approx(routed.madds.mean(), rel=1e-5)
-
-
-def test_training_learns():
-    """Brightness decides the class: a few epochs lower both losses."""
+def test_fit_learns_and_reports_every_level():
+    """Brightness decides the class: a few epochs lower the loss."""
     x = X * 0 + 100.0 * Y[:, None, None, None].astype("float32") + X / 10
-    history = (
-        make(nano(), keras.optimizers.Adam(0.01), eager=False).fit(x, Y, batch_size=8, epochs=15, verbose=0).history
-    )
+    model = nano(default_policy="cascade")
+    trainer = make(model, keras.optimizers.Adam(0.01), eager=False)
+    validation = {"validation_data": (x, Y), "validation_freq": 15}
+    history = trainer.fit(x, Y, batch_size=8, epochs=15, verbose=0, **validation).history
     assert history["largest_loss"][-1] < 0.8 * history["largest_loss"][0]
     assert history["largest_accuracy"][-1] > 0.8
+    logs = {name: values[-1] for name, values in history.items()}
+    for level in range(3):
+        right = np.argmax(model(x, level=level), 1) == Y
+        assert logs[f"val_level{level}_accuracy"] == pytest.approx(right.mean())
+        share = np.mean(np.argmax(model.route(x), 1) == level)
+        assert logs[f"val_gate_mix{level}"] == pytest.approx(share)
+    routed = model.predict_routed(x)
+    assert logs["val_routed_accuracy"] == pytest.approx(np.mean(routed.logits.argmax(1) == Y))
+    assert logs["val_routed_madds"] == pytest.approx(routed.madds.mean(), rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -315,7 +312,7 @@ def test_validation_follows_the_policy_and_takes_soft_labels():
 def test_float16_counts_its_steps_and_scales_its_loss():
     """Keras wraps the optimizer of a float16 model; the model's own policy says so, whatever the global one."""
     model = nano(dtype="mixed_float16")
-    trainer = make(model, keras.optimizers.SGD(0.01), num_random=3)
+    trainer = make(model, keras.optimizers.SGD(0.01), num_random=1)
     assert isinstance(trainer.optimizer, keras.optimizers.LossScaleOptimizer)
     trainer.optimizer.dynamic_scale.assign(1.0)
     seeds = []
@@ -330,8 +327,7 @@ def test_accumulated_gradients():
     model = nano()
     rate = keras.optimizers.schedules.PolynomialDecay(0.1, 8)
     optimizer = keras.optimizers.SGD(rate, gradient_accumulation_steps=2)
-    trainer = SupernetTrainer(model, num_random=1)
-    trainer.compile(optimizer)
+    trainer = make(model, optimizer, num_random=1)
     seeds, moved = [], []
     for i in range(4):
         seeds.append(array(trainer.step_seed(0)).tolist())

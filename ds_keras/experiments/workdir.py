@@ -1,0 +1,30 @@
+"""A run's directory belongs to one experiment."""
+
+import json
+from pathlib import Path
+
+from ds_keras.core.files import write_json
+from ds_keras.core.image_model import ImageModel
+from ds_keras.experiments.config import Experiment
+
+
+def claim(workdir: Path, experiment: Experiment, model: ImageModel) -> None:
+    """Marks a directory as an experiment's.
+
+    Args:
+        workdir: of the run.
+        experiment: that it runs.
+        model: that it trains.
+
+    Raises:
+        ValueError: the directory belongs to another experiment.
+    """
+    names = ("name", "data", "seed", "held_out", "train_images", "precision", "calibration")
+    record = {name: getattr(experiment, name) for name in (*names, "image_size")}
+    record |= {"stage1": repr(experiment.stage1), "stage2": repr(experiment.stage2)}
+    record["model"] = {**model.get_config(), "name": None}  # Keras numbers the names that are not given
+    record = json.loads(json.dumps(record))
+    path = workdir / "experiment.json"
+    if path.exists() and json.loads(path.read_text()) != record:
+        raise ValueError(f"workdir {str(workdir)!r} holds another experiment ({path}); give an empty directory")
+    write_json(path, record)
