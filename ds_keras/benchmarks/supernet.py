@@ -2,6 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import tensorflow as tf
 from ds_keras import data, export
 from ds_keras.benchmarks.bundle import against, routed_to
 from ds_keras.benchmarks.torch_twin import masked_twin, torch_twin
+from ds_keras.core.levels import Level
 from ds_keras.core.timing import paired
 from ds_keras.core.visitor import Compute
 from ds_keras.export.subnet import subnet
@@ -46,8 +48,8 @@ def slicing(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[s
         plain = tf.function(lambda x, network=network: network(x, training=False))
         by_int = tf.function(lambda x, level=level: model(x, level=level))
         index = tf.constant(level)
-        for kind, run in (("int", lambda f=by_int: f(x)), ("tensor", lambda i=index: by_tensor(x, i))):
-            result = paired(run, lambda f=plain: f(x), rounds)
+        for kind, run in (("int", partial(by_int, x)), ("tensor", partial(by_tensor, x, index))):
+            result = paired(run, partial(plain, x), rounds)
             rows.append({"what": "slicing", "level": level, "kind": kind, **result._asdict()})
     return rows
 
@@ -102,14 +104,18 @@ def stage1_step(model: "Supernet", batch_size: int, rounds: int = 20) -> list[di
     x = _images(model, batch_size)
     y = tf.constant(np.arange(batch_size) % model.num_classes, tf.int32)
     count = len(model.levels)
-    drawn = [model.teacher_level.index, count // 2, count // 3, 0]
-    trainer = SupernetTrainer(model, objective="ce", weight_decay=0.0)
-    trainer.draw_levels = lambda: drawn
+    drawn: list[Level] = [model.teacher_level.index, count // 2, count // 3, 0]
+
+    class Drawn(SupernetTrainer):
+        def draw_levels(self) -> list[Level]:
+            return drawn
+
+    trainer = Drawn(model, objective="ce", weight_decay=0.0)
     trainer.compile("sgd")
     step = tf.function(lambda: trainer.train_step((x, y)))
     variables = trainer.trained_variables
 
-    def alone(level: int) -> Callable[[], Any]:
+    def alone(level: Level) -> Callable[[], Any]:
         @tf.function
         def run() -> list:
             with tf.GradientTape() as tape:
@@ -165,7 +171,10 @@ def bundle(
     """
     images = _images(model, batch_size).numpy()
     with tempfile.TemporaryDirectory() as folder:
-        options = {"quantization": quantization, "calibration_data": images if quantization == "int8" else None}
+        options: dict[str, Any] = {
+            "quantization": quantization,
+            "calibration_data": images if quantization == "int8" else None,
+        }
         path = export.to_bundle(model, Path(folder) / "x.dsbundle", **options)
         whole = [file.read_bytes() for file in export.to_tflite(model, folder, **options)]
         sizes = {"bundle": path.stat().st_size, "largest level": len(whole[-1])}
@@ -202,10 +211,10 @@ def pytorch(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[s
         session = Session(export.to_bundle(model, Path(folder) / "x.dsbundle"), keep=len(model.levels))
         masked = masked_twin(model)
         for level in range(len(model.levels)):
-            ways = {
+            ways: dict[str, Callable[[np.ndarray], Any]] = {
                 "folded": torch_twin(subnet(model, level, fold_batch_norm=True)),
                 "BatchNorm": torch_twin(subnet(model, level)),
-                "masks": lambda x, level=level: masked(x, level),
+                "masks": partial(masked, level=level),
             }
             for kind, run in ways.items():
                 rows += [{**row, "kind": kind} for row in against("PyTorch", session, level, run, images, rounds)]

@@ -4,7 +4,7 @@
 itself has no licence, and nothing is taken from it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -139,13 +139,14 @@ def _masked(torch: Any, largest: keras.Model, network: keras.Model) -> dict[str,
         for values, weight in zip(statistics, layer.get_weights()[2:], strict=True):
             values[:width] = torch.from_numpy(np.array(weight))
         mask = (torch.arange(len(gamma)) < width).float().reshape(1, -1, 1, 1)
-        norm = _norm(torch, gamma, beta, *statistics, full.epsilon)
+        norm = _norm(torch, [gamma, beta, *statistics], full.epsilon)
         steps[full.name] = lambda x, norm=norm, mask=mask: norm(x) * mask
     return steps
 
 
-def _norm(torch: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float) -> Callable:
-    """BatchNorm in eval mode."""
+def _norm(torch: Any, weights: Sequence[Any], epsilon: float) -> Callable:
+    """BatchNorm in eval mode, of its weights in Keras' order."""
+    gamma, beta, mean, variance = weights
     return lambda x: torch.nn.functional.batch_norm(x, mean, variance, gamma, beta, False, 0.0, epsilon)
 
 
@@ -172,7 +173,7 @@ def _step(torch: Any, layer: keras.layers.Layer) -> Callable:
         kernel, bias = weights if layer.use_bias else (*weights, None)
         return lambda x: act(functional.linear(x, kernel.T, bias))
     if kind == "BatchNormalization":
-        return _norm(torch, *weights, layer.epsilon)
+        return _norm(torch, weights, layer.epsilon)
     if kind == "Flatten" and tuple(layer.input.shape[1:-1]) == (1, 1):
         return lambda x: x.flatten(1)
     if kind == "ZeroPadding2D":  # of padding="symmetric"
@@ -195,7 +196,7 @@ def _same(functional: Any, layer: keras.layers.Layer, x: Any) -> Any:
     """TensorFlow's SAME padding, which at stride 2 is one-sided."""
     if layer.padding != "same":
         return x
-    pads = []
+    pads: list[int] = []
     for side, kernel, stride in zip(x.shape[2:], layer.kernel_size, layer.strides, strict=True):
         total = max((-(-side // stride) - 1) * stride + kernel - side, 0)
         pads = [total // 2, total - total // 2, *pads]  # PyTorch lists the last axis first

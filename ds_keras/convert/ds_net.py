@@ -99,7 +99,7 @@ def from_state_dict(
     if len(strides) != len(rows) + 1 or not all(isinstance(s, int) and s > 0 for s in strides):
         raise ValueError(f"strides must be {len(rows) + 1} positive integers (stem and stages), received {strides}")
     stages = [Stage(**row, stride=stride) for row, stride in zip(rows, strides[1:], strict=True)]
-    levels = next(len(stage.width) for stage in stages if stage.gate)
+    levels = next(len(at_levels(stage.width, 1)) for stage in stages if stage.gate)
     outputs = next(_need(state, key).shape[0] for key in state if _HEAD.fullmatch(key))
     copy_head = outputs == levels and not kwargs.get("gate_hidden")
     if not copy_head:

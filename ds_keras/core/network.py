@@ -1,5 +1,6 @@
 """A network with slice levels: what it computes at each. How images are routed to levels is not known here."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -34,7 +35,7 @@ class SliceableNetwork(ImageModel):
         levels: tuple[SliceLevel, ...],
         teacher_level: SliceLevel,
         num_classes: int,
-        input_shape: tuple[int, int, int],
+        input_shape: Sequence[int],
         **kwargs: Any,
     ):
         super().__init__(num_classes, input_shape, **kwargs)

@@ -1,6 +1,7 @@
 """What an LC-ResNet's decisions come to: which units run, and the multiply-adds of what runs."""
 
 import math
+from typing import Any
 
 import tensorflow as tf
 
@@ -10,6 +11,12 @@ from ds_keras.lcnet.predictor import relu1
 
 class SkippedCosts:
     """Methods of ``LCResNet`` that look at scales and count; they need its table and blocks."""
+
+    blocks: list[Any]
+    table: dict[str, Any]
+    stages: tuple[Any, ...]
+    image_shape: tuple[int, int, int]
+    num_classes: int
 
     def by_block(self, units: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
         """Columns of a tensor as they belong to the blocks.

@@ -131,7 +131,12 @@ class LCResNet(SkippedCosts, ImageModel):
         hidden = [row.width // least for row in self.stages]
         if type(groups) is not int or groups < 0 or any(groups and width % groups for width in hidden):
             raise ValueError(f"groups must be 0, or divide the blocks' channels {hidden}, received {groups!r}")
-        self.table = {"stem": stem, "stem_kernel": stem_kernel, "stem_stride": stem_stride, "stem_pool": stem_pool}
+        self.table: dict[str, Any] = {
+            "stem": stem,
+            "stem_kernel": stem_kernel,
+            "stem_stride": stem_stride,
+            "stem_pool": stem_pool,
+        }
         self.table |= {"block": block, "layers": layers, "groups": groups}
         named = {"dtype": self.dtype_policy}
         start = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal", "name": "stem"}

@@ -77,7 +77,7 @@ class _SeparableBlock(SliceableBlock):
         )
         self.norm1 = style.norm(before, **self.child("norm1"))
         self.activation1 = keras.layers.Activation(style.activation, **self.child("activation1"))
-        self.gate = None
+        self.gate: Any = None
         if style.attention or num_outputs:
             hidden = style.gate_hidden if num_outputs else 0
             self.gate = DoubleHeadedGate(
@@ -155,15 +155,15 @@ class DSMobileNet(Supernet):
         **kwargs: Any,
     ):
         style = _Style(padding, activation, bn_momentum, bn_epsilon, attention, residual, gate_hidden)
-        stages = tuple(read_stage(stage) for stage in stages)
-        gated = gated_stage(stages)
-        stem = tuple(stem) if isinstance(stem, list | tuple) else (int(stem),)
-        count = len(stages[gated].width)
-        has_teacher = len(stem) > 1 or any(stage.teacher for stage in stages)
-        levels = slice_levels(stages, gated)
+        rows = tuple(read_stage(stage) for stage in stages)
+        gated = gated_stage(rows)
+        stems = (stem,) if isinstance(stem, int) else tuple(stem)
+        levels = slice_levels(rows, gated)
+        count = len(levels)
+        has_teacher = len(stems) > 1 or any(row.teacher for row in rows)
         teacher = SliceLevel(count, {**levels[-1].ratios, "teacher": 1.0}) if has_teacher else levels[-1]
-        super().__init__(levels, teacher, num_classes, tuple(input_shape), **kwargs)
-        self.table = {"stem": stem, "stages": stages, "stem_stride": int(stem_stride)}
+        super().__init__(levels, teacher, num_classes, input_shape, **kwargs)
+        self.table: dict[str, Any] = {"stem": stems, "stages": rows, "stem_stride": int(stem_stride)}
         self.style, self.dropout_rate = style, float(dropout)
         self._make_layers(count, int(has_teacher), gated)
 
@@ -182,7 +182,8 @@ class DSMobileNet(Supernet):
         self.stem = SliceableConv2D(old[-1], 3, stride, self.style.padding, sizes=old, name="stem", dtype=dtype)
         self.stem_norm = self.style.norm(shared, name="stem_norm", dtype=dtype)
         self.stem_activation = keras.layers.Activation(self.style.activation, name="stem_activation", dtype=dtype)
-        self.blocks, self.strides = [], [stride]
+        self.blocks: list[_SeparableBlock] = []
+        self.strides = [stride]
         for i, stage in enumerate(self.table["stages"]):
             new = widths(stage.width, stage.teacher)
             for j, first_level in enumerate(first_levels(at_levels(stage.depth, count))):

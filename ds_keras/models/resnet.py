@@ -58,7 +58,7 @@ class _ResidualBlock(SliceableBlock):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        inner, wide = [width // style.expansion for width in new], {"kernel_sizes": kernels}
+        inner, wide = [width // style.expansion for width in new], dict[str, Any](kernel_sizes=kernels)
         if style.block == "basic":
             rows = [(new, kernels[-1], stride, wide), (new, kernels[-1], 1, wide)]
         else:
@@ -164,22 +164,22 @@ class DSResNet(Supernet):
             )
         if padding not in ("symmetric", "same"):
             raise ValueError(f"padding must be 'symmetric' or 'same', received {padding!r}")
-        stages = tuple(read_stage(stage) for stage in stages)
-        gated = gated_stage(stages)
-        if gated == 0 or any(stage.teacher for stage in stages):
+        table = tuple(read_stage(stage) for stage in stages)
+        gated = gated_stage(table)
+        if gated == 0 or any(row.teacher for row in table):
             raise ValueError(f"stages: the gate is not in the first row and no row has a teacher, received {stages!r}")
         if expansion < 1:
             raise ValueError(f"expansion must be at least 1, received {expansion!r}")
         if stem_pool and activation not in ("relu", "relu6"):  # whose zeros are the least there is
             raise ValueError(f"stem_pool pads with zeros, which suits activation 'relu' only, received {activation!r}")
-        if block == "bottleneck" and any(w % expansion for s in stages for w in at_levels(s.width, 1)):
+        if block == "bottleneck" and any(w % expansion for row in table for w in at_levels(row.width, 1)):
             raise ValueError(f"stages: every width must be a multiple of expansion={expansion}, received {stages!r}")
-        levels = slice_levels(stages, gated)
-        super().__init__(levels, levels[-1], num_classes, tuple(input_shape), **kwargs)
+        levels = slice_levels(table, gated)
+        super().__init__(levels, levels[-1], num_classes, input_shape, **kwargs)
         self.stem_table = {"stem": int(stem), "stem_kernel": int(stem_kernel)}
         self.stem_table |= {"stem_stride": int(stem_stride), "stem_pool": bool(stem_pool)}
-        self.stages, self.gated = stages, gated
-        self.gate_table = {"attention": bool(attention), "gate_hidden": int(gate_hidden)}
+        self.stages, self.gated = table, gated
+        self.gate_table: dict[str, Any] = {"attention": bool(attention), "gate_hidden": int(gate_hidden)}
         self.style, self.dropout_rate = style, float(dropout)
         self._make_layers(len(levels))
 
@@ -205,7 +205,10 @@ class DSResNet(Supernet):
             self.strides.append(self.strides[-1] * stage.stride)
             new, blocks = at_levels(stage.width, count), []
             if i == self.gated:
-                head = {"attention": self.gate_table["attention"], "hidden": self.gate_table["gate_hidden"]}
+                head: dict[str, Any] = {
+                    "attention": self.gate_table["attention"],
+                    "hidden": self.gate_table["gate_hidden"],
+                }
                 self.gate_block = DoubleHeadedGate(old, count, identity=True, name="gate", **head, **named)
             for j, first_level in enumerate(first_levels(at_levels(stage.depth, count))):
                 step = stage.stride if j == 0 else 1

@@ -59,7 +59,9 @@ def read_stage(row: Stage | dict[str, Any]) -> Stage:
     """A row of the table from a ``Stage`` or from its fields as JSON gives them."""
     if isinstance(row, Stage):
         return row
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in dict(row).items()}
+    fields: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in dict(row).items()
+    }
     try:
         return Stage(**fields)
     except TypeError as error:
@@ -82,11 +84,12 @@ def slice_levels(stages: tuple[Stage, ...], gated: int) -> tuple[SliceLevel, ...
         One ``SliceLevel`` for each width of the gated row, smallest first.
     """
     levels = []
-    for k in range(len(stages[gated].width)):
+    for k in range(len(at_levels(stages[gated].width, 1))):
         ratios = {}
         for i, stage in enumerate(stages):
             if i >= gated:
-                ratios[f"stage{i + 1}"] = stage.width[k] / stage.width[-1]
+                widths = at_levels(stage.width, 1)
+                ratios[f"stage{i + 1}"] = widths[k] / widths[-1]
             if isinstance(stage.depth, tuple):
                 ratios[f"stage{i + 1}_depth"] = stage.depth[k] / stage.depth[-1]
             if isinstance(stage.kernel, tuple):
@@ -110,12 +113,13 @@ def gated_stage(stages: tuple[Stage, ...]) -> int:
     gated = [i for i, stage in enumerate(stages) if stage.gate]
     if len(gated) != 1:
         raise ValueError(f"stages must have exactly one row with gate=True, received {len(gated)}")
+    of_gated = stages[gated[0]].width
+    count = len(of_gated) if isinstance(of_gated, tuple) else 0
     for i, stage in enumerate(stages):
         row = f"stage {i + 1}"
         if i < gated[0] and not isinstance(stage.width, int):
             raise ValueError(f"{row} lies before the gate: its width must be one int, received {stage.width!r}")
         if i >= gated[0]:
-            count = len(stages[gated[0]].width) if isinstance(stages[gated[0]].width, tuple) else 0
             if not isinstance(stage.width, tuple) or len(stage.width) != count or count < 2:
                 raise ValueError(
                     f"{row} must have a width for each level, a tuple of equal length, got {stage.width!r}"
@@ -124,11 +128,11 @@ def gated_stage(stages: tuple[Stage, ...]) -> int:
                 raise ValueError(f"{row}: widths must not decrease from level to level, received {stage.width}")
             if stage.teacher:
                 raise ValueError(f"{row}: the teacher is wider only before the gate, received teacher={stage.teacher}")
-        elif stage.teacher and stage.teacher < stage.width:
+        elif stage.teacher and stage.teacher < at_levels(stage.width, 1)[0]:
             raise ValueError(f"{row}: teacher={stage.teacher} must be at least width={stage.width}")
         kernels, depths = at_levels(stage.kernel, 1), at_levels(stage.depth, 1)
         for name, value in {"kernel": stage.kernel, "depth": stage.depth}.items():
-            if isinstance(value, tuple) and (i < gated[0] or len(value) != len(stages[gated[0]].width)):
+            if isinstance(value, tuple) and (i < gated[0] or len(value) != count):
                 raise ValueError(
                     f"{row}: {name} must be an int, or after the gate one for each level, received {value!r}"
                 )

@@ -4,6 +4,7 @@ An architecture adds its table and its blocks.
 """
 
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -45,7 +46,7 @@ class Supernet(SliceableNetwork):
         levels: tuple[SliceLevel, ...],
         teacher_level: SliceLevel,
         num_classes: int,
-        input_shape: tuple[int, int, int],
+        input_shape: Sequence[int],
         default_policy: PolicyName = "gate",
         cascade: tuple[int, ...] | None = None,
         budget_table: dict[str, list] | None = None,

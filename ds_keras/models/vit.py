@@ -135,17 +135,21 @@ class DSViT(Supernet):
                 f"patch must divide the image and be 2 ** len(stem) where there is a stem, received {patch!r} "
                 f"with input_shape={tuple(input_shape)!r}, stem={tuple(stem)!r}"
             )
-        rows = _read_rows(rows, depth - shared_depth)
-        levels = tuple(SliceLevel(k, _ratios(row, rows[-1])) for k, row in enumerate(rows))
-        super().__init__(levels, levels[-1], num_classes, tuple(input_shape), **kwargs)
-        self.rows = rows
-        self.depths = [row.depth or depth - shared_depth for row in rows]  # behind the gate
-        self.table = {"depth": int(depth), "shared_depth": int(shared_depth), "head_size": int(head_size)}
+        checked = _read_rows(rows, depth - shared_depth)
+        levels = tuple(SliceLevel(k, _ratios(row, checked[-1])) for k, row in enumerate(checked))
+        super().__init__(levels, levels[-1], num_classes, input_shape, **kwargs)
+        self.rows = checked
+        self.depths = [row.depth or depth - shared_depth for row in checked]  # behind the gate
+        self.table: dict[str, Any] = {
+            "depth": int(depth),
+            "shared_depth": int(shared_depth),
+            "head_size": int(head_size),
+        }
         self.table |= {"patch": int(patch), "stem": [int(f) for f in stem], "class_token": bool(class_token)}
         self.table |= {"attention": bool(attention), "gate_hidden": int(gate_hidden)}
         self.table |= {"norm_epsilon": float(norm_epsilon), "bn_momentum": float(bn_momentum)}
         self.dropout_rate = float(dropout)
-        self._make_layers(len(rows))
+        self._make_layers(len(levels))
 
     def _make_layers(self, count: int) -> None:
         table, named = self.table, {"dtype": self.dtype_policy}
@@ -259,22 +263,22 @@ class DSViT(Supernet):
 def _ratios(row: Row, full: Row) -> dict[str, float]:
     """The slice ratios of a level; of the depth only where the levels differ."""
     ratios = {"embedding": row.width / full.width, "heads": row.heads / full.heads, "mlp": row.mlp / full.mlp}
-    return ratios if full.depth is None else {**ratios, "depth": row.depth / full.depth}
+    return ratios if row.depth is None or full.depth is None else {**ratios, "depth": row.depth / full.depth}
 
 
 def _read_rows(rows: Sequence[Row | dict[str, int]], blocks: int) -> tuple[Row, ...]:
     """The rows, as ``Row`` each, after checking that they describe nested levels of a number of blocks."""
     try:
-        rows = tuple(row if isinstance(row, Row) else Row(**row) for row in rows)
+        read = tuple(row if isinstance(row, Row) else Row(**row) for row in rows)
     except TypeError as error:
         raise ValueError(f"rows must have the fields of Row, received {rows!r}: {error}") from None
-    if len(rows) < 2:
-        raise ValueError(f"rows must have at least two levels, received {len(rows)}")
+    if len(read) < 2:
+        raise ValueError(f"rows must have at least two levels, received {len(read)}")
     for name in ("width", "heads", "mlp"):
-        values = [getattr(row, name) for row in rows]
+        values = [getattr(row, name) for row in read]
         if values != sorted(values) or values[0] < 1:
             raise ValueError(f"rows: {name} must be positive and must not decrease, received {values}")
-    depths = [row.depth for row in rows]
+    depths: list[Any] = [row.depth for row in read]
     if any(depth is not None for depth in depths) and (
         not all(type(depth) is int for depth in depths) or depths != sorted(depths) or depths[-1] != blocks
     ):
@@ -284,4 +288,4 @@ def _read_rows(rows: Sequence[Row | dict[str, int]], blocks: int) -> tuple[Row, 
         )
     if depths[0] is not None and depths[0] < 1:
         raise ValueError(f"rows: depth must be at least 1, received {depths}")
-    return rows
+    return read

@@ -57,10 +57,10 @@ def _check(data: bytes) -> None:
     own = signature.SubgraphIndex() == 0 and takes == inputs and set(named) == set(outputs)
     _expect(own, "its signature names other tensors than its graph")
     known = np.array(constant)
-    _expect(not known[inputs].any(), "its input is a constant")
+    _expect(not bool(known[inputs].any()), "its input is a constant")
     known[inputs] = True
     _check_operators(model, graph, known, schema)
-    _expect(known[outputs].all(), "nothing makes its outputs")
+    _expect(bool(known[outputs].all()), "nothing makes its outputs")
 
 
 def _check_tensors(model: Any, graph: Any, data: bytes, schema: Any) -> list[bool]:
@@ -114,7 +114,7 @@ def _check_operators(model: Any, graph: Any, known: np.ndarray, schema: Any) -> 
         if name in BIASED and reads[2:] == [ABSENT]:
             reads = reads[:2]
         made = _indices(operator.OutputsAsNumpy(), known)
-        _expect(known[_indices(reads, known)].all(), f"operator {i} reads what nothing makes")
+        _expect(bool(known[_indices(reads, known)].all()), f"operator {i} reads what nothing makes")
         _expect(not known[made].any() and len(set(made)) == len(made), f"operator {i} makes what is there")
         known[made] = True
         if name in POSITIVE:

@@ -90,6 +90,8 @@ class Levels:
 
     def path(self, name: str) -> Path:
         """Where the cache keeps a file."""
+        if self.cache_dir is None:
+            raise ValueError("cache_dir must be given, received None")
         return self.cache_dir / f"{name}.tflite"
 
     def data(self, name: str, keep: bool = False) -> bytes:
@@ -124,4 +126,5 @@ class Levels:
             return Interpreted(data, self.num_threads, name=where)
         if not self.weight_cache:
             return Compiled(data, self.num_threads, name=where)
-        return compiled_with_cache(data, self.num_threads, self.cache_dir / f"{name}.xnnpack", where)
+        cache = self.path(name).with_suffix(".xnnpack")
+        return compiled_with_cache(data, self.num_threads, cache, where)
