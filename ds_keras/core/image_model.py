@@ -27,6 +27,7 @@ class ImageModel(keras.Model):
         ValueError: bad arguments.
     """
 
+    built: bool
     without_levels: str | None = None  # where a network has no slice levels: what ``require_levels`` says of it
 
     def __init__(

@@ -215,7 +215,7 @@ class LCResNet(SkippedCosts, ImageModel):
             if block.units and scales is None:
                 predicted.append(block.predictor(tf.cast(x, tf.float32)))
                 own = relu1(predicted[-1])
-            elif block.units:
+            elif block.units and scales is not None:
                 own = scales[:, column : column + block.units]
                 column += block.units
             x = block(x, scales=own, how=how, training=training)
