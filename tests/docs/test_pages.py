@@ -8,6 +8,8 @@ import sys
 import pytest
 from pages import ROOT
 
+from ds_keras.cli import program
+
 PAGES = sorted(
     str(path.relative_to(ROOT))
     for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), ROOT / "android/README.md"]
@@ -17,7 +19,7 @@ ROOMS = "|".join(path.name for path in (ROOT / "ds_keras").iterdir() if path.is_
 FILE = re.compile(rf"`((?:ds_keras|tests|tools|zoo|docs|android|{ROOMS})/[\w/.]+)`")
 NAME = re.compile(r"\bds_keras((?:\.\w+)+)")
 GENERATED = re.compile(r"(?:\.\./)*(?:presets/\w+|changelog|contributing|security|workspace|guides/android_app)\.md")
-COMMAND = re.compile(r"python (tools/\w+\.py)((?:[^`\n#]|\\\n)*)")
+COMMAND = re.compile(r"ds-keras ((?:[^`#\n]|\\?\n(?! *(?:\n|ds-keras|python)))*)")
 
 
 def text(page):
@@ -59,14 +61,16 @@ def test_names_exist(page):
 
 @pytest.mark.parametrize("page", PAGES)
 def test_flags_exist(page):
-    """Each flag of a command in the documents is one of the program's."""
-    known = {}
-    for program, rest in COMMAND.findall(text(page)):
-        if program not in known:
-            known[program] = (ROOT / program).read_text()
-        for flag in re.findall(r"--(\w+)", rest):
-            name = flag.removeprefix("no")
-            assert re.search(rf'DEFINE_\w+\(\s*"({flag}|{name})"', known[program]), f"{page}: {program} has no --{flag}"
+    """Each flag of a command in the documents is one of the command's."""
+    for command in COMMAND.findall(text(page)):
+        words, found = command.split(), program.COMMANDS
+        while isinstance(found, dict) and words and not words[0].startswith("-"):
+            found = found[words.pop(0)]
+        if isinstance(found, dict):  # the name of a group, or a call for help
+            continue
+        known = {*importlib.import_module(f"ds_keras.cli.{found}").FLAGS, "help"}
+        flags = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
+        assert {flag.removeprefix("no") for flag in flags - known} <= known, f"{page}: {command}"
 
 
 @pytest.mark.slow
