@@ -36,7 +36,7 @@ def make_template(
     Returns:
         The file's ``Template``.
     """
-    known = {}
+    known: dict[bytes, list[Kernel]] = {}
     for kernel in kernels:
         if kernel.shared(quantization):
             known.setdefault(kernel.used(quantization).tobytes(), []).append(kernel)
