@@ -103,8 +103,8 @@ def _parts(source: ExportSource, licence: str | None) -> dict[str, bytes]:
     model, quantization = source.model, source.quantization
     made = {}
     for name in reported(file_names(len(model.levels)), "converting"):
-        part, _, index = name.partition("_")
-        made[name] = part, int(index or 0), *source.file(part, int(index or 0))
+        part, _, number = name.partition("_")
+        made[name] = part, int(number or 0), *source.file(part, int(number or 0))
     kernels = [kernel for *_, own in made.values() for kernel in own]
     shapes, arrays = stored_shapes(kernels), payload(kernels, quantization)
     templates, files = {}, {}
