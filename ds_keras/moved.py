@@ -79,6 +79,10 @@ HOMES = {  # public names of today that lie in another room: a module, and what 
     "training.LCTrainer": "lcnet.trainer.LCTrainer",
 }
 NAMES = {  # names of a room that lie in another one now
+    "data.augment.flip": "data.augment.basic.flip",
+    "data.augment.pad_crop": "data.augment.basic.pad_crop",
+    "data.augment.shift": "data.augment.basic.shift",
+    "data.augment.random_erasing": "data.augment.basic.random_erasing",
     "training.Experiment": "experiments.Experiment",
     "training.Stage": "experiments.TrainingStage",
     "experiments.Stage": "experiments.TrainingStage",
