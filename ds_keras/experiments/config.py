@@ -24,6 +24,11 @@ class TrainingStage:
         clip_norm: bound on the global norm of the gradient, or None.
         weight_decay: of "adamw" (decoupled, arXiv 1711.05101), on kernels only; the trainer's own is L2.
         mixup: alpha of mixup's Beta distribution; 0 leaves it out. Stage II takes none: it asks which images are easy.
+        image_size: (height, width) of the training views, where not the experiment's: smaller ones train faster, and
+            random crops show things larger than they are in a test image (arXiv 1906.06423).
+        repeat: epochs after which the stream of views begins anew; needed where the experiment has a teacher, whose
+            predictions are made once for these views. 0: never.
+        label_weight: share of the labels in the teacher's targets.
         trainer: further arguments of the trainer.
     """
 
@@ -37,6 +42,9 @@ class TrainingStage:
     clip_norm: float | None = None
     weight_decay: float = 0.0
     mixup: float = 0.0
+    image_size: tuple[int, int] | None = None
+    repeat: int = 0
+    label_weight: float = 0.5
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def make_optimizer(self, steps: int) -> keras.optimizers.Optimizer:
@@ -120,6 +128,12 @@ class Experiment:
         held_out: images (int) or share (float) of the training set that thresholds and policy are chosen on.
         train_images: train on so many images only (short trials); None for all that are not held out.
         calibration: (batches, batch size) for the BatchNorm statistics.
+        calibration_augment: of these batches; None is Stage I's.
+        order_images: so many training images say which channels matter (``importance.order_channels``, "taylor"), by
+            which they are ordered before Stage I; for a network that begins with trained weights. 0 leaves the order.
+        teacher: () -> supernet of the same classes, whose largest level's predictions Stage I learns beside the labels
+            (``Stage.repeat``); or None.
+        teacher_size: (height, width) at which the teacher sees the views; None is the views' own.
         tolerance: accuracy that the default policy may lose on the held-out images, in [0, 1].
         precision: Keras dtype policy.
         data_terms: one line for the card: what the data is and its terms.
@@ -136,6 +150,10 @@ class Experiment:
     held_out: int | float = 0.1
     train_images: int | None = None
     calibration: tuple[int, int] = (40, 500)
+    calibration_augment: str | None = None
+    order_images: int = 0
+    teacher: Callable[[], Any] | None = None
+    teacher_size: tuple[int, int] | None = None
     tolerance: float = 0.003
     precision: str = "float32"
     data_terms: str = ""
@@ -145,6 +163,10 @@ class Experiment:
     def __post_init__(self) -> None:
         if self.train_images is not None and self.train_images < 1:
             raise ValueError(f"train_images must be at least 1, received {self.train_images!r}")
+        if (self.teacher is None) != (self.stage1.repeat == 0):
+            raise ValueError(f"stage1: repeat must be above 0 with a teacher only, received {self.stage1.repeat!r}")
+        if self.stage1.repeat and self.stage1.mixup:
+            raise ValueError(f"stage1: mixup must be 0 with repeat, received {self.stage1.mixup!r}")
         if self.stage2 is not None and self.stage2.mixup:
             raise ValueError(f"stage2: mixup must be 0, received {self.stage2.mixup!r}")
 

@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from ds_keras.evaluation.tables import evaluate, evaluate_levels
 from ds_keras.experiments.comparison import compare_policies
 from ds_keras.experiments.config import Experiment, TrainingStage
 from ds_keras.experiments.loop import Loop
+from ds_keras.experiments.pretrained import order_by_images, with_teacher
 from ds_keras.experiments.workdir import claim
 from ds_keras.routing import budget
 from ds_keras.training.base import Trainer
@@ -94,7 +96,7 @@ class Run:
             stage.batch_size,
             self.experiment.seed,
             augment=stage.augment,
-            image_size=self.experiment.image_size,
+            image_size=stage.image_size or self.experiment.image_size,
             start_step=first,
             end_step=last,
             views=views,
@@ -111,14 +113,17 @@ class Run:
             self.held_out, 500, self.experiment.image_size, crop_fraction=1.0
         )  # the pixels of ``x_held``
         end = min(steps, self.max_steps or steps)
-        return loop.fit(lambda a, b: self.batches(stage, a, b, trainer.views), validation, end, self.verbose)
+        batches = partial(self.batches, stage, views=trainer.views)
+        return loop.fit(with_teacher(self, stage, batches, per_epoch, end), validation, end, self.verbose)
 
     def train_supernet(self) -> float:
         """Stage I and the calibration; returns the seconds of Stage I."""
-        stage = self.experiment.stage1
-        seconds = self.fit("stage1", stage, self.supernet_trainer())
-        deployed = self.deployed()
-        calibrate_batch_norm(deployed, self.calibration_batches(), quantize=stage.trainer.get("quantize"))
+        stage, batches = self.experiment.stage1, self.calibration_batches()
+        order_by_images(self)
+        trainer = self.supernet_trainer()
+        seconds = self.fit("stage1", stage, trainer)
+        deployed, quantize = self.deployed(), stage.trainer.get("quantize")
+        calibrate_batch_norm(deployed, batches, trainer.settings.calibrated(), quantize, trainer.settings.start_moves)
         self.model.set_weights(deployed.get_weights())
         return seconds
 
@@ -130,9 +135,11 @@ class Run:
         return self.fit("stage2", stage, trainer)
 
     def calibration_batches(self) -> tf.data.Dataset:
-        """Training images, augmented as in Stage I, for BatchNorm's statistics."""
-        count, size = self.experiment.calibration
-        plain = TrainingStage(1, 0.0, batch_size=min(size, len(self.train)), augment=self.experiment.stage1.augment)
+        """Training images for BatchNorm's statistics, augmented as in Stage I where nothing else is asked."""
+        experiment, (count, size) = self.experiment, self.experiment.calibration
+        asked = experiment.calibration_augment
+        augment = experiment.stage1.augment if asked is None else asked
+        plain = TrainingStage(1, 0.0, batch_size=min(size, len(self.train)), augment=augment)
         count = min(count, max(len(self.train) // plain.batch_size, 1))
         return self.batches(plain, 0, count)
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from ds_keras import moved
 from ds_keras.models.mobilenet import DSMobileNet
+from ds_keras.models.mobilenet_v2 import DSMobileNetV2
 from ds_keras.models.resnet import DSResNet
 from ds_keras.models.supernet import Supernet
 from ds_keras.models.vit import DSViT
@@ -11,7 +12,7 @@ from ds_keras.models.vit import DSViT
 if TYPE_CHECKING:
     LCResNet: Any  # lent by ds_keras.lcnet, see ds_keras.moved
 
-__all__ = ["DSMobileNet", "DSResNet", "DSViT", "LCResNet", "Supernet"]
+__all__ = ["DSMobileNet", "DSMobileNetV2", "DSResNet", "DSViT", "LCResNet", "Supernet"]
 
 
 def __getattr__(name: str) -> Any:

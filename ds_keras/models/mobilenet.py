@@ -23,6 +23,14 @@ IMAGENET = (
     Stage(tuple(range(224, 641, 32)), 6, 2, gate=True),
     Stage(tuple(range(736, 1153, 32)), 2, 2),
 )
+# MobileNet V1 (arXiv 1704.04861) at its largest level, plain blocks; the smaller levels are ours.
+V1 = (
+    Stage(64, 1, 1),
+    Stage((24, 48, 80, 128), (1, 2, 2, 2), 2, gate=True),
+    Stage((48, 104, 176, 256), (1, 2, 2, 2), 2),
+    Stage((104, 208, 336, 512), (3, 5, 6, 6), 2),
+    Stage((208, 448, 704, 1024), (1, 2, 2, 2), 2),
+)
 # Ours: 128 px, 28-32 px and 8 px.
 MEDIUM = (
     Stage(16, 1, 1),
@@ -265,6 +273,24 @@ class DSMobileNet(Supernet):
             for stage in IMAGENET
         ]
         return cls((16, 24), stages, num_classes, **{"dropout": 0.2, "mean": mean, "std": std, **kwargs})
+
+    @classmethod
+    def v1(cls, num_classes: int = 1000, input_shape: Sequence[int] = (224, 224, 3), **kwargs: Any) -> "DSMobileNet":
+        """MobileNet V1 (4.2M parameters, 569 MMAdds at 224 px) as the largest of four levels: ReLU6, no attention.
+
+        Any size from 96 px suits. Stem, first block and the next depthwise convolution, which every level runs, are
+        7 % of the largest level's multiply-adds and bound the smallest level.
+
+        Args:
+            num_classes: size of the classifier.
+            input_shape: (height, width, channels).
+            **kwargs: of the constructor.
+
+        Returns:
+            DSMobileNet.
+        """
+        plain = {"attention": False, "activation": "relu6", "bn_epsilon": 1e-3}
+        return cls(32, V1, num_classes, input_shape, **{**plain, **kwargs})
 
     @classmethod
     def medium(cls, num_classes: int, input_shape: Sequence[int] = (128, 128, 3), **kwargs: Any) -> "DSMobileNet":

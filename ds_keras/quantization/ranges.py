@@ -54,8 +54,8 @@ def activation_ranges(model: "Supernet", images: Any, batch_size: int = 32) -> l
     def observe(x: tf.Tensor) -> tuple[dict, list[dict]]:
         start = _Observed(0)
         features, gate_features = model.start(start, x)
+        start.name(features, "features")  # before the gate reads them, which may read the same value
         start.rounded(model.gate(start, gate_features))
-        start.name(features, "features")
         features, bodies = start.rounded(features), []
         for level in range(len(model.levels)):
             visitor = _Observed(level)

@@ -39,7 +39,11 @@ class _RoundedMoments(FakeQuantized, _Moments):
 
 
 def calibrate_batch_norm(
-    model: "Supernet", dataset: Iterable, levels: Sequence[Any] | None = None, quantize: str | None = None
+    model: "Supernet",
+    dataset: Iterable,
+    levels: Sequence[Any] | None = None,
+    quantize: str | None = None,
+    start: bool = True,
 ) -> int:
     """Replaces every level's moving mean and variance by the statistics of ``dataset``.
 
@@ -51,6 +55,7 @@ def calibrate_batch_norm(
         dataset: batches of images, or of (images, labels); iterated once for each level.
         levels: levels to calibrate; default all, the teacher's included.
         quantize: "int8": statistics of the network that rounds as an int8 file does, after training for it.
+        start: False leaves the shared start's statistics as they are, for one that was not trained.
 
     Returns:
         Number of batches used for each level.
@@ -73,15 +78,17 @@ def calibrate_batch_norm(
     used = 0
     for level in levels:
         visitor = kind(model.static_level(level))
-        pooled, used = _pooled(model, visitor, dataset)
+        pooled, used = _pooled(model, visitor, dataset, start)
         for layer, (mean, variance) in zip(visitor.layers, pooled, strict=True):
             layer.set_statistics(visitor.level, mean, variance)
     return used
 
 
-def _pooled(model: "Supernet", visitor: _Moments, dataset: Iterable) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
+def _pooled(
+    model: "Supernet", visitor: _Moments, dataset: Iterable, start: bool
+) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
     """Mean and variance over all images for each norm that the level uses, and the number of batches."""
-    step = tf.function(lambda x: _moments(model, visitor, x), reduce_retracing=True)
+    step = tf.function(lambda x: _moments(model, visitor, x, start), reduce_retracing=True)
     sums: list[list[np.ndarray]] = []
     used, images = 0, 0
     for batch in dataset:
@@ -100,8 +107,11 @@ def _pooled(model: "Supernet", visitor: _Moments, dataset: Iterable) -> tuple[li
     return [(mean, np.maximum(square - mean**2, 0)) for mean, square in zip(means, squares, strict=True)], used
 
 
-def _moments(model: "Supernet", visitor: _Moments, x: tf.Tensor) -> list:
+def _moments(model: "Supernet", visitor: _Moments, x: tf.Tensor, start: bool) -> list:
     visitor.layers.clear()
     visitor.moments.clear()
-    model.logits(visitor, x)
+    if start:
+        model.logits(visitor, x)
+    else:
+        model.body(visitor, model.start(Compute(visitor.level), x)[0])
     return list(visitor.moments)

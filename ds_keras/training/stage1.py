@@ -13,6 +13,7 @@ from ds_keras.quantization.rounding import check_quantize
 from ds_keras.training import arguments, losses
 from ds_keras.training.base import LevelTrainer, accuracy
 from ds_keras.training.distillation import Targets, follow, trained_teacher
+from ds_keras.training.pass_settings import PassSettings
 from ds_keras.training.passes import Pass, add_gradients
 from ds_keras.training.weight_decay import active_kernels
 
@@ -60,6 +61,11 @@ class SupernetTrainer(LevelTrainer):
             gradients pass straight through. The teacher, and what ``fit`` reports of held-out images, stay float.
         levels: train these levels only (ints); default all, with ``teacher_level`` as the largest. A single one has no
             moving average: it learns the labels, from one view, or with "distill" its teacher.
+        frozen_start: the shared start keeps its weights and statistics: for one that was trained on more images.
+        fixed_statistics: levels (ints) that keep their BatchNorm statistics and train with them folded into the
+            convolutions, which is faster, and keeps what a trained network's statistics know (needs num_random=None).
+        shares: for each level, the share of the batch that its pass sees (the first images), the smallest all of it:
+            large levels that were trained before need fewer (needs num_random=None).
         seed: of the drawn levels.
         **kwargs: of ``keras.Model``.
 
@@ -89,6 +95,9 @@ class SupernetTrainer(LevelTrainer):
         weight_decay: float = 1e-4,
         quantize: str | None = None,
         levels: Sequence[int] | None = None,
+        frozen_start: bool = False,
+        fixed_statistics: Sequence[int] = (),
+        shares: Sequence[float] | None = None,
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -98,7 +107,8 @@ class SupernetTrainer(LevelTrainer):
         arguments.check_arguments(CHECKS, locals())
         self.objective, self.num_random, self.label_smoothing = objective, num_random, label_smoothing
         self.ema_decay, self.weight_decay = ema_decay, weight_decay
-        self.visitor = check_quantize(model, quantize)
+        kind = check_quantize(model, quantize)
+        self.settings = PassSettings(model, kind, frozen_start, fixed_statistics, shares, num_random)
         self.candidates = self._candidates(levels)
         self.largest = model.teacher_level.index if levels is None else max(self.candidates)
         self.smallest = min(self.candidates)
@@ -144,7 +154,7 @@ class SupernetTrainer(LevelTrainer):
     @property
     def trained_variables(self) -> list[keras.Variable]:
         """All trainable variables but the slimming branch, which is Stage II's."""
-        return self.supernet.supernet_variables
+        return [v for v in self.supernet.supernet_variables if id(v) not in self.settings.frozen()]
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One optimizer step over all passes."""
@@ -173,11 +183,11 @@ class SupernetTrainer(LevelTrainer):
         if self.objective in ("ib", "mvco") and self.teacher is not None:
             follow(self.teacher, self.supernet, self.ema_decay, self.step)
         largest, smallest = passes[0], passes[-1]
-        return self.report((largest.loss, smallest.loss, accuracy(y, largest.logits)))
+        return self.report((largest.loss, smallest.loss, accuracy(y[: tf.shape(largest.logits)[0]], largest.logits)))
 
     def start(self, views: list[tf.Tensor]) -> list[tf.Tensor]:
         """The features of the shared start for each view, in one pass."""
-        visitor = self.visitor(self.smallest, training=True)
+        visitor = self.settings.start(self.smallest)
         features, _ = self.supernet.start(visitor, tf.concat(views, axis=0))
         return tf.split(visitor.rounded(features), self.views)
 
@@ -198,8 +208,10 @@ class SupernetTrainer(LevelTrainer):
             The pass.
         """
         with tf.GradientTape() as tape:
-            tape.watch(features)
-            logits = self.forward(x, features, level, largest)
+            if self.settings.start_moves:
+                tape.watch(features)
+            x, seen, target, weights = self.settings.part_of_batch(level, x, features, target, weights)
+            logits = self.forward(x, seen, level, largest)
             loss = self.check_finite(losses.cross_entropy(target, logits, weights), level)
             scaled = self.share(loss + self.decay() if largest else loss)
         to_features, *to_variables = tape.gradient(scaled, [features, *self.trained_variables])
@@ -235,7 +247,7 @@ class SupernetTrainer(LevelTrainer):
 
     def forward(self, x: tf.Tensor, features: tf.Tensor, level: Level, largest: bool) -> tf.Tensor:
         """A training pass at one level; dropout acts in the largest only. A wider teacher has its own start."""
-        visitor = self.visitor(level, training=True, dropout=self.step_seed(2) if largest else None)
+        visitor = self.settings.body(level, dropout=self.step_seed(2) if largest else None)
         if largest and self.largest >= len(self.supernet.levels):
             return visitor.rounded(self.supernet.logits(visitor, x))
         return visitor.rounded(self.supernet.body(visitor, features))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ds_keras.core.files import replacing, sha256, write_bytes, write_json
+from ds_keras.zoo.sizes import at_size
 
 if TYPE_CHECKING:
     from ds_keras.core.image_model import ImageModel
@@ -27,19 +28,22 @@ BUNDLE, INT8_BUNDLE, PLOT = "model.dsbundle", "model_int8.dsbundle", "policies.p
 DYNAMIC = "dynamic.tflite"  # of a network without levels
 
 
-def load(name: str | os.PathLike, num_classes: int | None = None) -> "ImageModel":
+def load(name: str | os.PathLike, num_classes: int | None = None, image_size: Any = None) -> "ImageModel":
     """Loads a trained network.
 
     Args:
         name: preset, alias, or a directory that holds one.
         num_classes: gives the model a new, untrained classifier of this size, for fine-tuning, even if the preset has
             as many classes; labels, budget table, thresholds and default policy are those of a new network.
+        image_size: pixels, an int or (height, width), for a network of convolutions: another size than the one that the
+            preset was measured at, which is logged. The budget table, which counts that one's cost, is dropped.
 
     Returns:
         A supernet, or an ``LCResNet``, built.
 
     Raises:
-        ValueError: unknown preset, or a damaged or unreadable one (the error says which file, and both hashes).
+        ValueError: unknown preset, a damaged or unreadable one (the error says which file, and both hashes), or a size
+            that the network cannot have.
 
     Example:
         >>> model = ds_keras.zoo.load("ds_mobilenet")
@@ -61,7 +65,8 @@ def load(name: str | os.PathLike, num_classes: int | None = None) -> "ImageModel
         model.load_weights(files[WEIGHTS])
     except Exception as error:  # what h5py and Keras raise for a file of another network has no common type
         raise ValueError(f"{files[WEIGHTS]} does not hold the weights of this network: {error}") from error
-    return model if num_classes is None else _with_classes(model, num_classes)
+    model = model if num_classes is None else _with_classes(model, num_classes)
+    return model if image_size is None else at_size(model, image_size)
 
 
 def save(

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import close, images, in_graph, nano, nano_resnet, nano_vit, same, snapshot, spread_gate
+from helpers import close, images, in_graph, nano, nano_resnet, nano_v2, nano_vit, same, snapshot, spread_gate
 
 from ds_keras import data, export, runtime, zoo
 from ds_keras.core import cost
@@ -19,6 +19,7 @@ from ds_keras.training import GateTrainer, SupernetTrainer, calibrate_batch_norm
 
 MAKE = {
     "mobilenet": lambda **kwargs: nano(gate_hidden=4, **kwargs),
+    "mobilenet_v2": lambda **kwargs: nano_v2(gate_hidden=4, **kwargs),
     "resnet_basic": nano_resnet,
     "resnet_bottleneck": lambda **kwargs: nano_resnet(
         block="bottleneck",
@@ -35,7 +36,9 @@ MAKE = {
 X, Y = images(24), np.arange(24) % 3
 
 
-OBJECTIVES = dict(zip(MAKE, ("mvco", "ib", "mvco", "mvco", "ib"), strict=True))  # one each: a trace takes its time
+OBJECTIVES = dict(
+    zip(MAKE, ("mvco", "ib", "ib", "mvco", "mvco", "ib"), strict=True)
+)  # one each: a trace takes its time
 
 
 # Converting and training take their time: the others only with -m slow (tests/export is of MobileNets).
@@ -242,6 +245,8 @@ def test_both_stages_by_fit(request, make):
     stage1.fit(data.batches(source, 8, seed=0, views=views, end_step=3), validation_data=held_out, verbose=0)
     gate = {variable.path for variable in model.gate_variables} | {"gate_shift", "cascade_thresholds"}
     for path, value in snapshot(model).items():
+        if path.endswith("project_norm/beta"):
+            continue  # a linear bottleneck's shift, which the next BatchNorm takes away again: no gradient
         if path.rsplit("/", 1)[-1] not in ("gate_shift", "cascade_thresholds"):
             assert (path in gate) == np.array_equal(value, before[path]), path
     calibrate_batch_norm(model, data.batches(source, 12, seed=0, end_step=2))
