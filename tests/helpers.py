@@ -8,8 +8,8 @@ from ds_keras.core.visitor import Compute
 from ds_keras.layers import SliceableBatchNormalization
 from ds_keras.lcnet.model import LCStage
 from ds_keras.models import DSMobileNet, DSMobileNetV2, DSResNet, DSViT, LCResNet
+from ds_keras.models.inverted import InvertedStage
 from ds_keras.models.mobilenet import Stage
-from ds_keras.models.mobilenet_v2 import InvertedStage
 from ds_keras.models.vit import Row
 from ds_keras.routing import budget
 

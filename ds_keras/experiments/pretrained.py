@@ -1,7 +1,7 @@
 """What a run does besides with a network that starts from trained weights: orders its channels, asks a teacher once."""
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ds_keras.convert.importance import order_channels
 from ds_keras.experiments.config import TrainingStage
@@ -35,9 +35,10 @@ def with_teacher(run: "Run", stage: TrainingStage, batches: Callable, per_epoch:
     Returns:
         f(first, last), as ``batches``; as it is where the stage repeats nothing.
     """
-    if not stage.repeat:
+    make_teacher = run.experiment.teacher
+    if not stage.repeat or make_teacher is None:
         return batches
-    teacher: Any = trained_teacher(run.experiment.teacher(), run.model)
+    teacher = trained_teacher(make_teacher(), run.model)
     period = min(stage.repeat * per_epoch, end)
     table = soft_labels(teacher, batches, period, run.workdir / "soft_labels.npz", run.experiment.teacher_size)
     return repeated(batches, table, stage.label_weight)

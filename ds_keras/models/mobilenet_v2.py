@@ -11,77 +11,21 @@ from ds_keras.core.visitor import SliceableBlock, Visitor
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.depthwise import SliceableDepthwiseConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
-from ds_keras.models.stage import Stage, Style, at_levels, gated_stage, slice_levels
+from ds_keras.models.inverted import (
+    IMAGENET,
+    LAST,
+    LITE,
+    SIZES,
+    TINY,
+    InvertedStage,
+    expansion_ratios,
+    gated_inverted,
+    read_inverted,
+)
+from ds_keras.models.stage import Style, at_levels, slice_levels
 from ds_keras.models.supernet import Supernet
 
 ACTIVATIONS = ("relu6", "hard_swish", "swish")
-
-
-@dataclass(frozen=True)
-class InvertedStage(Stage):
-    """A row of the architecture.
-
-    Args:
-        expansion: hidden width of a block over the width of its input: a number, or (after the gate) one for each
-            level, not decreasing. 1 at every level leaves the expanding convolution out.
-        **others: see ``Stage``; ``teacher`` stays None.
-    """
-
-    expansion: float | tuple[float, ...] = 6
-
-
-def _row(width: Any, depth: Any, stride: int, kernel: Any = 3, expansion: Any = 6, gate: bool = False) -> InvertedStage:
-    return InvertedStage(width, depth, stride, gate, None, kernel, expansion)
-
-
-# The largest level is the published network; the smaller ones are ours. Width, depth, stride, kernel, expansion.
-FIRST = _row(16, 1, 1, expansion=1)
-IMAGENET = (  # MobileNetV2 1.0
-    FIRST,
-    _row((16, 16, 24, 24), (1, 2, 2, 2), 2, expansion=(1.5, 2, 4, 6), gate=True),
-    _row((16, 24, 32, 32), (1, 2, 3, 3), 2, expansion=(2, 3, 4, 6)),
-    _row((32, 48, 56, 64), (1, 2, 3, 4), 2, expansion=(2, 3, 4, 6)),
-    _row((40, 64, 80, 96), (1, 2, 2, 3), 1, expansion=(3, 4, 5, 6)),
-    _row((64, 112, 136, 160), (1, 2, 3, 3), 2, expansion=(2, 4, 5, 6)),
-    _row((80, 192, 256, 320), 1, 1, expansion=(3, 4, 5, 6)),
-)
-LITE = {
-    0: (
-        FIRST,
-        _row((16, 16, 24, 24), (1, 1, 2, 2), 2, expansion=(2, 3, 4, 6), gate=True),
-        _row((24, 32, 32, 40), (1, 2, 2, 2), 2, (3, 3, 5, 5), (2, 3, 4, 6)),
-        _row((40, 56, 64, 80), (1, 2, 3, 3), 2, 3, (3, 3, 4, 6)),
-        _row((48, 72, 96, 112), (1, 2, 2, 3), 1, (3, 3, 5, 5), (3, 4, 4, 6)),
-        _row((88, 120, 160, 192), (2, 2, 3, 4), 2, (3, 3, 5, 5), (3, 4, 5, 6)),
-        _row((112, 192, 256, 320), 1, 1, 3, (3, 4, 5, 6)),
-    ),
-    1: (
-        FIRST,
-        _row((16, 16, 24, 24), (1, 2, 2, 3), 2, expansion=(2, 3, 4, 6), gate=True),
-        _row((24, 32, 32, 40), (1, 2, 3, 3), 2, (3, 3, 5, 5), (2, 3, 4, 6)),
-        _row((40, 56, 64, 80), (2, 3, 3, 4), 2, 3, (3, 3, 4, 6)),
-        _row((64, 80, 96, 112), (2, 3, 3, 4), 1, (3, 3, 5, 5), (3, 4, 5, 6)),
-        _row((96, 120, 160, 192), (2, 3, 4, 5), 2, (3, 3, 5, 5), (3, 4, 5, 6)),
-        _row((160, 192, 256, 320), 1, 1, 3, (3, 4, 5, 6)),
-    ),
-    2: (
-        FIRST,
-        _row((16, 16, 24, 24), (1, 2, 2, 3), 2, expansion=(2, 3, 4, 6), gate=True),
-        _row((24, 32, 40, 48), (1, 2, 3, 3), 2, (3, 3, 5, 5), (3, 3, 4, 6)),
-        _row((48, 64, 72, 88), (2, 3, 3, 4), 2, 3, (3, 3, 4, 6)),
-        _row((72, 88, 104, 120), (2, 3, 3, 4), 1, (3, 3, 5, 5), (3, 4, 5, 6)),
-        _row((104, 136, 176, 208), (3, 3, 4, 5), 2, (3, 3, 5, 5), (3, 4, 5, 6)),
-        _row((176, 216, 280, 352), 1, 1, 3, (3, 4, 5, 6)),
-    ),
-}
-LAST = (320, 768, 1024, 1280)
-SIZES = {0: 224, 1: 240, 2: 260}  # pixels that EfficientNet-Lite was published for
-# Ours, for 8 px.
-TINY = (
-    _row(8, 1, 1, expansion=1),
-    _row((8, 12, 16, 20), (1, 1, 2, 2), 2, expansion=(2, 2, 3, 4), gate=True),
-    _row((12, 20, 28, 40), 2, 2, 3, (2, 3, 3, 4)),
-)
 
 
 @dataclass(frozen=True)
@@ -122,7 +66,7 @@ class _InvertedResidual(SliceableBlock):
                 style.norm(statistics, **self.child("expand_norm")),
                 style.act(**self.child("expand_activation")),
             ]
-        area = {"sizes": hidden, "kernel_sizes": list(kernels)}
+        area: dict[str, Any] = {"sizes": hidden, "kernel_sizes": list(kernels)}
         self.steps += [
             SliceableDepthwiseConv2D(kernels[-1], stride, style.padding, **area, **self.child("depthwise")),
             style.norm(statistics, **self.child("depthwise_norm")),
@@ -200,26 +144,28 @@ class DSMobileNetV2(Supernet):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {ACTIVATIONS}, received {activation!r}")
         style = _Style(padding, activation, bn_momentum, bn_epsilon, bool(attention))
-        stages = tuple(_read(stage) for stage in stages)
-        gated = _check(stages)
-        levels = slice_levels(stages, gated)
-        last = tuple(last) if isinstance(last, list | tuple) else int(last)
+        rows = tuple(read_inverted(stage) for stage in stages)
+        gated = gated_inverted(rows)
+        levels = slice_levels(rows, gated)
+        last = last if isinstance(last, int) else tuple(last)
         widths = at_levels(last, len(levels))
         if len(widths) != len(levels) or widths != sorted(widths) or widths[0] < 1:
             raise ValueError(f"last must be an int, or one for each level, not decreasing; received {last!r}")
         levels = tuple(
-            SliceLevel(k, {**level.ratios, **_expansions(stages, k), "last": widths[k] / widths[-1]})
+            SliceLevel(k, {**level.ratios, **expansion_ratios(rows, k), "last": widths[k] / widths[-1]})
             for k, level in enumerate(levels)
         )
-        super().__init__(levels, levels[-1], num_classes, tuple(input_shape), **kwargs)
-        self.table = {"stem": int(stem), "stages": stages, "last": last, "stem_stride": int(stem_stride)}
+        height, width, channels = input_shape
+        super().__init__(levels, levels[-1], num_classes, (height, width, channels), **kwargs)
+        self.table: dict[str, Any] = {"stem": int(stem), "stages": rows, "last": last, "stem_stride": int(stem_stride)}
         self.style, self.gated = style, gated
         self.gate_hidden, self.dropout_rate = int(gate_hidden), float(dropout)
         self._make_layers(len(levels))
 
     def _make_layers(self, count: int) -> None:
         shared, private = [0] * count, list(range(count))
-        named, style, stride = {"dtype": self.dtype_policy}, self.style, self.table["stem_stride"]
+        named: dict[str, Any] = {"dtype": self.dtype_policy}
+        style, stride = self.style, self.table["stem_stride"]
         old = [self.table["stem"]] * count
         self.stem = [
             SliceableConv2D(old[-1], 3, stride, style.padding, sizes=old, name="stem", **named),
@@ -232,12 +178,12 @@ class DSMobileNetV2(Supernet):
             self.strides.append(self.strides[-1] * stage.stride)
             new, rows, blocks = at_levels(stage.width, count), shared if i < self.gated else private, []
             if i == self.gated:
-                head = {"attention": style.attention, "hidden": self.gate_hidden, "identity": True}
+                head: dict[str, Any] = {"attention": style.attention, "hidden": self.gate_hidden, "identity": True}
                 self.gate_block = DoubleHeadedGate(old, count, **head, name="gate", **named)
             for j, first_level in enumerate(first_levels(at_levels(stage.depth, count))):
                 hidden = [int(e * w + 0.5) for e, w in zip(at_levels(stage.expansion, count), old, strict=True)]
                 step, name = stage.stride if j == 0 else 1, f"stage{i + 1}_block{j + 1}"
-                given = {"first_level": first_level, "name": name, **named}
+                given: dict[str, Any] = {"first_level": first_level, "name": name, **named}
                 kernels = at_levels(stage.kernel, count)
                 blocks.append(_InvertedResidual(style, kernels, step, (old, hidden, new), rows, **given))
                 old = new
@@ -341,36 +287,3 @@ class DSMobileNetV2(Supernet):
     def tiny(cls, num_classes: int, input_shape: Sequence[int] = (8, 8, 1), **kwargs: Any) -> "DSMobileNetV2":
         """Four levels for images of about 8 px. Arguments as ``imagenet``."""
         return cls(8, TINY, (16, 24, 32, 48), num_classes, input_shape, **{"stem_stride": 1, **kwargs})
-
-
-def _read(row: InvertedStage | dict[str, Any]) -> InvertedStage:
-    """A row of the table, or its fields as JSON gives them."""
-    if isinstance(row, InvertedStage):
-        return row
-    fields = {key: tuple(value) if isinstance(value, list) else value for key, value in dict(row).items()}
-    try:
-        return InvertedStage(**fields)
-    except TypeError as error:
-        raise ValueError(f"a row of stages must have the fields of InvertedStage, got {row!r}: {error}") from None
-
-
-def _check(stages: tuple[InvertedStage, ...]) -> int:
-    """The index of the gated row of a table that describes nested levels."""
-    gated = gated_stage(stages)
-    for i, stage in enumerate(stages):
-        each = at_levels(stage.expansion, 1)
-        counts = {1} if i < gated else {1, len(stages[gated].width)}
-        if len(each) not in counts or list(each) != sorted(each) or not all(e > 0 for e in each):
-            raise ValueError(
-                f"stage {i + 1}: expansion must be a positive number, or after the gate one for each level, not "
-                f"decreasing; received {stage.expansion!r}"
-            )
-        if stage.teacher:
-            raise ValueError(f"stage {i + 1}: teacher must be None, received {stage.teacher!r}")
-    return gated
-
-
-def _expansions(stages: tuple[InvertedStage, ...], level: int) -> dict[str, float]:
-    """The ratios of the expansions that differ between levels."""
-    rows = {f"stage{i}_expansion": row.expansion for i, row in enumerate(stages, 1)}
-    return {name: e[level] / e[-1] for name, e in rows.items() if isinstance(e, tuple)}

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from ds_keras.core.levels import SliceLevel
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
+
+Number = TypeVar("Number", int, float)
 
 
 @dataclass(frozen=True)
@@ -68,8 +70,8 @@ def read_stage(row: Stage | dict[str, Any]) -> Stage:
         raise ValueError(f"a row of stages must have the fields of Stage, received {row!r}: {error}") from None
 
 
-def at_levels(value: int | tuple[int, ...], count: int) -> list[int]:
-    """A width, depth or kernel size of the table at each of ``count`` levels."""
+def at_levels(value: Number | tuple[Number, ...], count: int) -> list[Number]:
+    """A width, depth, kernel size or expansion of the table at each of ``count`` levels."""
     return list(value) if isinstance(value, tuple) else [value] * count
 
 

@@ -8,7 +8,7 @@ from ds_keras import export
 from ds_keras.core import cost
 from ds_keras.export.tflite.convert import run_tflite
 from ds_keras.models import DSMobileNetV2
-from ds_keras.models.mobilenet_v2 import InvertedStage
+from ds_keras.models.inverted import InvertedStage
 
 # Published parameters in millions, and multiply-adds by our count; MobileNetV2's are published (300M).
 PUBLISHED = {

@@ -11,7 +11,7 @@ Hours:   some two on two CPU cores. Needs the extra ``pretrained``.
 from ds_keras.convert import load_efficientnet_lite
 from ds_keras.experiments import Experiment, TrainingStage
 from ds_keras.models import DSMobileNetV2
-from ds_keras.models.mobilenet_v2 import InvertedStage
+from ds_keras.models.inverted import InvertedStage
 
 CLASSES = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701)  # Imagenette's places among the 1000
 STAGES = (
