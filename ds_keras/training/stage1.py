@@ -13,8 +13,7 @@ from ds_keras.quantization.rounding import check_quantize
 from ds_keras.training import arguments, losses
 from ds_keras.training.base import LevelTrainer, accuracy
 from ds_keras.training.distillation import Targets, follow, trained_teacher
-from ds_keras.training.pass_settings import PassSettings
-from ds_keras.training.passes import Pass, add_gradients
+from ds_keras.training.passes import Pass, PassSettings, add_gradients
 from ds_keras.training.weight_decay import active_kernels
 
 OBJECTIVES = ("ib", "mvco", "distill", "inplace", "ce")
