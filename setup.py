@@ -33,6 +33,7 @@ EXTRAS["test"] = [
     *EXTRAS["compress"],
     *EXTRAS["report"],
     *EXTRAS["onnx"],
+    "safetensors>=0.4,<1",
     "pytest>=8,<10",
     "pytest-xdist>=3.5,<4",
     "hypothesis>=6.100,<7",
