@@ -181,7 +181,7 @@ def check_level(level: Any, count: int) -> Level:
 
 
 def slice_kernel(kernel: Any, sizes: Sequence[Size], centre: Sequence[int] = ()) -> tf.Tensor:
-    """Cuts the part of a kernel that a sub-network uses: the one place that calls ``tf.slice``.
+    """Cuts the part of a kernel that a sub-network uses: the one place that slices weights.
 
     Args:
         kernel: full kernel, any rank: variable or tensor.

@@ -54,7 +54,7 @@ def check_chain(chain: Any, levels: int, name: str = "cascade") -> tuple[int, ..
         The chain.
 
     Raises:
-        ValueError: not two levels or more, smaller ones first.
+        ValueError: fewer than two levels, a level that the model lacks, or levels that do not rise.
     """
     plain = isinstance(chain, Sequence) and len(chain) >= 2 and all(type(k) is int for k in chain)
     if not plain or list(chain) != sorted(set(chain)) or not 0 <= chain[0] <= chain[-1] < levels:

@@ -19,7 +19,7 @@ CONFIDENCES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 def margin(logits: np.ndarray) -> Any:
     """The confidence of a cascade: the largest probability less the second.
 
-    ``routing.execute.margin`` is the same for TensorFlow.
+    ``routing.batch.margin`` is the same for TensorFlow.
 
     Args:
         logits: (..., classes) float32.

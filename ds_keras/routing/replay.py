@@ -1,8 +1,8 @@
 """Every policy over its whole range of cost, from one pass over labelled images.
 
-What is chosen on what: the gate's shifts, the cascade's levels and thresholds are rows of the model's budget table,
-which was measured on held-out images, and so are temperatures; the share of images that a pair sends on needs no
-labels. So no curve is fitted to the images that it is measured on.
+No curve is fitted to the images that it is measured on. The gate's shifts and the cascade's levels and thresholds are
+rows of the model's budget table, which was measured on held-out images. Temperatures are fitted on held-out images
+too. A pair is swept over the share of images that it sends on, which needs no labels.
 """
 
 import functools

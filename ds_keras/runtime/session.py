@@ -24,9 +24,9 @@ GIVEN = ("mix", "seed")  # what callers of a session can give besides the images
 class Session:
     """A bundle, ready to run. Safe to share between threads: one image runs at a time.
 
-    A level runs as one static file from the images on, which under the cascade hands its features to the larger ones;
-    the gate has a file of its own, with the shared start. Files are made (see ``materialize``) and opened when they are
-    first used, that which the default policy begins with at once.
+    A level runs as one static file from the images on; under the cascade this file also gives the features from which
+    the larger levels continue. The gate has a file of its own, with the shared start. Files are made (see
+    ``materialize``) and opened when they are first used; the first file of the default policy is opened at once.
 
     Args:
         bundle: what ``ds_keras.export.to_bundle`` wrote: a directory or a file, or a ``Bundle``.

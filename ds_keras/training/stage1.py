@@ -52,7 +52,7 @@ class SupernetTrainer(LevelTrainer):
             channels): two views of each, see ``data.batches(views=2)``.
         label_smoothing: in [0, 1).
         hard_label_weight: w; default 0 (the paper's), and 0.5 for "mvco" (ViTs need the labels; ours).
-        distill_start: steps before which all learn the labels: a teacher that knows nothing yet hurts (ours).
+        distill_start: before this step all passes learn the labels, since an untrained teacher does harm (ours).
         teacher: of "distill": a trained supernet of the same classes, or the name or the directory of its preset.
         ema_decay: of the moving average; warmed up as min(ema_decay, (1 + step) / (10 + step)).
         weight_decay: L2 on the kernels that this step's largest sub-network uses; nothing outside it shrinks.

@@ -29,7 +29,7 @@ class GateTrainer(LevelTrainer):
     a step needs no backward pass through the network. Only the slimming branch moves.
 
     Most images are easy, so the sandwich targets alone drive the argmax to level 0. The two targets are therefore
-    weighted to equal mass (by a running share), and the budget shift (``budget.measure_budget``, ``model.set_budget``)
+    weighted to equal mass (by a running share), and the budget shift (``routing.measure_budget``, ``model.set_budget``)
     sets the mix afterwards; ``fit`` reports the argmax mix of the validation images as ``gate_mix{k}``.
 
     Train on images or views that the supernet was not fit to: a held-out part, or freshly augmented views. Labels
