@@ -38,7 +38,7 @@ def test_the_table_of_layouts(call, row):
 
 
 def test_the_table_names_every_large_layout():
-    assert len(LAYOUTS) == 10
+    assert len(LAYOUTS) == 12
 
 
 @pytest.mark.parametrize("page", ["README.md", "docs/results.md"])
