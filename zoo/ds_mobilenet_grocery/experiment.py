@@ -5,7 +5,7 @@ classes. Channels are ordered by their weights alone: the new classifier knows n
 
 Command: python tools/train.py --config=zoo/ds_mobilenet_grocery/experiment.py --workdir=runs/grocery \
          --data=pack:DIRECTORY/grocery_160_jpeg.npz
-Hours:   some one and a half on two CPU cores. Needs the extra ``pretrained``.
+Hours:   unknown: not run yet. Needs the extra ``pretrained``.
 """
 
 from ds_keras.convert import load_efficientnet_lite

@@ -5,7 +5,10 @@ Lite0 itself, at 144 px, teaches; the stem and the first block stay as they are;
 
 Command: python tools/train.py --config=zoo/ds_mobilenet_imagenette/experiment.py --workdir=runs/imagenette \
          --data=pack:DIRECTORY/imagenette2_128_jpeg.npz
-Hours:   some two on two CPU cores. Needs the extra ``pretrained``.
+Hours:   one on two CPU cores. Needs the extra ``pretrained``.
+Expect:  73.8 / 72.6 / 85.2 / 95.0 % of the 500 held-out images at levels 0 to 3 (one run, one seed). Not shipped: the
+         small levels are too weak. The views of two epochs, seen eight times each, are probably too few. To change: a
+         teacher's table of all epochs (``repeat=16``), or none, and a longer run.
 """
 
 from ds_keras.convert import load_efficientnet_lite
