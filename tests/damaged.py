@@ -204,7 +204,10 @@ def _with_pieces(rng, parts, part):
     members = _members(parts[part])
     plan = json.loads(members[PLAN])
     file, value = rng.choice(plan["files"]), rng.choice([*NUMBERS, -5, 3, 4, 1 << 20])
-    if rng.random() < 0.3:
+    if rng.random() < 0.1:
+        plan["files"] *= 2
+        what = "each file twice"
+    elif rng.random() < 0.3:
         key = rng.choice(["graph", "tail", "pieces", "copies", "name"])
         file[key] = rng.choice([value, [], None, "entry_1", [[1, 2]], [[0, 0, 1 << 40]], [99999]])
         what = f"{key} = {file[key]!r}"

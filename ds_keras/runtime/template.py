@@ -20,6 +20,7 @@ MAX_GRAPH = 64 << 20  # bytes of a file's graph, which holds no kernels
 MAX_PLAN = 16 << 20  # bytes of a part's plan, of its words, and of a file's tail
 GRAPH, PLAN, FACTORS, TAIL = "graph.tflite", "plan.json", "factors.bin", "tail.bin"  # of a part of version 2
 WORDS, PATTERN, LITERALS = "words.bin", "pattern.bin", "literals.bin"  # of a part of version 3, besides its plan
+MAX_FILES = 2  # of a part of version 3: a level's entry and body; each may be made of what was put together before
 
 
 def bounded(file: Any, size: int, limit: int, what: str) -> bytes:
@@ -95,6 +96,7 @@ def shared_template(
     text, literals = _members(route if level is None else level, {PLAN: MAX_PLAN, LITERALS: MAX_GRAPH})
     plan, source, used = json.loads(text), words + pattern, 0
     need(isinstance(plan["files"], list) and isinstance(plan["copies"], list), "lists of files and copies", name)
+    need(len(plan["files"]) <= MAX_FILES, f"at most {MAX_FILES} files in a part", len(plan["files"]))
     for file in plan["files"]:
         need(file["name"] in sizes, "files of the bundle", file["name"])
         size = sizes[file["name"]]

@@ -219,6 +219,25 @@ def test_pieces_that_reach_outside(versions, file, change):
         read(content.getvalue())
 
 
+@pytest.mark.parametrize("name", ["entry_1", "other"])
+def test_a_part_of_many_files_is_refused_before_they_are_made(versions, name):
+    """Each file may be as large as all before it: a plan of some kilobytes could ask for terabytes."""
+    parts = versions[3]
+    manifest = json.loads(parts["bundle.json"])
+    sizes = {entry: 2**31 - 1 for entry in manifest["files"]}
+    with zipfile.ZipFile(io.BytesIO(parts["level_1.zip"])) as archive:
+        members = {member: archive.read(member) for member in archive.namelist()}
+    plan = json.loads(members["plan.json"])
+    (entry,) = (file for file in plan["files"] if file["name"] == "entry_1")
+    plan["files"] = [entry] * 10_000
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for member, data in {**members, "plan.json": json.dumps(plan).encode()}.items():
+            archive.writestr(member, data)
+    with pytest.raises(ValueError, match="at most 2 files in a part, received 10000"):
+        shared_template(parts["route.zip"], content.getvalue(), name, sizes, manifest["kernels"])
+
+
 def test_the_rows_of_a_budget_table_rise(parts):
     manifest = json.loads(parts["bundle.json"])
     knobs = len(manifest["policy"]["cascade"]) - 1

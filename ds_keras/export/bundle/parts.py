@@ -34,12 +34,12 @@ def level_parts(templates: Mapping[str, Template]) -> dict[str, tuple[str, bytes
     largest = templates[f"entry_{levels[-1]}"]
     pattern = _pattern(largest)
     shared = _Words()
-    route = _part({"route": templates["route"]}, shared, shared, pattern, {PATTERN: pattern})
+    route = _part({"route": templates["route"]}, shared, pattern, {PATTERN: pattern})
     found = {"route": ("route.zip", route)}
     for level in levels:
         names = [f"entry_{level}", f"body_{level}"]
         own = _Words(shared)
-        part = _part({name: templates[name] for name in names}, own, shared, pattern, {})
+        part = _part({name: templates[name] for name in names}, own, pattern, {})
         found |= {name: (f"level_{level}.zip", part) for name in names}
     return {name: found[name] for name in templates}
 
@@ -60,9 +60,7 @@ class _Words:
         return self.places[vector]
 
 
-def _part(
-    templates: dict[str, Template], words: _Words, shared: _Words, pattern: bytes, members: dict[str, bytes]
-) -> bytes:
+def _part(templates: dict[str, Template], words: _Words, pattern: bytes, members: dict[str, bytes]) -> bytes:
     """The archive of files that share rows of the plan and words."""
     rows: list[dict[str, Any]] = []
     files: list[dict[str, Any]] = []

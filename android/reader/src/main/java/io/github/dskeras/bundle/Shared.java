@@ -15,6 +15,9 @@ import java.util.Map;
  * before. Every size is checked before it is allocated.
  */
 final class Shared {
+    /** Files of a part: a level's entry and body; each may be made of what was put together before. */
+    private static final int MAX_FILES = 2;
+
     private Shared() {}
 
     /**
@@ -41,7 +44,9 @@ final class Shared {
         List<Object> copies = Check.list(Check.field(plan, "copies"), "copies");
         byte[] source = joined(words, pattern);
         int used = 0;
-        for (Object value : Check.list(Check.field(plan, "files"), "files")) {
+        List<Object> files = Check.list(Check.field(plan, "files"), "files");
+        Check.need(files.size() <= MAX_FILES, "at most " + MAX_FILES + " files in a part", files.size() + " files");
+        for (Object value : files) {
             Map<String, Object> file = Check.object(value, "a file");
             Manifest.Template entry = manifest.files.get(Check.field(file, "name"));
             Check.need(entry != null, "files of the bundle", file.get("name"));
