@@ -79,6 +79,7 @@ HOMES = {  # public names of today that lie in another room: a module, and what 
     "training.LCTrainer": "lcnet.trainer.LCTrainer",
 }
 NAMES = {  # names of a room that lie in another one now
+    "data.augment.uniform": "data.augment.basic.uniform",
     "data.augment.flip": "data.augment.basic.flip",
     "data.augment.pad_crop": "data.augment.basic.pad_crop",
     "data.augment.shift": "data.augment.basic.shift",
@@ -227,4 +228,15 @@ def renamed(**names: str) -> Callable[[Function], Function]:
 
 
 def _warn(old: str, new: str) -> None:
-    warnings.warn(f"{old} is {new} now; the old name goes with the next release", DeprecationWarning, stacklevel=3)
+    """Warns who used the old name, and not the package: Python shows such a warning to its author alone."""
+    frame = sys._getframe(1)
+    while frame.f_back and str(frame.f_globals.get("__name__")).partition(".")[0] in ("ds_keras", "importlib"):
+        frame = frame.f_back
+    warnings.warn_explicit(
+        f"{old} is {new} now; the old name goes with the next release",
+        DeprecationWarning,
+        frame.f_code.co_filename,
+        frame.f_lineno,
+        module=frame.f_globals.get("__name__"),
+        registry=frame.f_globals.setdefault("__warningregistry__", {}),
+    )

@@ -251,6 +251,21 @@ def test_an_old_name_says_the_new_one():
     assert Experiment is importlib.import_module("ds_keras.experiments").Experiment
 
 
+def test_who_uses_an_old_name_is_warned():
+    """The warning names the user's line: Python hides those that name a package's own."""
+    for name in ("ds_keras.curves", "ds_keras.files"):
+        sys.modules.pop(name, None)
+    vars(ds_keras).pop("curves", None)
+    with pytest.warns(DeprecationWarning) as found:
+        assert ds_keras.curves.score and ds_keras.policies.NO_TABLE
+        from ds_keras.files import sweep
+
+        from ds_keras.policies import NO_PASSES
+    assert sweep and NO_PASSES
+    assert {warning.filename for warning in found} == {__file__}
+    assert len({str(warning.message) for warning in found}) == 4
+
+
 def test_old_names_of_attributes_and_arguments():
     class Box:
         settings = "first"
