@@ -26,8 +26,8 @@ class TrainingStage:
         mixup: alpha of mixup's Beta distribution; 0 leaves it out. Stage II takes none: it asks which images are easy.
         image_size: (height, width) of the training views, where not the experiment's: smaller ones train faster, and
             random crops show things larger than they are in a test image (arXiv 1906.06423).
-        repeat: epochs after which the stream of views begins anew; needed where the experiment has a teacher, whose
-            predictions are made once for these views. 0: never.
+        repeat: of Stage I: epochs after which the stream of views begins anew; needed where the experiment has a
+            teacher, whose predictions are made once for these views. 0: never.
         label_weight: share of the labels in the teacher's targets.
         trainer: further arguments of the trainer.
     """
@@ -132,7 +132,7 @@ class Experiment:
         order_images: so many training images say which channels matter (``importance.order_channels``, "taylor"), by
             which they are ordered before Stage I; for a network that begins with trained weights. 0 leaves the order.
         teacher: () -> supernet of the same classes, whose largest level's predictions Stage I learns beside the labels
-            (``Stage.repeat``); or None.
+            (``TrainingStage.repeat``); or None.
         teacher_size: (height, width) at which the teacher sees the views; None is the views' own.
         tolerance: accuracy that the default policy may lose on the held-out images, in [0, 1].
         precision: Keras dtype policy.
@@ -167,8 +167,9 @@ class Experiment:
             raise ValueError(f"stage1: repeat must be above 0 with a teacher only, received {self.stage1.repeat!r}")
         if self.stage1.repeat and self.stage1.mixup:
             raise ValueError(f"stage1: mixup must be 0 with repeat, received {self.stage1.mixup!r}")
-        if self.stage2 is not None and self.stage2.mixup:
-            raise ValueError(f"stage2: mixup must be 0, received {self.stage2.mixup!r}")
+        for name in ("mixup", "repeat"):
+            if self.stage2 is not None and getattr(self.stage2, name):
+                raise ValueError(f"stage2: {name} must be 0, received {getattr(self.stage2, name)!r}")
 
 
 def read_experiment(path: str | Path) -> Experiment:

@@ -26,8 +26,8 @@ class Folded(Compute):
         >>> logits = model.body(Folded(3), features)
     """
 
-    def __init__(self, level: int, training: bool = True, dropout: tf.Tensor | None = None):
-        super().__init__(level, False, dropout)
+    def __init__(self, level: int, dropout: tf.Tensor | None = None):
+        super().__init__(level, dropout=dropout)
         self._open: dict[int, tuple] = {}  # by the id of a convolution's output: that, the layer and its input
 
     def apply(self, layer: keras.layers.Layer, x: Any) -> Any:

@@ -64,7 +64,8 @@ class SupernetTrainer(LevelTrainer):
         fixed_statistics: levels (ints) that keep their BatchNorm statistics and train with them folded into the
             convolutions, which is faster, and keeps what a trained network's statistics know (needs num_random=None).
         shares: for each level, the share of the batch that its pass sees (the first images), the smallest all of it:
-            large levels that were trained before need fewer (needs num_random=None).
+            large levels that were trained before need fewer (needs num_random=None; not with "inplace", whose largest
+            pass teaches the others).
         seed: of the drawn levels.
         **kwargs: of ``keras.Model``.
 
@@ -107,6 +108,8 @@ class SupernetTrainer(LevelTrainer):
         self.objective, self.num_random, self.label_smoothing = objective, num_random, label_smoothing
         self.ema_decay, self.weight_decay = ema_decay, weight_decay
         kind = check_quantize(model, quantize)
+        if objective == "inplace" and shares is not None:
+            raise ValueError(f"shares must be None with 'inplace', whose largest pass teaches all; received {shares!r}")
         self.settings = PassSettings(model, kind, frozen_start, fixed_statistics, shares, num_random)
         self.candidates = self._candidates(levels)
         self.largest = model.teacher_level.index if levels is None else max(self.candidates)

@@ -313,6 +313,8 @@ def test_experiments_are_checked():
         Experiment("a", "digits", None, stage, None, train_images=0)
     with pytest.raises(ValueError, match=r"stage2: mixup must be 0, received 0\.2"):
         Experiment("a", "digits", None, stage, TrainingStage(1, 0.1, mixup=0.2))
+    with pytest.raises(ValueError, match="stage2: repeat must be 0, received 1"):
+        Experiment("a", "digits", None, stage, TrainingStage(1, 0.1, repeat=1))
 
 
 def test_restarts_end_at_the_end():

@@ -78,6 +78,7 @@ def test_all_shares_with_a_trained_start():
         ({"shares": (1, 0.5)}, "shares must list"),
         ({"shares": (0.5, 0.5, 1)}, "shares must list"),
         ({"shares": (1, 0, 1)}, "shares must list"),
+        ({"shares": (1, 1, 0.5), "objective": "inplace"}, "shares must be None with 'inplace'"),
         ({"fixed_statistics": (5,)}, "level must be"),
         ({"frozen_start": True, "quantize": "int8"}, "quantize must be None"),
     ],
