@@ -167,6 +167,8 @@ class Experiment:
             raise ValueError(f"stage1: repeat must be above 0 with a teacher only, received {self.stage1.repeat!r}")
         if self.stage1.repeat and self.stage1.mixup:
             raise ValueError(f"stage1: mixup must be 0 with repeat, received {self.stage1.mixup!r}")
+        if self.teacher is not None and self.stage1.trainer.get("objective") == "mvco":
+            raise ValueError("stage1: objective must have one view of each image with a teacher, received 'mvco'")
         for name in ("mixup", "repeat"):
             if self.stage2 is not None and getattr(self.stage2, name):
                 raise ValueError(f"stage2: {name} must be 0, received {getattr(self.stage2, name)!r}")

@@ -20,7 +20,7 @@ def claim(workdir: Path, experiment: Experiment, model: ImageModel) -> None:
         ValueError: the directory belongs to another experiment.
     """
     names = ("name", "data", "seed", "held_out", "train_images", "precision", "calibration", "order_images")
-    record = {name: getattr(experiment, name) for name in (*names, "image_size")}
+    record = {name: getattr(experiment, name) for name in (*names, "image_size", "teacher_size")}
     record |= {"stage1": repr(experiment.stage1), "stage2": repr(experiment.stage2)}
     record["model"] = {**model.get_config(), "name": None}  # Keras numbers the names that are not given
     record = json.loads(json.dumps(record))

@@ -315,6 +315,11 @@ def test_experiments_are_checked():
         Experiment("a", "digits", None, stage, TrainingStage(1, 0.1, mixup=0.2))
     with pytest.raises(ValueError, match="stage2: repeat must be 0, received 1"):
         Experiment("a", "digits", None, stage, TrainingStage(1, 0.1, repeat=1))
+    with pytest.raises(ValueError, match="stage1: repeat must be above 0 with a teacher only, received 0"):
+        Experiment("a", "digits", None, stage, None, teacher=object)
+    views = TrainingStage(1, 0.1, repeat=1, trainer={"objective": "mvco"})
+    with pytest.raises(ValueError, match="stage1: objective must have one view of each image with a teacher"):
+        Experiment("a", "digits", None, views, None, teacher=object)
 
 
 def test_restarts_end_at_the_end():
