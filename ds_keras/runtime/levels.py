@@ -119,6 +119,9 @@ class Levels:
             raise ValueError(f"{where} is damaged, it cannot be opened: {error}") from None
         if set(network.outputs) != (wanted := OUTPUTS[name.partition("_")[0]]):
             raise ValueError(f"{where} must give {sorted(wanted)}, it gives {sorted(network.outputs)}")
+        shape = tuple(self.bundle.manifest["image_shape"])
+        if "features" in wanted and network.input_shape[1:] != shape:  # a body takes features
+            raise ValueError(f"{where} must take images of shape {shape}, it takes {network.input_shape[1:]}")
         return network
 
     def _engine(self, data: bytes, name: str, where: str) -> Any:

@@ -40,6 +40,7 @@ class Interpreted:
         runner = self.interpreter.get_signature_runner(SIGNATURE)
         (detail,) = runner.get_input_details().values()
         self.input, self.dtype = detail["index"], detail["dtype"]
+        self.input_shape = tuple(int(n) for n in detail["shape"])
         indices = {name: detail["index"] for name, detail in runner.get_output_details().items()}
         self.outputs = {name: self.interpreter.tensor(index) for name, index in indices.items()}
 
@@ -81,7 +82,8 @@ class Compiled:
         (self.input,) = names["inputs"]
         details = self.model.get_output_tensor_details(SIGNATURE)
         self.outputs = {name: tuple(details[name]["shape"]) for name in names["outputs"]}
-        self.dtype = np.dtype(self.model.get_input_tensor_details(SIGNATURE)[self.input]["dtype"])
+        detail = self.model.get_input_tensor_details(SIGNATURE)[self.input]
+        self.dtype, self.input_shape = np.dtype(detail["dtype"]), tuple(int(n) for n in detail["shape"])
         self.x = self.model.create_input_buffer_by_name(SIGNATURE, self.input)
         self.buffers = {name: self._buffer(name) for name in self.outputs}
 

@@ -178,6 +178,7 @@ def test_export(tmp_path):
     assert f"out/level_0.tflite  {path.stat().st_size} bytes" in result.stdout
 
 
+@pytest.mark.slow
 def test_export_and_benchmark_of_a_bundle(tmp_path):
     arguments = ["--preset=ds_mobilenet", "--output=digits.dsbundle", "--format=bundle"]
     refused(tool("export", *arguments, "--levels=0", cwd=tmp_path), "--levels must be 'all' for a bundle")
@@ -272,6 +273,7 @@ def test_evaluate(tmp_path):
         assert row["policy"] in result.stdout and str(row["top1"]) in result.stdout
 
 
+@pytest.mark.slow
 def test_the_table_of_policies_matches_the_card(tmp_path):
     """One command makes the tables of the card and its plot."""
     arguments = ["--preset=ds_mobilenet_digits", "--data=digits", "--policies=all"]

@@ -81,6 +81,14 @@ def test_flipped_bits_and_truncated_parts(parts, tmp_path, name, position, bit, 
         assert all(np.isfinite(row).all() for row in logits)
 
 
+def test_another_image_shape_is_refused_on_opening(parts, tmp_path):
+    manifest = json.loads(parts["bundle.json"])
+    manifest["image_shape"] = [9, 8, 1]
+    path = write(tmp_path / "bundle", {**parts, "bundle.json": json.dumps(manifest).encode()}, rehash=True)
+    with pytest.raises(ValueError, match=r"must take images of shape \(9, 8, 1\), it takes \(8, 8, 1\)"):
+        Session(path)
+
+
 def test_a_changed_kernel_under_its_own_hash_is_refused(parts, tmp_path):
     data = bytearray(parts["kernels.bin"])
     data[3] ^= 0x40
