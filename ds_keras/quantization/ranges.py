@@ -45,7 +45,8 @@ def activation_ranges(model: "Supernet", images: Any, batch_size: int = 32) -> l
         ValueError: no images, other shapes, or a layer that int8 does not know.
 
     Example:
-        >>> activation_ranges(model, images)[0]["features"]
+        >>> smallest = activation_ranges(model, images)[0]
+        >>> smallest["features"]
         (-0.28, 5.9)
     """
     images = check_calibration_data(model, images)

@@ -27,7 +27,8 @@ def compare(
         the latency after over before, pair by pair; None in the first row).
 
     Example:
-        >>> compare(float_path.read_bytes(), int8_path.read_bytes(), test.images(), test.labels)["after"]["top1"]
+        >>> found = compare(float_path.read_bytes(), int8_path.read_bytes(), test.images(), test.labels)
+        >>> after = found["after"]
     """
     timing = paired(_once(after, images[:1]), _once(before, images[:1]), rounds, warmup=10)
     rows = {}
