@@ -76,17 +76,6 @@ TINY = (
 )
 
 
-def read_inverted(row: InvertedStage | dict[str, Any]) -> InvertedStage:
-    """A row of the table, or its fields as JSON gives them."""
-    if isinstance(row, InvertedStage):
-        return row
-    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in dict(row).items()}
-    try:
-        return InvertedStage(**fields)
-    except TypeError as error:
-        raise ValueError(f"a row of stages must have the fields of InvertedStage, got {row!r}: {error}") from None
-
-
 def gated_inverted(stages: tuple[InvertedStage, ...]) -> int:
     """The index of the gated row of a table that describes nested levels."""
     gated = gated_stage(stages)

@@ -20,9 +20,8 @@ from ds_keras.models.inverted import (
     InvertedStage,
     expansion_ratios,
     gated_inverted,
-    read_inverted,
 )
-from ds_keras.models.stage import Style, at_levels, slice_levels
+from ds_keras.models.stage import Style, at_levels, read_stage, slice_levels
 from ds_keras.models.supernet import Supernet
 
 ACTIVATIONS = ("relu6", "hard_swish", "swish")
@@ -144,7 +143,7 @@ class DSMobileNetV2(Supernet):
         if activation not in ACTIVATIONS:
             raise ValueError(f"activation must be one of {ACTIVATIONS}, received {activation!r}")
         style = _Style(padding, activation, bn_momentum, bn_epsilon, bool(attention))
-        rows = tuple(read_inverted(stage) for stage in stages)
+        rows = tuple(read_stage(stage, InvertedStage) for stage in stages)
         gated = gated_inverted(rows)
         levels = slice_levels(rows, gated)
         last = last if isinstance(last, int) else tuple(last)

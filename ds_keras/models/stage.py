@@ -57,17 +57,31 @@ class Stage:
     kernel: int | tuple[int, ...] = 3
 
 
-def read_stage(row: Stage | dict[str, Any]) -> Stage:
-    """A row of the table from a ``Stage`` or from its fields as JSON gives them."""
-    if isinstance(row, Stage):
+Row = TypeVar("Row", bound=Stage)
+
+
+def read_stage(row: Row | dict[str, Any], kind: type[Row] = Stage) -> Row:  # type: ignore[assignment]
+    """A row of the table, or its fields as JSON gives them.
+
+    Args:
+        row: see above.
+        kind: class of the table's rows.
+
+    Returns:
+        The row.
+
+    Raises:
+        ValueError: other fields than those of ``kind``.
+    """
+    if isinstance(row, kind):
         return row
-    fields: dict[str, Any] = {
-        key: tuple(value) if isinstance(value, list) else value for key, value in dict(row).items()
-    }
+    given: Any = row
+    fields: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in dict(given).items()}
     try:
-        return Stage(**fields)
+        return kind(**fields)
     except TypeError as error:
-        raise ValueError(f"a row of stages must have the fields of Stage, received {row!r}: {error}") from None
+        names = f"the fields of {kind.__name__}"
+        raise ValueError(f"a row of stages must have {names}, received {row!r}: {error}") from None
 
 
 def at_levels(value: Number | tuple[Number, ...], count: int) -> list[Number]:

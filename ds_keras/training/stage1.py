@@ -156,7 +156,8 @@ class SupernetTrainer(LevelTrainer):
     @property
     def trained_variables(self) -> list[keras.Variable]:
         """All trainable variables but the slimming branch, which is Stage II's."""
-        return [v for v in self.supernet.supernet_variables if id(v) not in self.settings.frozen()]
+        frozen = self.settings.frozen()
+        return [v for v in self.supernet.supernet_variables if id(v) not in frozen]
 
     def train_step(self, data: Any) -> dict[str, Any]:
         """One optimizer step over all passes."""
