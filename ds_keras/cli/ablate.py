@@ -17,7 +17,7 @@ from ds_keras.cli.flags import Flags
 COLUMNS = ("mean", "sd", "difference", "difference_sd")
 VARIANT = (
     'Arguments of SupernetTrainer as a JSON object; repeat it. Besides: "stage2", arguments of GateTrainer '
-    'and its Stage, or null, "model", entries of the network\'s config, and "name".'
+    'and its Stage, or null, "model", entries of the network\'s config, "order_images", and "name".'
 )
 VERBOSE = True  # log lines, not only warnings
 FLAGS = Flags()

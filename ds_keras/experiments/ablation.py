@@ -16,7 +16,7 @@ from ds_keras.experiments.policy_scores import cross_fitted, paired, policy_rows
 from ds_keras.experiments.run import Run, settings
 
 STAGE = {field.name for field in fields(TrainingStage)} - {"trainer"}
-OTHER = ("stage2", "model")  # what a variant may change besides SupernetTrainer's arguments
+OTHER = ("stage2", "model", "order_images")  # what a variant may change besides SupernetTrainer's arguments
 
 
 def ablate(
@@ -40,7 +40,7 @@ def ablate(
         workdir: gets a directory for each run, and ``ablation.json``.
         variants: name -> arguments of ``SupernetTrainer`` that replace the experiment's; the first is compared with.
             Besides, "stage2" holds arguments of ``GateTrainer`` and of ``TrainingStage`` (None leaves Stage II out),
-            and "model" entries of the network's config.
+            "model" entries of the network's config, and "order_images" the experiment's entry of that name.
         seeds: of the runs.
         max_steps: stop each run after so many steps.
         split: images to score on: "held_out", or a part of the data ("test"), with which nothing should be chosen.
@@ -123,7 +123,9 @@ def _changed(experiment: Experiment, arguments: dict[str, Any], policies: bool) 
         return type(plain).from_config({**plain.get_config(), **arguments["model"]})
 
     stage1 = replace(stage1, trainer={**stage1.trainer, **trainer})
-    return replace(experiment, stage1=stage1, stage2=stage2, model=make if "model" in arguments else model)
+    order = arguments.get("order_images", experiment.order_images)
+    model = make if "model" in arguments else model
+    return replace(experiment, stage1=stage1, stage2=stage2, model=model, order_images=order)
 
 
 def _score(run: Run, split: str, policies: bool) -> dict[str, Any]:

@@ -1,10 +1,11 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ds_keras.experiments import Experiment, TrainingStage
-from ds_keras.experiments.ablation import ablate
+from ds_keras.experiments.ablation import _changed, ablate
 from ds_keras.models import DSMobileNet
 from ds_keras.models.mobilenet import Stage
 from ds_keras.zoo.cards import HEADER, policy_cells
@@ -101,6 +102,13 @@ def test_policies(tmp_path):
     assert not (tmp_path / "as-0/metrics.jsonl").exists()
     cells = policy_cells(result["policies"])
     assert {len(row) for row in cells} == {len(HEADER)} and cells[0][:2] == ["as", "static"]
+
+
+def test_order_of_channels():
+    """A variant may order the channels by other images than the experiment, or not at all."""
+    first = replace(experiment(), order_images=600)
+    orders = [_changed(first, arguments, policies=False).order_images for arguments in ({}, {"order_images": 0})]
+    assert orders == [600, 0]
 
 
 def test_refused(done, tmp_path):
