@@ -26,3 +26,9 @@ def dtype_policy(policy: Any) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+def float32_variables() -> contextlib.AbstractContextManager[None]:
+    """The dtype policy that is set, or "float32" instead of one whose variables are no float32: for trained weights."""
+    policy = keras.config.dtype_policy()
+    return dtype_policy(policy if policy.variable_dtype == "float32" else "float32")

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from ds_keras import moved
+from ds_keras.core.rescale import Rescale
 from ds_keras.core.sliceable import Shape
 
 
@@ -42,7 +43,10 @@ class ImageModel(keras.Model):
     ):
         super().__init__(name=name, autocast=False, **kwargs)  # images are cast after they are normalised
         if self.variable_dtype != "float32":
-            raise ValueError(f"dtype must be 'float32' or a mixed policy, received {self.dtype_policy.name!r}")
+            raise ValueError(
+                f"dtype must be 'float32' or a mixed policy, received {self.dtype_policy.name!r} (without dtype= it is "
+                "Keras' own, keras.config.dtype_policy())"
+            )
         if not isinstance(num_classes, int) or num_classes < 2:
             raise ValueError(f"num_classes must be an integer of at least 2, received {num_classes!r}")
         if len(input_shape) != 3 or not all(int(n) > 0 for n in input_shape):
@@ -62,9 +66,7 @@ class ImageModel(keras.Model):
         if not np.all(np.asarray(self.std) > 0):
             raise ValueError(f"std must be positive, received {std!r}")
         scale, offset = 1 / np.asarray(self.std), -np.asarray(self.mean) / np.asarray(self.std)
-        self.rescale = keras.layers.Rescaling(
-            _floats(scale), _floats(offset), name="normalize", dtype=self.variable_dtype
-        )
+        self.rescale = Rescale(_floats(scale), _floats(offset), name="normalize", dtype=self.variable_dtype)
 
     @property
     def input_shape(self) -> Shape:

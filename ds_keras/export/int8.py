@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from ds_keras.core.fake_quant import along
+from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.export.kernel import AXES, Kernel
 from ds_keras.export.subnet import Plain, assemble
 from ds_keras.quantization.rounding import IMAGES, Range, Rounding
@@ -88,9 +89,11 @@ def _normalized(rescale: keras.layers.Rescaling, x: Any) -> Any:
     Folding it into the stem would not be exact where zeros pad the normalised image.
     """
     x = _FakeQuant(*IMAGES, name="images_rounded")(x)
-    twin = _Depthwise(1, name=rescale.name)
+    twin = _Depthwise(1, name=rescale.name, **CHANNELS_LAST)
     y = twin(x)
-    factor, offset = (np.broadcast_to(v, x.shape[-1:]).astype("float32") for v in (rescale.scale, rescale.offset))
+    factor, offset = (
+        np.broadcast_to(np.ravel(v), x.shape[-1:]).astype("float32") for v in (rescale.scale, rescale.offset)
+    )
     twin.set_weights([factor.reshape(1, 1, -1, 1), offset, factor])
     return y
 

@@ -107,10 +107,10 @@ def assemble(model: "Supernet", visitor: "Plain", part: str) -> keras.Model:
     with dtype_policy("float32"):
         if part == "body":
             shape, _ = model.start(Shapes(visitor.level), model.input_shape)
-            source = keras.Input(shape[1:], name="features")
+            source = keras.Input(shape[1:], name="features", dtype="float32")
             logits = visitor.output(model.body(visitor, visitor.border(source)))
             return keras.Model(source, logits, name=f"{model.name}_body{visitor.level}")
-        images = keras.Input(model.image_shape, name="images")
+        images = keras.Input(model.image_shape, name="images", dtype="float32")
         features, gate_features = model.start(visitor, images)
         features = visitor.border(features)
         if part == "route":
@@ -138,7 +138,9 @@ class Plain(Visitor):
         if isinstance(layer, keras.layers.Dropout):
             return x
         if not isinstance(layer, SliceableLayer):
-            return self.plain(type(layer).from_config({**layer.get_config(), "dtype": "float32"}))(x)
+            if not hasattr(layer, "plain"):
+                return self.plain(type(layer).from_config({**layer.get_config(), "dtype": "float32"}))(x)
+            return self.plain(layer.plain())(x)
         shape: Any = [tuple(part.shape) for part in x] if isinstance(x, list) else tuple(x.shape)
         own = [Kernel(layer, name, sizes) for name, sizes in layer.weight_slices(shape, self.level) if len(sizes) > 1]
         self.kernels += own

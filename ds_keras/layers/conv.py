@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from ds_keras.core.levels import Size, check_level
+from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.core.sliceable import Shape, SliceableLayer, Weights, input_channels
 
 PADDINGS = ("same", "valid", "symmetric")
@@ -123,11 +124,13 @@ class Convolution(SliceableLayer):
             padding="same" if self._tf_padding == "SAME" else "valid",
             use_bias=len(weights) == 2,
             name=name,
+            **CHANNELS_LAST,
             **kwargs,
         )
         if self._tf_padding != "PAD" or area == (1, 1):
             return [(conv, weights)]
-        return [(keras.layers.ZeroPadding2D(_margins(area), name=f"{name}_pad"), []), (conv, weights)]
+        pad = keras.layers.ZeroPadding2D(_margins(area), name=f"{name}_pad", **CHANNELS_LAST)
+        return [(pad, []), (conv, weights)]
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments."""

@@ -5,6 +5,7 @@ from typing import Any
 
 import keras
 
+from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.core.visitor import SliceableBlock, Visitor
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.dense import SliceableDense
@@ -60,7 +61,7 @@ class DoubleHeadedGate(SliceableBlock):
         self.attention = bool(attention)
         self.hidden = int(hidden)
         count = len(self.sizes)
-        self.pool = keras.layers.GlobalAveragePooling2D(keepdims=True, **self.child("pool"))
+        self.pool = keras.layers.GlobalAveragePooling2D(keepdims=True, **CHANNELS_LAST, **self.child("pool"))
         if self.attention:
             self.reduce = SliceableConv2D(
                 self.reduced, 1, use_bias=True, sizes=[self.reduced] * count, **self.child("reduce")
@@ -127,7 +128,7 @@ class SlimmingHead(SliceableBlock):
     def __init__(self, num_levels: int, num_outputs: int, hidden: int = 0, **kwargs: Any):
         super().__init__(**kwargs)
         self.num_levels, self.num_outputs, self.hidden = int(num_levels), int(num_outputs), int(hidden)
-        self.flatten = keras.layers.Flatten(**self.child("flatten"))
+        self.flatten = keras.layers.Flatten(**CHANNELS_LAST, **self.child("flatten"))
         if self.hidden:
             self.dense = SliceableDense(self.hidden, sizes=[self.hidden] * self.num_levels, **self.child("dense"))
             self.relu = keras.layers.ReLU(**self.child("relu"))

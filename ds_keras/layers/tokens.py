@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 from keras import ops
 
+from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.core.sliceable import Shape, SliceableLayer, input_channels
 
 
@@ -77,7 +78,7 @@ class SliceablePositionEmbedding(SliceableLayer):
 
         def forward(x: Any) -> Any:
             if self.class_token:
-                x = keras.layers.ZeroPadding1D((1, 0), name=f"{name}_class_token")(x)
+                x = keras.layers.ZeroPadding1D((1, 0), name=f"{name}_class_token", **CHANNELS_LAST)(x)
             embedding = keras.layers.Embedding(*table.shape, name=name)
             # A numpy array: TensorFlow makes a larger tensor an input of the function that an exporter traces.
             positions = ops.cast(ops.zeros_like(x[:1, :, 0]), "int32") + np.arange(len(table), dtype="int32")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 import tensorflow as tf
 
+from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.lcnet.predictor import ScalePredictor
 from ds_keras.lcnet.skipping import How, in_full
 
@@ -43,7 +44,7 @@ class SkippableBlock(keras.layers.Layer):
         self.predictor = ScalePredictor(self.units, name=f"{self.name}_scales") if self.units else None
 
     def _convolution(self, filters: int, kernel: int, name: str, stride: int = 1) -> keras.layers.Layer:
-        options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal"}
+        options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal", **CHANNELS_LAST}
         return keras.layers.Conv2D(
             filters, kernel, stride, **options, name=f"{self.name}_{name}", dtype=self.dtype_policy
         )

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from ds_keras.core.image_model import ImageModel
+from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.lcnet.block import SkippableBlock, run_layers
 from ds_keras.lcnet.cost import SkippedCosts
 from ds_keras.lcnet.predictor import relu1
@@ -138,22 +139,23 @@ class LCResNet(SkippedCosts, ImageModel):
             "stem_pool": stem_pool,
         }
         self.table |= {"block": block, "layers": layers, "groups": groups}
-        named = {"dtype": self.dtype_policy}
+        named: dict[str, Any] = {"dtype": self.dtype_policy}
         start = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal", "name": "stem"}
         self.stem = [
-            keras.layers.Conv2D(stem, stem_kernel, stem_stride, **start, **named),
+            keras.layers.Conv2D(stem, stem_kernel, stem_stride, **start, **CHANNELS_LAST, **named),
             keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="stem_norm", **named),
             keras.layers.ReLU(name="stem_relu", **named),
         ]
         if stem_pool:
-            self.stem.append(keras.layers.MaxPooling2D(3, 2, padding="same", name="stem_pool", **named))
+            pool = {"padding": "same", "name": "stem_pool", **CHANNELS_LAST}
+            self.stem.append(keras.layers.MaxPooling2D(3, 2, **pool, **named))
         self.blocks, old = [], stem
         for i, row in enumerate(self.stages, start=1):
             for j in range(row.depth):
                 name, stride = f"stage{i}_block{j + 1}", row.stride if j == 0 else 1
                 self.blocks.append(SkippableBlock(block, old, row.width, stride, layers, groups, name=name, **named))
                 old = row.width
-        self.pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32")
+        self.pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32", **CHANNELS_LAST)
         self.classifier = keras.layers.Dense(num_classes, name="classifier", dtype="float32")
 
     @property

@@ -10,7 +10,7 @@ import tensorflow as tf
 from ds_keras.lcnet.model import LCResNet
 from ds_keras.lcnet.skipping import in_full
 from ds_keras.training import losses
-from ds_keras.training.base import Trainer, accuracy
+from ds_keras.training.base import Trainer, accuracy, means
 
 REACH = 0.5  # how far below 0 the budget still moves what a predictor gives
 GAIN = 10.0  # price of a whole network too much
@@ -78,10 +78,8 @@ class LCTrainer(Trainer):
         self.target, self.price_rate, self.anneal = target, price_rate, anneal
         self.owed = self.add_weight(name="owed", shape=(), initializer="zeros", trainable=False)  # the sum of e
         self.label_smoothing, self.weight_decay = label_smoothing, weight_decay
-        self.progress = [
-            keras.metrics.Mean(name=name) for name in ("task_loss", "train_accuracy", "train_madds", "price")
-        ]
-        self.evaluation = [keras.metrics.Mean(name=name) for name in ("accuracy", "madds")]
+        self.progress = means("task_loss", "train_accuracy", "train_madds", "price")
+        self.evaluation = means("accuracy", "madds")
 
     @property
     def trained_variables(self) -> list[keras.Variable]:

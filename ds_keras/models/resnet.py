@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from ds_keras.core.levels import first_levels
+from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.core.visitor import SliceableBlock, Visitor
 from ds_keras.layers.conv import SliceableConv2D
 from ds_keras.layers.gate import DoubleHeadedGate
@@ -196,8 +197,8 @@ class DSResNet(Supernet):
         if self.stem_table["stem_pool"]:  # zeros around a ReLU's output change no maximum
             stride *= 2
             self.stem += [
-                keras.layers.ZeroPadding2D(1, name="stem_pad", **named),
-                keras.layers.MaxPooling2D(3, 2, name="stem_pool", **named),
+                keras.layers.ZeroPadding2D(1, name="stem_pad", **CHANNELS_LAST, **named),
+                keras.layers.MaxPooling2D(3, 2, name="stem_pool", **CHANNELS_LAST, **named),
             ]
         self.blocks: list[list[_ResidualBlock]] = []
         self.strides = [stride]  # behind the stem and behind each stage

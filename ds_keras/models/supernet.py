@@ -13,6 +13,7 @@ import tensorflow as tf
 from ds_keras.core import cost
 from ds_keras.core.levels import SliceLevel
 from ds_keras.core.network import SliceableNetwork
+from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.core.visitor import Compute
 from ds_keras.layers.dense import SliceableDense
 from ds_keras.policies.base import PolicyName, Routed
@@ -57,14 +58,15 @@ class Supernet(SliceableNetwork):
         self.default_policy = default_policy
         self.budget_table = budget_table or {}
 
-    def make_head(self, count: int, pool: Any = keras.layers.GlobalAveragePooling2D) -> None:
+    def make_head(self, count: int, pool: Any = None) -> None:
         """Makes the pool, the dropout of ``self.dropout_rate`` and the classifier, whose output is never sliced.
 
         Args:
             count: number of levels, the teacher's own included.
-            pool: class of the layer from features to (batch, features).
+            pool: makes the layer from features to (batch, features); default the average over height and width.
         """
-        self.pool = pool(name="pool", dtype=self.dtype_policy)
+        kind = {"name": "pool", "dtype": self.dtype_policy}
+        self.pool = keras.layers.GlobalAveragePooling2D(**CHANNELS_LAST, **kind) if pool is None else pool(**kind)
         self.dropout = keras.layers.Dropout(self.dropout_rate, name="dropout", dtype=self.dtype_policy)
         # Logits in full precision, under a mixed policy too.
         self.classifier = SliceableDense(

@@ -1,5 +1,6 @@
 """DS-ViT: a vision transformer whose blocks are sliced in embedding, heads and MLP, with an idle rest of the stream."""
 
+import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -8,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from ds_keras.core.levels import SliceLevel, first_levels
+from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.core.visitor import SliceableBlock, Visitor
 from ds_keras.layers.attention import SliceableMultiHeadAttention
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
@@ -180,7 +182,8 @@ class DSViT(Supernet):
             self.blocks.append(_Block(rows, table["head_size"], table["norm_epsilon"], **given))
         self.rejoin = RejoinIdle(name="rejoin", **named)
         self.norm = SliceableLayerNormalization(constant, table["norm_epsilon"], name="norm", **named)
-        self.make_head(count, FirstToken if table["class_token"] else keras.layers.GlobalAveragePooling1D)
+        average = functools.partial(keras.layers.GlobalAveragePooling1D, **CHANNELS_LAST)
+        self.make_head(count, FirstToken if table["class_token"] else average)
 
     def check_images(self, x: Any) -> tf.Tensor:
         """As the base class; the height and width are the model's own, because every position has its vector."""

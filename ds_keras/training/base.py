@@ -150,7 +150,7 @@ class LevelTrainer(Trainer):
         count = len(supernet.levels)
         names = [f"level{k}_accuracy" for k in range(count)]
         names += ["routed_accuracy", "routed_madds", *(f"gate_mix{k}" for k in range(count))]
-        self.evaluation = [keras.metrics.Mean(name=name) for name in names]
+        self.evaluation = means(*names)
 
     @property
     def supernet(self) -> Supernet:
@@ -176,6 +176,11 @@ class LevelTrainer(Trainer):
         chosen = tf.one_hot(tf.argmax(gate, axis=1), len(model.levels))
         values += tf.unstack(chosen, axis=1)
         return self.report(values, self.evaluation)
+
+
+def means(*names: str) -> list[keras.metrics.Metric]:
+    """A mean in float32 for each name, whatever ``keras.config.floatx()`` says."""
+    return [keras.metrics.Mean(name=name, dtype="float32") for name in names]
 
 
 def accuracy(labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -11,7 +11,7 @@ from ds_keras.core.levels import Level, LevelTensor
 from ds_keras.models.supernet import Supernet
 from ds_keras.quantization.rounding import check_quantize
 from ds_keras.training import arguments, losses
-from ds_keras.training.base import LevelTrainer, accuracy
+from ds_keras.training.base import LevelTrainer, accuracy, means
 from ds_keras.training.distillation import Targets, follow, trained_teacher
 from ds_keras.training.passes import Pass, PassSettings, add_gradients
 from ds_keras.training.weight_decay import active_kernels
@@ -117,9 +117,7 @@ class SupernetTrainer(LevelTrainer):
         self.views = VIEWS if objective == "mvco" and not self.alone else 1
         self.teacher, teacher_level = self._make_teacher(teacher)
         self.targets = Targets(objective, self.teacher, teacher_level, hard_label_weight, distill_start)
-        self.progress = [
-            keras.metrics.Mean(name=name) for name in ("largest_loss", "smallest_loss", "largest_accuracy")
-        ]
+        self.progress = means("largest_loss", "smallest_loss", "largest_accuracy")
 
     def _candidates(self, levels: Sequence[int] | None) -> list[int]:
         """The levels that are trained."""

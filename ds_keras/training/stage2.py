@@ -8,7 +8,7 @@ import tensorflow as tf
 from ds_keras.core.visitor import Compute
 from ds_keras.models.supernet import Supernet
 from ds_keras.training import arguments, losses
-from ds_keras.training.base import LevelTrainer, accuracy
+from ds_keras.training.base import LevelTrainer, accuracy, means
 
 CHECKS = {
     "temperature": arguments.POSITIVE,
@@ -82,8 +82,7 @@ class GateTrainer(LevelTrainer):
         self.easy_share = self.add_weight(
             name="easy_share", shape=(), initializer=keras.initializers.Constant(0.5), trainable=False
         )
-        names = ("sandwich_loss", "task_loss", "sampled_fraction", "sampled_accuracy", "easy_share")
-        self.progress = [keras.metrics.Mean(name=name) for name in names]
+        self.progress = means("sandwich_loss", "task_loss", "sampled_fraction", "sampled_accuracy", "easy_share")
 
     @property
     def trained_variables(self) -> list[keras.Variable]:

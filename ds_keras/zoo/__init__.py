@@ -8,6 +8,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ds_keras.core.backend import float32_variables
 from ds_keras.core.files import replacing, sha256, write_bytes, write_json
 from ds_keras.zoo.sizes import at_size
 
@@ -60,7 +61,8 @@ def load(name: str | os.PathLike, num_classes: int | None = None, image_size: An
         raise ValueError(
             f"{folder / CONFIG}: class must be a model of ds_keras.models, received {record.get('class')!r}"
         )
-    model = _build(getattr(models, record["class"]), record["config"], folder / CONFIG)
+    with float32_variables():
+        model = _build(getattr(models, record["class"]), record["config"], folder / CONFIG)
     try:
         model.load_weights(files[WEIGHTS])
     except Exception as error:  # what h5py and Keras raise for a file of another network has no common type

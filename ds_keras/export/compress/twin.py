@@ -22,20 +22,20 @@ ARGUMENTS = {
     "Add": (),
     "BatchNormalization": ("epsilon",),
     "Concatenate": ("axis",),
-    "Conv2D": ("filters", "kernel_size", "strides", "padding", "use_bias"),
+    "Conv2D": ("filters", "kernel_size", "strides", "padding", "use_bias", "data_format"),
     "Dense": ("units", "use_bias"),
-    "DepthwiseConv2D": ("kernel_size", "strides", "padding", "use_bias"),
+    "DepthwiseConv2D": ("kernel_size", "strides", "padding", "use_bias", "data_format"),
     "Embedding": ("input_dim", "output_dim"),
-    "Flatten": (),
-    "GlobalAveragePooling1D": ("keepdims",),
-    "GlobalAveragePooling2D": ("keepdims",),
+    "Flatten": ("data_format",),
+    "GlobalAveragePooling1D": ("keepdims", "data_format"),
+    "GlobalAveragePooling2D": ("keepdims", "data_format"),
     "LayerNormalization": ("axis", "epsilon"),
-    "MaxPooling2D": ("pool_size", "strides", "padding"),
+    "MaxPooling2D": ("pool_size", "strides", "padding", "data_format"),
     "Multiply": (),
     "ReLU": ("max_value",),
     "Rescaling": ("scale", "offset"),
     "ZeroPadding1D": ("padding",),
-    "ZeroPadding2D": ("padding",),
+    "ZeroPadding2D": ("padding", "data_format"),
 }
 ACTIVATIONS = {"silu": "swish"}  # Keras 3's name: tf_keras' (tfmot knows that one only)
 
@@ -64,7 +64,7 @@ def legacy(model: "Supernet", level: Any) -> "tf_keras.Model":
     """
     tf_keras, _ = libraries()
     plain = subnet(model, level)
-    images = tf_keras.Input(model.image_shape, name="images")
+    images = tf_keras.Input(model.image_shape, name="images", dtype="float32")
     copies: dict[int, tuple[Any, Any]] = {}  # Keras' tensor by its id, so that it lives on: (it, tf_keras' tensor)
 
     def twin(value: Any) -> Any:
@@ -75,7 +75,7 @@ def legacy(model: "Supernet", level: Any) -> "tf_keras.Model":
         copies[id(y)] = y, _copy(operation, args, kwargs, twin)
         return y
 
-    start = keras.Input(model.image_shape, name="images")
+    start = keras.Input(model.image_shape, name="images", dtype="float32")
     copies[id(start)] = start, images
     walked = keras.models.clone_model(
         plain, input_tensors=start, clone_function=lambda layer: layer, call_function=call
