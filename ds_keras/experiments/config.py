@@ -138,6 +138,7 @@ class Experiment:
         precision: Keras dtype policy.
         data_terms: one line for the card: what the data is and its terms.
         licence: of the weights; "" for none stated.
+        labels: names of the classes as users read them, in the order of the data's; None keeps the data's own.
         seed: of everything random.
     """
 
@@ -158,6 +159,7 @@ class Experiment:
     precision: str = "float32"
     data_terms: str = ""
     licence: str = ""
+    labels: tuple[str, ...] | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:

@@ -81,9 +81,16 @@ class Run:
             self.held_out = self.trial(self.held_out)
         self.x_held = self.held_out.images(experiment.image_size)
         self.model = experiment.model(len(self.train.class_names), self.x_held.shape[1:])
-        self.model.labels = list(self.train.class_names)
+        self.model.labels = self._labels()
         self.model.build()
         claim(self.workdir, experiment, self.model)
+
+    def _labels(self) -> list[str]:
+        """The classes' names: the experiment's, or the data's."""
+        own, names = self.experiment.labels, list(self.train.class_names)
+        if own is not None and len(own) != len(names):
+            raise ValueError(f"labels must name {len(names)} classes ({', '.join(names)}), received {own!r}")
+        return names if own is None else list(own)
 
     def trial(self, source: data.Source) -> data.Source:
         """The whole set, or a few images of it in a trial run."""

@@ -386,7 +386,11 @@ def test_a_refused_experiment_leaves_its_directory_to_the_next(tmp_path):
     message = "stage1: batch_size must be at most the number of training images, received 4000 for 1157 images"
     with pytest.raises(ValueError, match=message):
         Run(experiment, tmp_path)
-    Run(replace(experiment, stage1=TrainingStage(1, 0.05, batch_size=40)), tmp_path)
+    small = replace(experiment, stage1=TrainingStage(1, 0.05, batch_size=40))
+    with pytest.raises(ValueError, match=r"labels must name 10 classes \(0, 1, .*\), received \('zero',\)"):
+        Run(replace(small, labels=("zero",)), tmp_path)
+    names = tuple(f"digit {k}" for k in range(10))
+    assert Run(replace(small, labels=names), tmp_path).model.labels == list(names)
 
 
 @pytest.mark.parametrize("wrong", [{"checkpoint_every": 0}, {"max_steps": 0}, {"max_steps": 1.5}])

@@ -1,74 +1,43 @@
 """DS-MobileNetV2 on Imagenette (ten ImageNet classes, 128x128 JPEG), from EfficientNet-Lite0's ImageNet weights.
 
-The largest level is Lite0. The smallest costs 14 % of it: a little more than in ``DSMobileNetV2.efficientnet_lite(0)``.
-Lite0 itself, at 144 px, teaches; the stem and the first block stay as they are; the largest level keeps its statistics.
+The second part, from the network that ``first.py`` leaves: every level trains with the statistics of its batches.
 
-Command: python tools/train.py --config=zoo/ds_mobilenet_imagenette/experiment.py --workdir=runs/imagenette \
+Command: run first.py, then
+         python tools/train.py --config=zoo/ds_mobilenet_imagenette/experiment.py --workdir=runs/imagenette \
          --data=pack:DIRECTORY/imagenette2_128_jpeg.npz
-Hours:   one on two CPU cores. Needs the extra ``pretrained``.
-Expect:  73.8 / 72.6 / 85.2 / 95.0 % of the 500 held-out images at levels 0 to 3 (one run, one seed). Not shipped: the
-         small levels are too weak. The views of two epochs, seen eight times each, are probably too few. To change: a
-         teacher's table of all epochs (``repeat=16``), or none, and a longer run.
+Hours:   one on two CPU cores.
 """
 
-from ds_keras.convert import load_efficientnet_lite
-from ds_keras.experiments import Experiment, TrainingStage
-from ds_keras.models import DSMobileNetV2
-from ds_keras.models.inverted import InvertedStage
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
-CLASSES = (0, 217, 482, 491, 497, 566, 569, 571, 574, 701)  # Imagenette's places among the 1000
-STAGES = (
-    InvertedStage(16, 1, 1, expansion=1),
-    InvertedStage((16, 16, 24, 24), (1, 1, 2, 2), 2, gate=True, expansion=(2, 3, 4, 6)),
-    InvertedStage((24, 32, 32, 40), (1, 2, 2, 2), 2, kernel=(3, 3, 5, 5), expansion=(3, 3, 4, 6)),
-    InvertedStage((40, 56, 64, 80), (2, 2, 3, 3), 2, expansion=(3, 3, 4, 6)),
-    InvertedStage((64, 72, 96, 112), (1, 2, 2, 3), 1, kernel=(3, 3, 5, 5), expansion=(3, 4, 4, 6)),
-    InvertedStage((104, 120, 160, 192), (2, 2, 3, 4), 2, kernel=(3, 3, 5, 5), expansion=(3, 4, 5, 6)),
-    InvertedStage((160, 192, 256, 320), 1, 1, expansion=(3, 4, 5, 6)),
-)
+from ds_keras import zoo
+from ds_keras.experiments import TrainingStage, read_experiment
+
+FIRST = read_experiment(Path(__file__).parent / "first.py")
+START = "runs/imagenette_first/preset"  # what first.py leaves
 
 
-def model(classes: int, shape: tuple[int, int, int]) -> DSMobileNetV2:
-    """Lite0 in four levels, with its outputs for the ten classes."""
-    given = {"mean": 127.0, "std": 128.0, "dropout": 0.1, "gate_hidden": 32, "name": "ds_mobilenet_imagenette"}
-    network = DSMobileNetV2(32, STAGES, (512, 768, 1024, 1280), classes, shape, **given)
-    return load_efficientnet_lite(0, network, CLASSES, order=False)  # ordered by the training images instead
+def model(classes: int, shape: tuple[int, int, int]) -> Any:
+    """The network that the first part trained."""
+    network = zoo.load(START)
+    if (network.num_classes, network.image_shape) != (classes, shape):
+        received = f"{network.num_classes} and {network.image_shape}"
+        raise ValueError(f"{START} must have {classes} classes and images of {shape}, received {received}")
+    return network
 
 
-EXPERIMENT = Experiment(
+EXPERIMENT = replace(
+    FIRST,
     name="ds_mobilenet_imagenette",
-    data="pack:data/imagenette2_128_jpeg.npz",
     model=model,
-    stage1=TrainingStage(
-        epochs=16,
+    order_images=0,  # ordered in the first part
+    stage1=replace(
+        FIRST.stage1,
+        epochs=31,
         learning_rate=3e-4,
-        optimizer="adamw",
-        batch_size=96,
-        warmup=0.05,
-        augment="rrc:0.3,flip",
-        clip_norm=5.0,
-        weight_decay=0.02,
-        image_size=(96, 96),
-        repeat=2,
-        label_weight=0.4,
-        trainer={
-            "num_random": None,
-            "objective": "ce",
-            "label_smoothing": 0.0,
-            "weight_decay": 0.0,
-            "frozen_start": True,
-            "fixed_statistics": (3,),
-            "shares": (1.0, 0.34, 0.17, 0.17),
-        },
+        trainer={**FIRST.stage1.trainer, "fixed_statistics": (), "shares": (1.0, 0.34, 0.17, 0.25)},
     ),
     stage2=TrainingStage(epochs=1, learning_rate=3e-3, optimizer="adam", augment="flip"),
-    held_out=500,
-    calibration=(40, 200),
-    calibration_augment="flip",
-    order_images=600,
-    teacher=lambda: load_efficientnet_lite(0, classes=CLASSES, order=False, input_shape=(128, 128, 3)),
-    teacher_size=(144, 144),
-    data_terms="Imagenette v2, 128 px JPEG (ImageNet's terms: non-commercial research and education); starts from "
-    "EfficientNet-Lite0's ImageNet weights (Apache-2.0)",
-    licence="Apache-2.0",
 )

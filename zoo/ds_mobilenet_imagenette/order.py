@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ds_keras.experiments import read_experiment
 
-FULL = read_experiment(Path(__file__).parent / "experiment.py")
+FULL = read_experiment(Path(__file__).parent / "first.py")
 TRAINER = {"num_random": None, "objective": "ce", "weight_decay": 1e-4, "frozen_start": True, "levels": (0,)}
 
 EXPERIMENT = replace(
