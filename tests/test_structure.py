@@ -5,17 +5,18 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "ds_keras"
 BASE = {"core"}
-MODELS = {"models", "layers", "routing", "policies", "core"}
+MODELS = {"models", "layers", "routing", "policies", "core", "photos"}
 TRAINING = {*MODELS, "quantization", "evaluation", "convert", "data", "zoo"}
 EXPORT = {*MODELS, "quantization", "evaluation", "data", "runtime"}
 MAY_IMPORT = {
-    "core": set(),
+    "photos": set(),
+    "core": {"photos"},
     "policies": set(),
-    "data": {"core.files"},
+    "data": {"core.files", "photos"},
     "layers": BASE,
     "routing": {*BASE, "policies"},
     "models": MODELS,
-    "runtime": {"policies", "core.files"},
+    "runtime": {"policies", "core.files", "photos"},
     "quantization": MODELS,
     "evaluation": MODELS,
     "convert": MODELS,

@@ -18,6 +18,7 @@ FLAGS = Flags()
 FLAGS.string("preset", None, "Preset, alias or directory.", required=True)
 FLAGS.string("data", None, "Data set (see ds_keras.data.load).", required=True)
 FLAGS.string("split", "test", "Part of the data set: train, test, or a further one that it has.")
+FLAGS.switch("by_position", False, "Compare classes by position where --data names them in another way.")
 FLAGS.integer("batch_size", 256, "Images at a time.", lower_bound=1)
 FLAGS.choice("policies", "default", ["default", "all"], "all: compare the policies at equal cost too.")
 FLAGS.string("plot", None, "With --policies=all: draw accuracy against MAdds into this PNG.")
@@ -38,7 +39,7 @@ def main(_: str) -> None:
     from ds_keras.runtime import Session
 
     model = zoo.load(FLAGS.preset)
-    source = open_data(model, FLAGS.preset, FLAGS.data, FLAGS.split)
+    source = open_data(model, FLAGS.preset, FLAGS.data, FLAGS.split, FLAGS.by_position)
     console = Console()
     images, labels = source.images(model.image_shape[:2]), source.labels
     if (FLAGS.bundle or FLAGS.policies == "all") and not hasattr(model, "levels"):

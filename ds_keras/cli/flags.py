@@ -1,5 +1,6 @@
 """The flags of one command, apart from those of others and of libraries."""
 
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,7 +22,9 @@ class Flags(flags.FlagValues):
 
     def __init__(self) -> None:
         super().__init__()
-        self.__dict__["required"] = []  # absl takes attributes for flags
+        # absl takes attributes for flags
+        self.__dict__.update(required=[], rest=[], positional_help=None)
+        self.set_gnu_getopt(True)  # flags may follow arguments
 
     def string(self, name: str, default: str | None, text: str, **options: Any) -> None:
         """Defines a flag of text; options: ``required``."""
@@ -47,6 +50,10 @@ class Flags(flags.FlagValues):
         """Defines a flag that takes a list, with commas."""
         self._define(flags.DEFINE_list, name, default, text, **options)
 
+    def positional(self, name: str, text: str) -> None:
+        """Lets the command take one or more arguments that are no flags: ``rest`` after ``parse``."""
+        self.__dict__["positional_help"] = (name, text)
+
     def repeated(self, name: str, text: str, **options: Any) -> None:
         """Defines a flag of text that may be given more than once."""
         self._define(flags.DEFINE_multi_string, name, None, text, **options)
@@ -59,32 +66,45 @@ class Flags(flags.FlagValues):
         function(name, *values, text, flag_values=self, **options)
 
     def parse(self, arguments: Sequence[str]) -> list[str]:
-        """Reads the flags; what an earlier call read is forgotten.
+        """Reads the flags; what an earlier call read is forgotten. "~" at the start of a value is the home directory.
 
         Args:
             arguments: without the program's name.
 
         Returns:
-            The arguments that are no flags.
+            The arguments that are no flags, which ``rest`` keeps.
 
         Raises:
-            ValueError: an unknown or missing flag, or a value that it does not take.
+            ValueError: an unknown or missing flag, a value that it does not take, or an argument too many or too few.
         """
         self.unparse_flags()
         try:
-            rest = self(["", *arguments])[1:]
+            rest = self(["", *map(_at_home, arguments)])[1:]
         except flags.Error as error:
             raise ValueError(str(error)) from None
         if missing := [f"--{name}" for name in self.required if self[name].value is None]:
             raise ValueError(f"needs {' and '.join(missing)}; see --help")
+        if rest and self.positional_help is None:
+            raise ValueError(f"unexpected argument {rest[0]!r}; see --help")
+        if self.positional_help is not None and not rest:
+            raise ValueError(f"needs at least one {self.positional_help[0]}; see --help")
+        self.__dict__["rest"] = rest
         return rest
 
     def describe(self) -> str:
         """What ``--help`` says of each flag, in the order of their definition."""
         lines = []
+        if self.positional_help is not None:
+            lines += [f"  {self.positional_help[0]} ...", f"      {self.positional_help[1]}"]
         for name in self:
             flag = self[name]
             lines.append(f"  --[no]{name}" if flag.boolean else f"  --{name}=...")
             default = "" if flag.default is None else f" (default: {str(flag.default_as_str).strip(QUOTES)})"
             lines.append(flags.text_wrap(f"{flag.help}{default}", 100, "      "))
         return "\n".join(lines)
+
+
+def _at_home(argument: str) -> str:
+    """``--flag=~/file`` with the home directory, which shells put in place of "~" only where an argument begins."""
+    flag, mark, value = argument.partition("=")
+    return f"{flag}={os.path.expanduser(value)}" if mark and flag.startswith("-") else argument

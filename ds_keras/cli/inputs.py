@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from ds_keras.data import Source
 
 
-def open_data(model: "ImageModel", preset: str, data: str, split: str) -> "Source":
+def open_data(model: "ImageModel", preset: str, data: str, split: str, by_position: bool = False) -> "Source":
     """The images of a data set, where a preset can be measured on them.
 
     Args:
@@ -20,12 +20,13 @@ def open_data(model: "ImageModel", preset: str, data: str, split: str) -> "Sourc
         preset: its name, for messages.
         data: see ``ds_keras.data.load``.
         split: part of it.
+        by_position: compare classes by their number where their names are not the preset's.
 
     Returns:
         The part.
 
     Raises:
-        ValueError: unknown data or part, or images that the preset does not read.
+        ValueError: unknown data or part, images that the preset does not read, or classes of other names.
     """
     from ds_keras import data as sets
 
@@ -39,8 +40,14 @@ def open_data(model: "ImageModel", preset: str, data: str, split: str) -> "Sourc
     if channels[0] != channels[1]:
         raise ValueError(f"--data has images of {channels[0]} channels, but {preset} reads {channels[1]}")
     if model.labels and list(source.class_names) != list(model.labels):
-        names = list(model.labels), list(source.class_names)
-        logging.warning("classes are compared by position: the preset's are %s, those of --data %s", *names)
+        if not by_position:
+            pairs = enumerate(zip(source.class_names, model.labels, strict=True))
+            i, (theirs, ours) = next((i, names) for i, names in pairs if names[0] != names[1])
+            raise ValueError(
+                f"--data has other class names than {preset}: class {i} is {theirs!r}, but {ours!r} in {preset}; give "
+                "--by_position if the classes are the same in the same order"
+            )
+        logging.warning("classes are compared by position: they have other names in --data than in %s", preset)
     return source
 
 

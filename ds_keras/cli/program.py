@@ -16,6 +16,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before a command imports T
 COMMANDS: dict[str, str | dict[str, str]] = {
     "list": "presets.list",
     "card": "presets.card",
+    "classify": "classify",
     "evaluate": "evaluate",
     "export": "export",
     "report": "report",
@@ -74,9 +75,7 @@ def run(module: ModuleType, words: list[str], arguments: list[str]) -> None:
     if any(argument in ("-help", *HELP) for argument in arguments):
         return print(f"{(module.__doc__ or '').strip()}\n\nFlags:\n{module.FLAGS.describe()}")
     try:
-        rest = module.FLAGS.parse(arguments)
-        if rest:
-            raise ValueError(f"unexpected argument {rest[0]!r}; see --help")
+        module.FLAGS.parse(arguments)
         logging.use_absl_handler()
         logging.set_verbosity(logging.INFO if getattr(module, "VERBOSE", False) else logging.WARNING)
         module.main(f"{_program(words)} {shlex.join(arguments)}")

@@ -18,6 +18,7 @@ FLAGS.string("preset", None, "Preset, alias or directory; or give --workdir.")
 FLAGS.string("workdir", None, "Directory of a run of ds-keras train: its preset, and the training curves.")
 FLAGS.string("data", None, "Data set (see ds_keras.data.load).", required=True)
 FLAGS.string("split", "test", "Part of the data set: train, test, or a further one that it has.")
+FLAGS.switch("by_position", False, "Compare classes by position where --data names them in another way.")
 FLAGS.string("bundle", None, "Bundle of the model, to measure milliseconds with.")
 FLAGS.switch("images", False, "Show images: pass the page on only where the data's terms allow it.")
 FLAGS.integer("rounds", 10, "Timings of each part of the bundle.", lower_bound=3)
@@ -35,7 +36,7 @@ def main(command: str) -> None:
 
     preset = FLAGS.preset or str(Path(FLAGS.workdir) / "preset")
     model = zoo.load(preset)
-    source = open_data(model, preset, FLAGS.data, FLAGS.split)
+    source = open_data(model, preset, FLAGS.data, FLAGS.split, FLAGS.by_position)
     console = Console()
     with console.status(f"measuring {len(source)} images"):
         path = write_report(

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ds_keras import moved
+from ds_keras import moved, photos
 from ds_keras.core.rescale import Rescale
 from ds_keras.core.sliceable import Shape
 
@@ -17,10 +17,12 @@ class ImageModel(keras.Model):
 
     Args:
         num_classes: size of the classifier.
-        input_shape: (height, width, channels) of the images; other heights and widths run too.
+        input_shape: (height, width, channels) of the images. Training takes other heights and widths too.
         mean: per channel, or one for all, in [0, 255].
         std: likewise.
         labels: class names, or None.
+        preprocessing: how ``classify`` makes images of photos: a ``Preprocessing``, or its entries; default all of the
+            tighter side, bilinear, as ``ds_keras.data`` does.
         name: of the model.
         **kwargs: of ``keras.Model``.
 
@@ -29,6 +31,7 @@ class ImageModel(keras.Model):
     """
 
     built: bool
+    trainer = "SupernetTrainer"  # of ds_keras.training
     without_levels: str | None = None  # where a network has no slice levels: what ``require_levels`` says of it
 
     def __init__(
@@ -38,6 +41,7 @@ class ImageModel(keras.Model):
         mean: Any = 127.5,
         std: Any = 127.5,
         labels: list[str] | None = None,
+        preprocessing: Any = None,
         name: str | None = None,
         **kwargs: Any,
     ):
@@ -57,6 +61,7 @@ class ImageModel(keras.Model):
         self.num_classes = num_classes
         height, width, channels = (int(n) for n in input_shape)
         self.image_shape = (height, width, channels)
+        self.preprocessing = photos.Preprocessing.from_json(preprocessing)
         self.mean, self.std = _floats(mean), _floats(std)
         self.labels = None if labels is None else list(map(str, labels))  # plain strings, of numpy's too
         for argument, value in {"mean": self.mean, "std": self.std}.items():
@@ -73,8 +78,84 @@ class ImageModel(keras.Model):
         """(None, height, width, channels)."""
         return (None, *self.image_shape)
 
+    def classify(self, images: Any, top: int = 5, **how: Any) -> list[photos.Classification]:
+        """Names what is on photos, of any size.
+
+        They are decoded, turned upright, scaled and cropped as the images were that the network was measured on (see
+        ``preprocessing``); resized by Pillow, which differs from TensorFlow in fewer than one value in a thousand, by 1
+        of 255. No graph is traced, so that the first photos are answered at once; for thousands of images
+        ``predict_routed`` is faster.
+
+        Args:
+            images: a photo, or a list of them: path, encoded bytes, PIL image, or array (height, width) or (height,
+                width, channels) of grey or RGB, with or without transparency: uint8, uint16, or numbers in [0, 255]. Or
+                an array of several, (count, height, width, channels).
+            top: classes to name for each, at most.
+            **how: of a network with levels: ``policy`` ("gate", "cascade" or a level; default ``default_policy``) and
+                ``budget`` (average MAdds as a fraction of the largest level's).
+
+        Returns:
+            For each photo a ``Classification(labels, probabilities, level, madds)``.
+
+        Raises:
+            ValueError: a photo that cannot be read, or a bad argument.
+            FileNotFoundError: no such file.
+
+        Example:
+            >>> print(model.classify("cat.jpg")[0].label)
+        """
+        return photos.classify(
+            images, lambda x: self.run_photos(x, **how), self.image_shape, self.preprocessing, self.labels, top
+        )
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """A trainer of ``ds_keras.training`` trains the network, whose loss is not one of ``compile``.
+
+        Raises:
+            ValueError: always; the message has the lines that train.
+        """
+        raise ValueError(
+            f"a {type(self).__name__} is trained by a trainer, not by model.fit:\n"
+            f"    trainer = ds_keras.training.{self.trainer}(model)\n"
+            "    trainer.compile(keras.optimizers.SGD(0.1, momentum=0.9))\n"
+            "    trainer.fit(batches)  # as model.fit; batches of images in [0, 255] and integer labels"
+        )
+
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """As Keras', of the built network."""
+        self.build()
+        super().summary(*args, **kwargs)
+
+    def run_photos(self, x: np.ndarray) -> tuple[Any, Any, Any]:
+        """Runs images for ``classify``.
+
+        Args:
+            x: (count, height, width, channels) of ``input_shape``.
+
+        Returns:
+            Logits (count, classes), levels (count,) or None, MAdds (count,).
+        """
+        raise TypeError(f"{type(self).__name__} does not define run_photos()")
+
+    def check_input(self, x: Any) -> tf.Tensor:
+        """Images of ``input_shape`` as a tensor; what is not known before a graph runs is not checked.
+
+        Args:
+            x: (batch, height, width, channels), uint8 or float in [0, 255].
+
+        Returns:
+            The tensor, of ``x``'s dtype.
+
+        Raises:
+            ValueError: other shape.
+        """
+        x = self.check_images(x)
+        if any(found not in (None, side) for found, side in zip(x.shape[1:], self.image_shape, strict=True)):
+            raise photos.size_error(self.image_shape, x, "model")
+        return x
+
     def check_images(self, x: Any) -> tf.Tensor:
-        """Images as a tensor.
+        """Images as a tensor, of any height and width: training may take smaller ones.
 
         Args:
             x: (batch, height, width, channels), uint8 or float in [0, 255].
@@ -102,22 +183,15 @@ class ImageModel(keras.Model):
             The array.
 
         Raises:
-            ValueError: bad batch size, other shape, or no numbers.
+            ValueError: bad batch size, other shape, no numbers, or none that are finite.
         """
         if not isinstance(batch_size, int | np.integer) or batch_size < 1:
             raise ValueError(f"batch_size must be a positive integer, received {batch_size!r}")
         self.build()
         x = np.asarray(x)
-        if x.ndim != 4 or x.dtype.kind not in "uif":
-            raise ValueError(
-                f"images must be numbers of shape (count, {', '.join(map(str, self.image_shape))}), "
-                f"received {x.dtype} {x.shape}"
-            )
-        if x.shape[1:] != self.image_shape:
-            raise ValueError(
-                f"images of a set must have the model's shape {self.image_shape}, at which costs are counted, received "
-                f"{x.shape[1:]}; a call of the model takes other heights and widths"
-            )
+        if x.shape[1:] != self.image_shape or x.dtype.kind not in "uif":
+            raise photos.size_error(self.image_shape, x, "model")
+        photos.check_values(x)
         return x
 
     def clone(self, dtype: Any = None) -> "ImageModel":
@@ -151,6 +225,7 @@ class ImageModel(keras.Model):
             "mean": _floats(self.mean),
             "std": _floats(self.std),
             "labels": None if self.labels is None else list(self.labels),
+            "preprocessing": self.preprocessing.to_json(),
             "name": self.name,
             "dtype": self.dtype_policy.name,
         }

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ds_keras.core.image_model import ImageModel
 from ds_keras.core.levels import Level, LevelTensor, SliceLevel, check_level
-from ds_keras.core.visitor import Build, Compute, Visitor
+from ds_keras.core.visitor import Build, Compute, OutputShapes, SliceableBlock, Visitor
 
 
 class SliceableNetwork(ImageModel):
@@ -21,7 +21,7 @@ class SliceableNetwork(ImageModel):
         levels: the deployable levels, smallest first.
         teacher_level: the level of Stage I's largest pass; ``levels[-1]``, or a wider one.
         num_classes: size of the classifier.
-        input_shape: (height, width, channels) of the images; other heights and widths run too.
+        input_shape: (height, width, channels) of the images. Training takes other heights and widths too.
         **kwargs: ``mean``, ``std``, ``labels`` and ``name``, see ``ImageModel``.
     """
 
@@ -58,7 +58,7 @@ class SliceableNetwork(ImageModel):
         """The slimming branch: the layer that Stage II trains."""
         raise TypeError(f"{type(self).__name__} does not define gate_layer()")
 
-    def classify(self, visitor: Visitor, x: Any) -> Any:
+    def head(self, visitor: Visitor, x: Any) -> Any:
         """From the last features to the class logits."""
         return visitor(self.classifier, visitor(self.dropout, visitor(self.pool, x)))
 
@@ -115,13 +115,35 @@ class SliceableNetwork(ImageModel):
         features, gate_features = self.start(visitor, self.input_shape)
         self.gate(visitor, gate_features)
         self.body(visitor, features)
+        for layer in self._flatten_layers(include_self=False):
+            if isinstance(layer, SliceableBlock):
+                layer.built = True  # the one with the gate, which is visited in parts
         self.built = True
+
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """As Keras'; the shapes are those of the largest level."""
+        self.build()
+        visitor = OutputShapes()
+        features, gate_features = self.start(visitor, self.input_shape)
+        self.gate(visitor, gate_features)
+        self.body(visitor, features)
+        layers = self._flatten_layers(include_self=False)
+        shapes = {layer: shape for layer in layers if (shape := visitor.of(layer)) is not None}
+        kept = {layer: dict(vars(layer)) for layer in shapes}
+        for layer, shape in shapes.items():  # where Keras looks for them
+            vars(layer).update(output_shape=shape, _build_shapes_dict={"input_shape": shape})
+        try:
+            super().summary(*args, **kwargs)
+        finally:
+            for layer, attributes in kept.items():
+                vars(layer).clear()
+                vars(layer).update(attributes)
 
     def call(self, x: Any, level: Any, training: bool = False) -> tf.Tensor:
         """Logits of one level.
 
         Args:
-            x: (batch, height, width, channels) images, uint8 or float in [0, 255].
+            x: (batch, height, width, channels) images, uint8 or float in [0, 255]; with ``training`` of any size.
             level: int, scalar integer tensor, or ``SliceLevel``.
             training: batch statistics and dropout.
 
@@ -131,7 +153,7 @@ class SliceableNetwork(ImageModel):
         Raises:
             ValueError: bad shape or level.
         """
-        x, level = self.check_images(x), self.level_index(level)
+        x, level = self.check_images(x) if training else self.check_input(x), self.level_index(level)
         if isinstance(level, LevelTensor) and not training:
             # A branch for each level has static shapes: no size is computed and nothing copied that is used whole.
             branches = [lambda k=k: tf.cast(self.logits(Compute(k), x), tf.float32) for k in range(len(self._levels))]

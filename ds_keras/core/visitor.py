@@ -152,6 +152,24 @@ class Shapes(Visitor):
         """Called with every layer and its input shape."""
 
 
+class OutputShapes(Shapes):
+    """Notes what every layer puts out at the largest level: ``shapes``, by the layer's ``id``, as they were visited."""
+
+    def __init__(self) -> None:
+        super().__init__(level=-1)
+        self.shapes: dict[int, Shape] = {}
+
+    def __call__(self, layer: keras.layers.Layer, x: Any) -> Any:
+        """The output shape of ``layer``, noted."""
+        self.shapes[id(layer)] = y = super().__call__(layer, x)
+        return y
+
+    def of(self, layer: keras.layers.Layer) -> Shape | None:
+        """The output shape of a layer; of a block that was run in parts, that of its last one."""
+        inside = {id(part) for part in layer._flatten_layers()}
+        return self.shapes.get(id(layer)) or next((self.shapes[k] for k in reversed(self.shapes) if k in inside), None)
+
+
 class Build(Shapes):
     """Builds every layer for its full size: the last level, whose sizes are the largest."""
 

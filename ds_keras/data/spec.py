@@ -1,7 +1,9 @@
 """One string for any image set, as the command line tools take it."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ds_keras.data.readers.folder import TEST_FOLDERS, image_folder
 from ds_keras.data.readers.idx import fashion_mnist
@@ -50,13 +52,21 @@ def load(spec: str) -> dict[str, Source]:
     if spec == "digits":
         return digits()
     if kind not in readers or not place:
-        raise ValueError(f"data must be one of {', '.join(FORMS)}, received {spec!r}")
-    return readers[kind](place)
+        raise ValueError(f"data must be one of {', '.join(FORMS)}, received {str(spec)!r}{_suggestion(spec)}")
+    return readers[kind](os.path.expanduser(place))  # no shell does behind ":"
+
+
+def _suggestion(spec: Any) -> str:
+    """What a path that names no form may have meant."""
+    path = Path(spec or "absent").expanduser() if isinstance(spec, str | os.PathLike) else Path("absent")
+    if path.is_dir():
+        return f": did you mean 'folder:{spec}'?"
+    return f": did you mean 'pack:{spec}'?" if path.suffix == ".npz" else ""
 
 
 def _pack(place: str) -> dict[str, Source]:
     path, mark, lossless = place.partition(".npz+")
-    return bridged_pack(f"{path}.npz", lossless) if mark else jpeg_pack(place)
+    return bridged_pack(f"{path}.npz", os.path.expanduser(lossless)) if mark else jpeg_pack(place)
 
 
 def _tfrecords(directory: str) -> dict[str, Source]:

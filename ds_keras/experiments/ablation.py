@@ -63,7 +63,7 @@ def ablate(
     """
     if not variants or not seeds:
         raise ValueError(f"variants and seeds must not be empty, received {variants!r} and {seeds!r}")
-    workdir, sources = Path(workdir), data.load(experiment.data)
+    workdir, sources = Path(workdir).expanduser(), data.load(experiment.data)
     if split not in ("held_out", *sources):
         raise ValueError(f"split must be 'held_out' or one of {sorted(sources)}, received {split!r}")
     changed = {name: _changed(experiment, arguments, policies) for name, arguments in variants.items()}

@@ -188,8 +188,10 @@ def read_experiment(path: str | Path) -> Experiment:
     Raises:
         ValueError: no such file, one that Python cannot run, or it defines no ``EXPERIMENT``.
     """
-    if not Path(path).is_file():
-        raise ValueError(f"config must be a Python file, received {str(path)!r}")
+    path = Path(path).expanduser()
+    if not path.is_file():
+        what = "received the directory" if path.is_dir() else "this one is missing:"
+        raise ValueError(f"config must be a Python file, {what} {str(path)!r}")
     try:
         experiment = runpy.run_path(str(path)).get("EXPERIMENT")
     except Exception as error:  # whatever the file raises

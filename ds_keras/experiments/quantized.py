@@ -36,7 +36,7 @@ def quantize_preset(experiment: Experiment, directory: str | os.PathLike, comman
     Example:
         >>> quantize_preset(experiment, "zoo/ds_resnet_cifar10")["rows"]
     """
-    directory = Path(directory)
+    directory = Path(directory).expanduser()
     model, metrics = zoo.load(directory), zoo.metrics(directory)
     sources = data.load(experiment.data)
     quantization, images = "dynamic_int8", None

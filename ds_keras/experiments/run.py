@@ -65,7 +65,7 @@ class Run:
         for name, value in counts.items():
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive integer, received {value!r}")
-        self.experiment, self.workdir = experiment, Path(workdir)
+        self.experiment, self.workdir = experiment, Path(workdir).expanduser()
         self.checkpoint_every, self.max_steps, self.verbose = checkpoint_every, max_steps, verbose
         self.sources = data.load(experiment.data) if sources is None else sources
         self.train, self.held_out = self.sources["train"].split(experiment.held_out, seed=experiment.seed)

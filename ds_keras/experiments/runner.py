@@ -88,7 +88,7 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
     Raises:
         ValueError: no preset there, or one of another network.
     """
-    directory = Path(directory)
+    directory = Path(directory).expanduser()
     old, trained = zoo.metrics(directory), zoo.load(directory)
     with settings(experiment), tempfile.TemporaryDirectory() as workdir:
         current = Run(experiment, workdir)

@@ -23,6 +23,7 @@ def claim(workdir: Path, experiment: Experiment, model: ImageModel) -> None:
     record = {name: getattr(experiment, name) for name in (*names, "image_size", "teacher_size")}
     record |= {"stage1": repr(experiment.stage1), "stage2": repr(experiment.stage2)}
     record["model"] = {**model.get_config(), "name": None}  # Keras numbers the names that are not given
+    del record["model"]["preprocessing"]  # of photos: no part of training
     record = json.loads(json.dumps(record))
     path = workdir / "experiment.json"
     if path.exists() and json.loads(path.read_text()) != record:

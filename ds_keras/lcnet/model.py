@@ -58,7 +58,7 @@ class LCResNet(SkippedCosts, ImageModel):
         stem: width of the stem convolution.
         stages: rows of the architecture, widths at the blocks' output.
         num_classes: size of the classifier.
-        input_shape: (height, width, channels) of the images; other heights and widths run too.
+        input_shape: (height, width, channels) of the images. Training takes other heights and widths too.
         stem_kernel: size of the stem convolution.
         stem_stride: of the stem convolution.
         stem_pool: 3x3 maximum pooling of stride 2 after the stem.
@@ -85,6 +85,7 @@ class LCResNet(SkippedCosts, ImageModel):
         >>> model.run(images).madds
     """
 
+    trainer = "LCTrainer"
     without_levels = (
         "an LCResNet has no slice levels: bundles, ONNX files, policies and budgets belong to supernets (DSMobileNet, "
         "DSResNet, DSViT). What it costs is model.madds, what an image spends model.run(images).madds, its file is "
@@ -190,6 +191,7 @@ class LCResNet(SkippedCosts, ImageModel):
 
     def call(self, x: Any, training: bool = False) -> tf.Tensor:
         """Logits; at inference each image skips what its scales allow."""
+        x = x if training else self.check_input(x)
         return self.forward(x, in_full if training else in_sub_batches, training)[0]
 
     def forward(
@@ -258,6 +260,11 @@ class LCResNet(SkippedCosts, ImageModel):
             own = None if scales is None else tf.constant(scales[i : i + batch_size], tf.float32)
             results.append(self.graph(tf.convert_to_tensor(x[i : i + batch_size]), own))
         return Executed(*(np.concatenate(column).astype("float32") for column in zip(*results, strict=True)))
+
+    def run_photos(self, x: np.ndarray) -> tuple[Any, Any, Any]:
+        """See the base class."""
+        executed = self.run(x)
+        return executed.logits, None, executed.madds
 
     @functools.cached_property
     def graph(self) -> Any:

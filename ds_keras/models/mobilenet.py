@@ -244,7 +244,7 @@ class DSMobileNet(Supernet):
         for block, stride in zip(self.blocks[g + 1 :], self.strides[g + 2 :], strict=True):
             x = visitor(block, x)
             visitor.endpoint(stride, x)
-        return self.classify(visitor, x)
+        return self.head(visitor, x)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, as plain data."""

@@ -216,7 +216,7 @@ class DSMobileNetV2(Supernet):
         x = self._run(visitor, features, slice(self.gated, None))
         for layer in self.last:
             x = visitor(layer, x)
-        return self.classify(visitor, x)
+        return self.head(visitor, x)
 
     def _run(self, visitor: Visitor, x: Any, stages: slice) -> Any:
         for blocks, stride in zip(self.blocks[stages], self.strides[1:][stages], strict=True):

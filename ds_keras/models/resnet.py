@@ -240,7 +240,7 @@ class DSResNet(Supernet):
 
     def body(self, visitor: Visitor, features: Any) -> Any:
         """The stages from the gate on, and the classifier."""
-        return self.classify(visitor, self._run(visitor, features, slice(self.gated, None)))
+        return self.head(visitor, self._run(visitor, features, slice(self.gated, None)))
 
     def _run(self, visitor: Visitor, x: Any, stages: slice) -> Any:
         for blocks, stride in zip(self.blocks[stages], self.strides[1:][stages], strict=True):

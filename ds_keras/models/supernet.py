@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from ds_keras.core import cost
@@ -35,7 +36,7 @@ class Supernet(SliceableNetwork):
         levels: the deployable levels, smallest first.
         teacher_level: the level of Stage I's largest pass; ``levels[-1]``, or a wider one.
         num_classes: size of the classifier.
-        input_shape: (height, width, channels) of the images; other heights and widths run too.
+        input_shape: (height, width, channels) of the images. Training takes other heights and widths too.
         default_policy: how ``model(x)`` routes: "gate", "cascade", or a level.
         cascade: levels of the cascade, smaller ones first; default the smallest and the largest.
         budget_table: what the settings of the policies cost and scored, see ``ds_keras.routing.measure_budget``.
@@ -104,7 +105,7 @@ class Supernet(SliceableNetwork):
         """
         if level is not None:
             return super().call(x, level, training)
-        x = self.check_images(x)
+        x = self.check_input(x)
         if training:
             raise ValueError(
                 "model(x, training=True) needs a level: train with ds_keras.training.SupernetTrainer (Stage I) "
@@ -203,7 +204,8 @@ class Supernet(SliceableNetwork):
         Args:
             x: (count, height, width, channels) images in [0, 255].
             policy: "gate", "cascade", "random", "oracle" or a level; default ``default_policy``.
-            budget: average MAdds as a fraction of the largest level's, for this call only ("gate" and "cascade").
+            budget: average MAdds as a fraction of the largest level's, at most 1, for this call only ("gate" and
+                "cascade").
             labels: (count,) integer classes, for "oracle".
             mix: (levels,) probabilities, for "random"; default equal.
             seed: of "random".
@@ -221,6 +223,14 @@ class Supernet(SliceableNetwork):
         policy = self.default_policy if policy is None else policy
         settings = None if budget is None else settings_for(self, policy, fraction=budget)
         return routing.predict_routed(self, x, policy, settings, labels, mix, seed, batch_size)
+
+    def run_photos(
+        self, x: np.ndarray, policy: PolicyName | None = None, budget: float | None = None
+    ) -> tuple[Any, Any, Any]:
+        """See the base class. Not in a graph: tracing takes longer than running some photos."""
+        policy = self.default_policy if policy is None else policy
+        settings = None if budget is None else settings_for(self, policy, fraction=budget)
+        return routing.run(self, tf.convert_to_tensor(self.image_set(x, len(x))), policy, settings)
 
     def set_budget(
         self,

@@ -19,6 +19,7 @@ from ds_keras.layers.gate import DoubleHeadedGate
 from ds_keras.layers.layer_norm import SliceableLayerNormalization
 from ds_keras.layers.tokens import ActiveSlice, FirstToken, Gelu, Regrid, RejoinIdle, SliceablePositionEmbedding
 from ds_keras.models.supernet import Supernet
+from ds_keras.photos import size_error
 
 
 @dataclass(frozen=True)
@@ -189,7 +190,7 @@ class DSViT(Supernet):
         """As the base class; the height and width are the model's own, because every position has its vector."""
         x = super().check_images(x)
         if any(a not in (None, b) for a, b in zip(x.shape[1:3], self.image_shape[:2], strict=True)):
-            raise ValueError(f"x must have shape (batch, {', '.join(map(str, self.image_shape))}), received {x.shape}")
+            raise size_error(self.image_shape, x, "model")
         return tf.ensure_shape(x, [None, *self.image_shape])
 
     def start(self, visitor: Visitor, x: Any) -> tuple[Any, Any]:
@@ -220,7 +221,7 @@ class DSViT(Supernet):
             x = visitor(block, x)
         x = visitor(self.norm, visitor(self.rejoin, [features, x]))
         visitor.endpoint(self.table["patch"], x)
-        return self.classify(visitor, x)
+        return self.head(visitor, x)
 
     def features(self, x: Any, level: Any) -> dict[int, tf.Tensor]:
         """As the base class; the tokens behind the final norm, in their grid, are those of the patch's stride."""

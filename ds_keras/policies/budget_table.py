@@ -167,6 +167,11 @@ class BudgetTable:
         (name, value), *_ = ((name, value) for name, value in given.items() if value is not None)
         if not isinstance(value, int | float | np.number) or isinstance(value, bool):
             raise ValueError(f"{name} must be a number, received {value!r}")
+        if name == "fraction" and value > 1:
+            raise ValueError(
+                f"fraction must be at most 1, which is the cost of the largest level, received {value!r}: "
+                "give 0.3 for 30 %; a cascade that may cost more takes madds"
+            )
         rows = self.of(policy)
         if not rows:
             raise ValueError(NO_TABLE)
@@ -207,12 +212,12 @@ class BudgetTable:
         milliseconds: float | None = None,
         times: Times | None = None,
     ) -> np.ndarray:
-        """The settings that meet an average cost. A budget above the last row's cost is met by the last row.
+        """The settings that meet an average cost. One above the last row's cost is met by the last row.
 
         Args:
             policy: one that has settings.
             largest: MAdds of the largest level.
-            fraction: average MAdds as a fraction of the largest level's; or
+            fraction: average MAdds as a fraction of the largest level's, at most 1; or
             madds: average MAdds; or
             milliseconds: average time of an image that is run alone, with
             times: of the device's parts.

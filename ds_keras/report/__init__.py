@@ -89,4 +89,4 @@ def write_report(
     ]
     name = facts.card.get("experiment") or facts.card.get("name", model.name)
     write_bytes(output, page.document(f"Report: {name}", parts).encode())
-    return Path(output)
+    return Path(output).expanduser()

@@ -135,7 +135,7 @@ def settings_for(
     Args:
         model: supernet with a budget table.
         policy: "gate" or "cascade".
-        fraction: average MAdds as a fraction of the largest level's; or
+        fraction: average MAdds as a fraction of the largest level's, at most 1; or
         madds: average MAdds; or
         milliseconds: average time of an image that is run alone, with
         times: of the device's parts.
@@ -162,7 +162,7 @@ def set_budget(
 
     Args:
         model: supernet with a budget table.
-        fraction: average MAdds as a fraction of the largest level's; or
+        fraction: average MAdds as a fraction of the largest level's, at most 1; or
         madds: average MAdds; or
         milliseconds: average time of an image that is run alone on a device; with it
         times: of the parts of the model's bundle there: ``runtime.Session.benchmark()``.

@@ -34,7 +34,7 @@ class Bundle:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(path)
+        self.path = Path(path).expanduser()
         if self.path.is_dir():
             self._read: Callable[[str, int], bytes] = self._from_directory
         elif self.path.is_file():

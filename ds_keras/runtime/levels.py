@@ -41,11 +41,12 @@ class Levels:
             raise ValueError(
                 f"weight_cache needs engine='compiled' and a cache_dir, received {engine!r} and {cache_dir!r}"
             )
-        if cache_dir is not None and Path(cache_dir).exists() and not Path(cache_dir).is_dir():
+        cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
+        if cache_dir is not None and cache_dir.exists() and not cache_dir.is_dir():
             raise ValueError(f"cache_dir must be a directory, received the file {str(cache_dir)!r}")
         self.bundle, self.num_threads, self.keep = bundle, num_threads, keep
         self.engine, self.weight_cache = engine, weight_cache
-        self.cache_dir = None if cache_dir is None else Path(cache_dir) / bundle.id[:16]
+        self.cache_dir = None if cache_dir is None else cache_dir / bundle.id[:16]
         if self.cache_dir is not None:
             sweep(self.cache_dir)
         self.opened: OrderedDict[str, Any] = OrderedDict()

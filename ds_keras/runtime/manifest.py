@@ -4,6 +4,7 @@ import math
 import re
 from typing import Any
 
+from ds_keras.photos import Preprocessing
 from ds_keras.policies.base import RoutingSpec
 from ds_keras.policies.budget_table import BudgetTable
 from ds_keras.policies.cascade import Cascade, check_chain
@@ -49,6 +50,7 @@ def check_manifest(manifest: Any) -> None:
     need(isinstance(manifest["name"], str), "a name", manifest["name"])
     shape = _shape(manifest["image_shape"], MAX_SIDE)
     need(len(shape) == 3, "image_shape of three numbers", shape)
+    Preprocessing.from_json(manifest.get("preprocessing"))  # older bundles have none
     classes = whole(manifest["num_classes"], 2, MAX_SIDE)
     licence = manifest["licence"]
     need(licence is None or isinstance(licence, str), "licence: null or a text", licence)

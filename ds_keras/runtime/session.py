@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras import moved
+from ds_keras import moved, photos
 from ds_keras.policies.base import Policy, PolicyName, Routed
 from ds_keras.policies.budget_table import BudgetTable, Times
 from ds_keras.policies.registry import check_belongs, check_fixed_level, check_policy, find, names
@@ -67,6 +67,7 @@ class Session:
         self.times: Times | None = None  # of ``benchmark``
         self.labels: list[str] | None = self.manifest["labels"]
         self.image_shape = tuple(self.manifest["image_shape"])
+        self.preprocessing = photos.Preprocessing.from_json(self.manifest.get("preprocessing"))
         self.spec = routing_spec(self.manifest)
         self.num_levels = self.spec.num_levels
         self.router = Router(self._levels, self.spec, self.manifest["num_classes"])
@@ -93,7 +94,8 @@ class Session:
             images: (count, height, width, channels) in [0, 255], uint8 or float, finite.
             level: runs all at this level; or
             policy: "gate", "cascade", "random" or a level; default ``default_policy``.
-            budget: average MAdds as a fraction of the largest level's, for this call only ("gate" and "cascade").
+            budget: average MAdds as a fraction of the largest level's, at most 1, for this call only ("gate" and
+                "cascade").
             mix: (levels,) probabilities, for "random"; default equal.
             seed: of "random".
             milliseconds: instead of ``budget``: average time of an image, see ``set_budget``.
@@ -114,6 +116,48 @@ class Session:
         with self._lock:
             return found.run(self.router, images, settings)
 
+    def classify(
+        self,
+        images: Any,
+        top: int = 5,
+        level: int | None = None,
+        policy: PolicyName | None = None,
+        budget: float | None = None,
+        milliseconds: float | None = None,
+    ) -> list[photos.Classification]:
+        """Names what is on photos, of any size.
+
+        They are decoded, turned upright, scaled and cropped as the images were that the network was measured on (see
+        ``preprocessing``); resized by Pillow, which differs from TensorFlow in fewer than one value in a thousand, by 1
+        of 255.
+
+        Args:
+            images: a photo, or a list of them: path, encoded bytes, PIL image, or array (height, width) or (height,
+                width, channels) of grey or RGB, with or without transparency: uint8, uint16, or numbers in [0, 255]. Or
+                an array of several, (count, height, width, channels).
+            top: classes to name for each, at most.
+            level: see ``run``, as the arguments that follow.
+            policy: default ``default_policy``.
+            budget: average MAdds as a fraction of the largest level's.
+            milliseconds: average time of an image.
+
+        Returns:
+            For each photo a ``Classification(labels, probabilities, level, madds)``.
+
+        Raises:
+            ValueError: a photo that cannot be read, a bad argument, or a damaged part.
+            FileNotFoundError: no such file.
+            ImportError: Pillow is missing; arrays of the network's size do not need it.
+
+        Example:
+            >>> print(session.classify("cat.jpg")[0].label)
+        """
+
+        def run(x: np.ndarray) -> Routed:
+            return self.run(x, level, policy, budget, milliseconds=milliseconds)
+
+        return photos.classify(images, run, self.image_shape, self.preprocessing, self.labels, top)
+
     def set_budget(
         self,
         fraction: float | None = None,
@@ -124,7 +168,7 @@ class Session:
         """Sets a policy so that it spends a given average cost, from the bundle's table.
 
         Args:
-            fraction: average MAdds as a fraction of the largest level's; or
+            fraction: average MAdds as a fraction of the largest level's, at most 1; or
             madds: average MAdds; or
             milliseconds: average time of an image that is run alone, with this session, on this device. ``benchmark``
                 runs first where it has not run yet.
@@ -250,8 +294,6 @@ class Session:
     def _check_images(self, images: Any) -> np.ndarray:
         images = np.asarray(images)
         if images.shape[1:] != self.image_shape or images.dtype.kind not in "uif":
-            raise ValueError(
-                f"images must be numbers of shape (count, {', '.join(map(str, self.image_shape))}), "
-                f"received {images.dtype} {images.shape}"
-            )
+            raise photos.size_error(self.image_shape, images, "session")
+        photos.check_values(images)
         return images

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 from absl import logging
 
+from ds_keras.core.visitor import Compute
 from ds_keras.models.supernet import Supernet
 
 CHUNK = 64  # steps between two saves of an unfinished table
@@ -47,7 +48,8 @@ def soft_labels(
     @tf.function(autograph=False, reduce_retracing=True)
     def predict(x: tf.Tensor) -> tf.Tensor:
         x = x if image_size is None else tf.image.resize(x, image_size)
-        return tf.nn.softmax(teacher(x, level=teacher.levels[-1]))
+        logits = teacher.logits(Compute(teacher.levels[-1].index), teacher.check_images(x))  # a call takes one size
+        return tf.nn.softmax(tf.cast(logits, tf.float32))
 
     while done is None or len(done) < period:
         first = 0 if done is None else len(done)

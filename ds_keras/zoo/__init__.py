@@ -87,7 +87,7 @@ def save(
     Returns:
         The directory.
     """
-    directory = Path(directory)
+    directory = Path(directory).expanduser()
     model.build()
     config = {name: value for name, value in model.get_config().items() if name != "dtype"}  # float32, as the weights
     json.dumps([config, metrics])  # what cannot be written is refused before anything is
@@ -116,21 +116,34 @@ def list_models() -> list[str]:
     return sorted(path.parent.name for path in root.glob(f"*/{CONFIG}")) if root.is_dir() else []
 
 
-def card(name: str | os.PathLike) -> dict[str, Any]:
+class Card(dict[str, Any]):
+    """What is known about a preset. ``print`` shows the text of its README.md, or the entries where there is none."""
+
+    def __str__(self) -> str:
+        path = Path(self["folder"]) / CARD
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+        return "\n".join(f"{name}: {value}" for name, value in self.items())
+
+
+def card(name: str | os.PathLike) -> Card:
     """What is known about a preset: the content of its ``metrics.json``, its folder and its hashes.
 
     Args:
         name: preset, alias, or a directory that holds one.
 
     Returns:
-        Metrics of every level, data and its terms, licence of the weights, sha256.
+        Metrics of every level, data and its terms, licence of the weights, sha256: a dict that prints as the card.
 
     Raises:
         ValueError: unknown preset, or unreadable JSON.
+
+    Example:
+        >>> print(ds_keras.zoo.card("ds_mobilenet"))
     """
     folder = _folder(name)
     found = metrics(folder) if (folder / METRICS).exists() else {}
-    return {"name": folder.name, **found, "sha256": _record(folder)["sha256"], "folder": str(folder)}
+    return Card({"name": folder.name, **found, "sha256": _record(folder)["sha256"], "folder": str(folder)})
 
 
 def metrics(directory: str | os.PathLike) -> dict[str, Any]:
@@ -145,7 +158,7 @@ def metrics(directory: str | os.PathLike) -> dict[str, Any]:
     Raises:
         ValueError: no such file, or unreadable JSON.
     """
-    return _read(Path(directory) / METRICS)
+    return _read(Path(directory).expanduser() / METRICS)
 
 
 def bundle(name: str | os.PathLike, int8: bool = False) -> Path:
@@ -199,6 +212,10 @@ def presets() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[2] / "zoo"
 
 
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
 def _folder(name: str | os.PathLike) -> Path:
     if not isinstance(name, str | os.PathLike) or not str(name):
         raise ValueError(f"name must be a preset or a directory, received {name!r}")
@@ -206,8 +223,9 @@ def _folder(name: str | os.PathLike) -> Path:
     chosen = ALIASES.get(name, name) if isinstance(name, str) else None  # a ``Path`` is always a directory
     if chosen in shipped:
         return presets() / chosen
-    if (Path(name) / CONFIG).is_file():
-        return Path(name)
+    folder = Path(name).expanduser()
+    if (folder / CONFIG).is_file():
+        return folder
     near = difflib.get_close_matches(str(name), [*shipped, *ALIASES], n=3)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise ValueError(
@@ -257,8 +275,8 @@ def _build(model_class: Any, config: dict[str, Any], path: Path) -> "ImageModel"
         if base.__module__.startswith("ds_keras.") and "__init__" in vars(base):
             expected |= set(inspect.signature(base).parameters)
     expected -= {"kwargs", "levels", "teacher_level"}
-    if set(config) != expected or not isinstance(config["name"], str):
-        missing, unknown = sorted(expected - set(config)), sorted(set(config) - expected)
+    if set(config) | {"preprocessing"} != expected or not isinstance(config["name"], str):
+        missing, unknown = sorted(expected - set(config) - {"preprocessing"}), sorted(set(config) - expected)
         raise ValueError(f"{path}: config must have a name, lacks {missing} and has the unknown entries {unknown}")
     try:
         model = model_class.from_config(config)

@@ -115,7 +115,7 @@ def annotate(
     """
     from ds_keras import zoo  # which needs this module
 
-    directory = Path(directory).resolve()
+    directory = Path(directory).expanduser().resolve()
     if not (directory / zoo.CONFIG).is_file() or not (directory / zoo.METRICS).is_file():
         raise ValueError(f"directory must hold a {zoo.CONFIG} and a {zoo.METRICS}, received {str(directory)!r}")
     if title is None and (text or result is not None):

@@ -92,3 +92,15 @@ def test_the_package_lists_its_names():
         assert callable(getattr(data, name)), name
     with pytest.raises(AttributeError, match=r"'nothing'; it has .*batches"):
         data.nothing  # noqa: B018
+
+
+def test_a_path_without_a_form_gets_a_suggestion(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for spec in (str(tmp_path), tmp_path):
+        with pytest.raises(ValueError, match=f"received '{tmp_path}': did you mean 'folder:{tmp_path}'?"):
+            data.load(spec)
+    with pytest.raises(ValueError, match="did you mean 'pack:~/a.npz'?"):
+        data.load("~/a.npz")
+    for spec in ("folder:~/absent", "fashion_mnist:~/absent", "pack:~/absent/a.npz", "tfrecord:~/absent"):
+        with pytest.raises((ValueError, FileNotFoundError), match=str(tmp_path / "absent")):
+            data.load(spec)

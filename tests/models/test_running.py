@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import close, images, in_graph, nano, tiny
+from helpers import close, in_graph, nano, tiny
 
 from ds_keras.models import DSMobileNet
 
@@ -57,10 +57,19 @@ def test_keras_export(tmp_path, x):
     close(loaded.serve(tf.constant(x)), model(x))
 
 
-def test_other_image_sizes_run(model):
-    for size in (12, 7):
-        assert model(images(2, size), level=1).shape == (2, 10)
-        assert model(images(2, size)).shape == (2, 10)
+def test_classify(model, x, routed):
+    """Photos of any size; images of the model's own as ``predict_routed`` runs them."""
+    found, expected = model.classify(x, top=2), model.predict_routed(x)
+    assert [(int(c.label), c.level, np.float32(c.madds)) for c in found] == list(
+        zip(expected.logits.argmax(1), expected.levels, expected.madds, strict=True)
+    )
+    probabilities = tf.nn.softmax(expected.logits).numpy()
+    close([c.probabilities for c in found], np.sort(probabilities)[:, :-3:-1])
+    large = np.kron(x[1], np.ones((3, 4, 1))).astype("uint8")
+    (fixed,) = model.classify(large, policy=2)
+    assert fixed.level == 2 and len(fixed.labels) == 5
+    with pytest.raises(ValueError, match="policy"):
+        model.classify(large, policy="gates")
 
 
 def test_unbuilt_model_builds_at_first_use(x):
@@ -97,3 +106,19 @@ def test_training_updates_statistics_of_one_level_only(x):
     for norm in (block.norm1, block.norm2):
         rows = [np.array_equal(norm.moving_mean[k], before[norm.moving_mean.path][k]) for k in range(3)]
         assert rows == [True, False, True]
+
+
+def test_summary_shows_every_shape():
+    lines = []
+    model = nano()
+    attributes = [sorted(vars(layer)) for layer in model.layers]
+    model.summary(print_fn=lambda text, line_break=None: lines.append(text))
+    text = "\n".join(lines)
+    assert "?" not in text and "unbuilt" not in text and "(None, 2, 2, 12)" in text and "(None, 3)" in text
+    assert [sorted(vars(layer)) for layer in model.layers] == attributes
+
+
+def test_fit_says_what_trains(model):
+    lines = r"SupernetTrainer\(model\)\n.*trainer\.compile\(.*\n.*trainer\.fit\(batches\)"
+    with pytest.raises(ValueError, match=lines):
+        model.fit(None)

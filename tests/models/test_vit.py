@@ -85,7 +85,7 @@ def test_an_untrained_block_leaves_the_stream_nearly_alone():
 
 def test_other_image_sizes_are_refused():
     model = nano_vit()
-    with pytest.raises(ValueError, match=r"x must have shape \(batch, 8, 8, 1\), received"):
+    with pytest.raises(ValueError, match=r"images must be numbers of shape \(count, 8, 8, 1\), received"):
         model(images(2, 12), level=0)
     close(model(images(2), level=0), tf.function(lambda x: model(x, level=0))(images(2)), tolerance=1e-5)
 

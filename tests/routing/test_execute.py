@@ -258,11 +258,13 @@ def test_budget_asked_is_budget_spent(measured, policy):
     largest = cost.madds(model, 3)
     costs = [row[1] / largest for row in model.budget_table[policy]]
     for fraction in np.linspace(costs[0], costs[-1], 7):
-        routed = model.predict_routed(x, policy=policy, budget=fraction)
-        assert routed.madds.mean() / largest == pytest.approx(fraction, rel=0.05)
-        model.set_budget(fraction=fraction, policy=policy)
-        same(model.predict_routed(x, policy=policy).levels, routed.levels)
         model.set_budget(madds=fraction * largest, policy=policy)
+        routed = model.predict_routed(x, policy=policy)
+        assert routed.madds.mean() / largest == pytest.approx(fraction, rel=0.05)
+        if fraction > 1:
+            continue
+        same(model.predict_routed(x, policy=policy, budget=fraction).levels, routed.levels)
+        model.set_budget(fraction=fraction, policy=policy)
         same(model.predict_routed(x, policy=policy).levels, routed.levels)
 
 
@@ -329,8 +331,8 @@ def test_unreachable_budget_names_the_least(measured, policy, fraction):
 def test_a_generous_budget_is_the_tables_last_row(measured, policy):
     model, *_ = measured
     settings = model.budget_table[policy][-1][0]
-    for fraction in (1.9, float("inf")):
-        same(budget.settings_for(model, policy, fraction=fraction), np.array(settings, "float32"))
+    for madds in (1.9 * cost.madds(model, 3), float("inf")):
+        same(budget.settings_for(model, policy, madds=madds), np.array(settings, "float32"))
 
 
 @pytest.mark.parametrize("images", [np.zeros((8, 8, 1)), np.zeros((4, 8, 8)), "a.png"])
@@ -400,15 +402,23 @@ def test_arguments_that_a_policy_cannot_use(arguments, message):
         routing.predict_routed(tiny(), images(2), **arguments)
 
 
-def test_sets_of_another_size_are_refused():
-    """A level runs them, but what they cost is not what the table says."""
+def test_another_size_is_refused_alike():
+    """What images of it cost is not what the table says. Training takes it."""
     model, x = tiny(), images(4, 16)
-    assert model(x, level=0).shape == (4, 10)
-    for use in (model.predict_routed, lambda x: routing.predict_levels(model, x)):
-        with pytest.raises(
-            ValueError, match=r"images of a set must have the model's shape \(8, 8, 1\), .* \(16, 16, 1\)"
-        ):
+    assert model(x, level=0, training=True).shape == (4, 10)
+    calls = [model, lambda x: model(x, level=0), lambda x: model(x, level=tf.constant(1)), model.predict_routed]
+    message = r"numbers of shape \(count, 8, 8, 1\), received float32 \(4, 16, 16, 1\): model\.classify takes photos"
+    for use in (*calls, lambda x: routing.predict_levels(model, x)):
+        with pytest.raises(ValueError, match=message):
             use(x)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_values_that_are_not_finite(model, x, value):
+    x = x.copy()
+    x[3, 2, 1] = value
+    with pytest.raises(ValueError, match="images must be finite, received values from"):
+        model.predict_routed(x)
 
 
 def test_bad_measurements(measured):

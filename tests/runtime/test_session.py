@@ -9,10 +9,12 @@ import pytest
 from helpers import close, images, same
 
 from ds_keras import export
+from ds_keras.photos import Preprocessing
 from ds_keras.policies import Times
 from ds_keras.routing import budget
 from ds_keras.routing import execute as routing
 from ds_keras.runtime import Bundle, Session, levels
+from ds_keras.runtime.manifest import check_manifest
 from ds_keras.runtime.network import Interpreted
 
 X = images(24)
@@ -42,7 +44,7 @@ def test_random_is_a_draw_from_the_mix(network, session):
 def test_a_budget_means_what_it_means_to_the_model(network, session, policy):
     costs = [row[1] for row in network.budget_table[policy]]
     largest = network.costs[-1].start + network.costs[-1].body
-    fraction = (costs[0] + costs[-1]) / 2 / largest
+    fraction = min((costs[0] + costs[-1]) / 2 / largest, 1.0)
     expected = network.predict_routed(X, policy=policy, budget=fraction)
     assert len(set(expected.levels)) > 1
     same(session.run(X, policy=policy, budget=fraction).levels, expected.levels)
@@ -50,9 +52,14 @@ def test_a_budget_means_what_it_means_to_the_model(network, session, policy):
     same(session.run(X, policy=policy).levels, expected.levels)
     with pytest.raises(ValueError, match="out of reach of policy .*it must be at least"):
         session.set_budget(fraction=0.01, policy=policy)
-    generous = session.run(X, policy=policy, budget=7.0)
-    same(generous.levels, network.predict_routed(X, policy=policy, budget=costs[-1] / largest).levels)
-    same(session.run(X, policy=policy).levels, expected.levels)
+    last = np.array(network.budget_table[policy][-1][0], "float32")
+    session.set_budget(madds=7 * largest, policy=policy)
+    same(session.settings[policy], last)
+    for owner in (session, network):
+        with pytest.raises(ValueError, match=r"fraction must be at most 1, .* received 30: give 0\.3 for 30 %"):
+            owner.set_budget(fraction=30, policy=policy)
+    with pytest.raises(ValueError, match="fraction must be at most 1"):
+        session.run(X, policy=policy, budget=1.01)
 
 
 @pytest.mark.parametrize("policy", ["gate", "cascade"])
@@ -231,12 +238,50 @@ def test_a_weight_cache_that_cannot_be_kept(path, session, tmp_path, monkeypatch
         ({"policy": 1, "budget": 0.5}, "a budget needs a policy of"),
         ({"images": X[0]}, r"images must be numbers of shape \(count, 8, 8, 1\), received float32 \(8, 8, 1\)"),
         ({"images": np.full((1, 8, 8, 1), "x")}, "images must be numbers"),
+        ({"images": images(2, 12)}, r"received float32 \(2, 12, 12, 1\): session\.classify takes photos of any size"),
+        ({"images": np.full((1, 8, 8, 1), np.nan)}, "images must be finite, received values from nan to nan"),
+        ({"images": np.full((1, 8, 8, 1), np.inf)}, "images must be finite"),
         ({"policy": "random", "mix": [1, 1, 1]}, "mix must hold 3 probabilities"),
     ],
 )
 def test_bad_runs(session, arguments, message):
     with pytest.raises(ValueError, match=message):
         session.run(**{"images": X, **arguments})
+
+
+def test_classify(network, session):
+    """Photos of any size, as the model classifies them."""
+    photos = [*X[:5], np.kron(X[6], np.ones((3, 2, 1))).astype("uint8")]
+    for arguments in ({}, {"policy": 1}, {"policy": "cascade"}):
+        for ours, theirs in zip(
+            session.classify(photos, **arguments), network.classify(photos, **arguments), strict=True
+        ):
+            assert (ours.labels, ours.level, ours.madds) == (theirs.labels, theirs.level, theirs.madds)
+            close(ours.probabilities, theirs.probabilities)
+    assert session.classify(photos[0], top=1, level=2)[0].level == 2
+
+
+def test_preprocessing_is_the_bundles(path):
+    bundle = Bundle(path)
+    assert bundle.manifest["preprocessing"] == {"crop_fraction": 1.0, "interpolation": "bilinear"}
+    bundle.manifest["preprocessing"] = {"crop_fraction": 0.5, "interpolation": "bicubic"}
+    assert Session(bundle).preprocessing == Preprocessing(0.5, "bicubic")
+    del bundle.manifest["preprocessing"]  # as in older bundles
+    check_manifest(bundle.manifest)
+    assert Session(bundle).preprocessing == Preprocessing()
+    with pytest.raises(ValueError, match="crop_fraction must be in"):
+        check_manifest({**bundle.manifest, "preprocessing": {"crop_fraction": 0}})
+
+
+def test_a_home_directory(path, monkeypatch):
+    monkeypatch.setenv("HOME", str(path.parent))
+    assert Session(f"~/{path.name}", cache_dir="~/cache").materialize(0)[0].is_relative_to(path.parent)
+
+
+def test_values_in_0_to_1(network, session):
+    for use in (session.run, network.predict_routed, session.classify, network.classify):
+        with pytest.warns(UserWarning, match=r"lie in \[0, 1\]"):
+            use(X[:2] / 255)
 
 
 def test_bad_sessions(path, tmp_path):

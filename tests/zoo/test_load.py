@@ -1,3 +1,4 @@
+import json
 import os
 from pathlib import Path
 
@@ -6,6 +7,7 @@ import pytest
 from helpers import SUPERNETS, array, nano, same, snapshot
 
 from ds_keras import zoo
+from ds_keras.photos import Preprocessing
 
 DIGITS = "ds_mobilenet_digits"
 
@@ -146,3 +148,33 @@ def test_a_new_classifier_is_all_that_is_new(tmp_path):
 def test_bad_number_of_classes(preset, num_classes):
     with pytest.raises(ValueError, match=f"num_classes must be an integer of at least 2, received {num_classes!r}"):
         zoo.load(preset, num_classes=num_classes)
+
+
+def test_preprocessing_is_kept_and_older_presets_have_none(network, preset, change):
+    assert json.loads((preset / zoo.CONFIG).read_text())["config"]["preprocessing"] == network.preprocessing.to_json()
+    other = {"crop_fraction": 0.875, "interpolation": "bicubic"}
+    change(lambda record: record["config"].update(preprocessing=other))
+    assert zoo.load(preset, num_classes=5, image_size=12).clone().preprocessing.to_json() == other
+    change(lambda record: record["config"].update(preprocessing={"crop_fraction": 2}))
+    with pytest.raises(ValueError, match=r"config\.json: .*crop_fraction must be in \(0, 1\], received 2"):
+        zoo.load(preset)
+    change(lambda record: record["config"].pop("preprocessing") and None)
+    assert zoo.load(preset).preprocessing == Preprocessing()
+
+
+def test_a_home_directory(network, preset, monkeypatch):
+    monkeypatch.setenv("HOME", str(preset.parent))
+    assert zoo.load(f"~/{preset.name}").name == network.name
+    zoo.save(network, "~/new")
+    assert (preset.parent / "new" / zoo.CONFIG).is_file()
+
+
+def test_a_card_prints_as_its_text(preset):
+    card = zoo.card(preset)
+    assert str(card) == "# card\n" and card["top1"] == 12.5
+    (preset / zoo.CARD).unlink()
+    assert "top1: 12.5" in str(card).splitlines()
+
+
+def test_only_public_names_are_listed():
+    assert dir(zoo) == sorted(zoo.__all__)

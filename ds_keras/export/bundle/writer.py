@@ -68,7 +68,7 @@ def to_bundle(
         >>> ds_keras.runtime.Session("ds_mobilenet.dsbundle").run(images)
     """
     check_licence(licence)
-    path = Path(path)
+    path = Path(path).expanduser()
     if path.is_dir() and (others := _others(path)):
         raise ValueError(
             f"path must be a new directory or a bundle, received {str(path)!r}, which holds other files: {others[:3]}"
@@ -128,6 +128,7 @@ def _parts(source: ExportSource, licence: str | None) -> dict[str, bytes]:
         "image_shape": list(model.image_shape),
         "num_classes": model.num_classes,
         "labels": model.labels,
+        "preprocessing": model.preprocessing.to_json(),
         "licence": licence,
         "madds": {
             "start": model.costs[0].start,

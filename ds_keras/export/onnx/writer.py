@@ -69,7 +69,7 @@ def to_onnx(model: "Supernet", path: str | os.PathLike, level: Any = None, licen
     """
     check_licence(licence)
     require_levels(model)
-    path, count = Path(path), len(model.levels)
+    path, count = Path(path).expanduser(), len(model.levels)
     if isinstance(level, str) and level != GATE:
         raise ValueError(f"level must be None, 'gate' or an integer in [0, {count}), received {level!r}")
     if path.is_dir():

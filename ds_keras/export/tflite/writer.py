@@ -69,7 +69,7 @@ def to_tflite(
         raise ValueError(f"part must be one of {PARTS}, received {part!r}")
     if levels != "all" and not isinstance(levels, list | tuple | range):
         raise ValueError(f"levels must be 'all' or a list of integers, received {levels!r}")
-    directory = Path(directory)
+    directory = Path(directory).expanduser()
     if directory.suffix in (".tflite", ".dsbundle", ".onnx"):
         raise ValueError(f"directory must be that of the files, received {str(directory)!r}, which looks like a file")
     if directory.exists() and not directory.is_dir():

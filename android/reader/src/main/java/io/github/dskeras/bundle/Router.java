@@ -50,13 +50,17 @@ public final class Router {
      * Looks up the knobs that meet an average cost, by linear interpolation in the bundle's budget table.
      *
      * @param policy {@link #GATE} or {@link #CASCADE}
-     * @param fraction average multiply-adds as a fraction of the largest level's
+     * @param fraction average multiply-adds as a fraction of the largest level's, at most 1
      * @return the gate's shift, or the cascade's thresholds
-     * @throws IllegalArgumentException no table, or a budget out of reach (the message names the least; a generous
-     *     one is met by the table's last row)
+     * @throws IllegalArgumentException no table, a fraction above 1, or a budget out of reach (the message names the
+     *     least)
      */
     public float[] knobsAt(String policy, double fraction) {
         checkLearned(policy);
+        if (fraction > 1) {
+            throw new IllegalArgumentException(
+                    "fraction must be at most 1, which is the cost of the largest level, received " + fraction);
+        }
         List<Row> rows = manifest.budgetTable.get(policy);
         if (rows == null || rows.isEmpty()) {
             throw new IllegalArgumentException("the bundle has no budget table for policy '" + policy + "'");

@@ -1,0 +1,90 @@
+"""Names what is on photos: classes and their probabilities, the level that each image took, its multiply-adds.
+
+Runs the preset's bundle in LiteRT, without TensorFlow, which starts at once; with --keras, and where the preset has no
+bundle, the Keras model.
+
+Example:
+    ds-keras classify --preset=ds_mobilenet photo.jpg
+    ds-keras classify --bundle=model.dsbundle --top=3 --budget=0.3 photos/*.jpg
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from absl import logging
+
+from ds_keras.cli.flags import Flags
+
+if TYPE_CHECKING:
+    from ds_keras.photos import Classification
+
+HEADER = ("photo", "class", "%", "level", "MMAdds")
+FLAGS = Flags()
+FLAGS.positional("photo", "Image files of any size: JPEG, PNG, GIF, BMP, WebP, TIFF.")
+FLAGS.string("preset", None, "Preset, alias or directory; or give --bundle.")
+FLAGS.string("bundle", None, "Bundle to run.")
+FLAGS.integer("top", 3, "Classes to name for each photo.", lower_bound=1)
+FLAGS.integer("level", None, "Run all photos at this level; default the preset's policy.", lower_bound=0)
+FLAGS.number("budget", None, "Average multiply-adds as a fraction of the largest level's, at most 1.")
+FLAGS.switch("keras", False, "Run the Keras model, not the bundle.")
+
+
+def main(_: str) -> None:
+    """Reads the flags, classifies, prints the table."""
+    if (FLAGS.preset is None) == (FLAGS.bundle is None):
+        raise ValueError("give exactly one of --preset and --bundle")
+    if FLAGS.keras and FLAGS.bundle:
+        raise ValueError(f"--keras needs --preset, received --bundle={FLAGS.bundle}")
+    for photo in FLAGS.rest:
+        if not Path(photo).expanduser().is_file():
+            raise ValueError(f"photo must be an image file, {photo!r} is {_what(Path(photo).expanduser())}")
+    bundle = FLAGS.bundle or _bundle()
+    found = _in_keras() if bundle is None else _in_litert(bundle)
+    rows = [HEADER, *(row for photo, one in zip(FLAGS.rest, found, strict=True) for row in _rows(photo, one))]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [row[i].rjust(width) if i > 1 else row[i].ljust(width) for i, width in enumerate(widths)]
+        print("  ".join(cells).rstrip())
+
+
+def _what(path: Path) -> str:
+    return "a directory" if path.is_dir() else "missing"
+
+
+def _bundle() -> Any:
+    """The preset's bundle; None where Keras runs."""
+    from ds_keras import zoo
+
+    path = Path(zoo.card(FLAGS.preset)["folder"]) / zoo.BUNDLE
+    return path if path.is_file() and not FLAGS.keras else None
+
+
+def _in_litert(bundle: Any) -> "list[Classification]":
+    try:
+        from ds_keras.runtime import Session
+
+        session = Session(bundle)
+    except ImportError as error:
+        raise ImportError(f"{error}; or give --keras, which runs the preset in Keras") from error
+    return session.classify(FLAGS.rest, FLAGS.top, level=FLAGS.level, budget=FLAGS.budget)
+
+
+def _in_keras() -> "list[Classification]":
+    from ds_keras import zoo
+
+    logging.info("loading TensorFlow and %s: some seconds", FLAGS.preset)
+    model = zoo.load(FLAGS.preset)
+    how = {"policy": FLAGS.level, "budget": FLAGS.budget}
+    if not hasattr(model, "levels") and any(value is not None for value in how.values()):
+        raise ValueError(f"--level and --budget need a network with levels, received --preset={FLAGS.preset}")
+    return model.classify(FLAGS.rest, FLAGS.top, **{name: value for name, value in how.items() if value is not None})
+
+
+def _rows(photo: str, found: "Classification") -> list[tuple[str, ...]]:
+    """A line for each class; the photo, its level and its cost stand in the first."""
+    rows = []
+    for i, (label, probability) in enumerate(zip(found.labels, found.probabilities, strict=True)):
+        level = "" if found.level is None else str(found.level)
+        ends = (photo, level, f"{found.madds / 1e6:.2f}") if i == 0 else ("", "", "")
+        rows.append((ends[0], label, f"{100 * probability:.1f}", *ends[1:]))
+    return rows
