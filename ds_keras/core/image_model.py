@@ -1,8 +1,11 @@
 """What every network of the package shares: images of one size in, classes with labels out."""
 
+import contextlib
+import os
 from collections.abc import Sequence
 from typing import Any
 
+import h5py
 import keras
 import numpy as np
 import tensorflow as tf
@@ -206,6 +209,53 @@ class ImageModel(keras.Model):
             twin.set_weights(self.get_weights())
         return twin
 
+    def load_weights(self, filepath: str | os.PathLike, skip_mismatch: bool = False, **kwargs: Any) -> None:
+        """As ``keras.Model.load_weights``; builds the network first, and reads the weights of its trainer too.
+
+        Args:
+            filepath: that ``save_weights`` of the network wrote, or of a trainer of it.
+            skip_mismatch: see Keras.
+            **kwargs: see Keras.
+        """
+        self.build()
+        load = _Trained(self).load_weights if _of_trainer(filepath) else super().load_weights
+        load(filepath, skip_mismatch=skip_mismatch, **kwargs)
+
+    def export(
+        self,
+        filepath: str | os.PathLike,
+        format: str = "tf_saved_model",
+        verbose: bool | None = None,
+        input_signature: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """A SavedModel that routes as ``model(x)`` does, by ``keras.Model.export``.
+
+        Args:
+            filepath: directory to write.
+            format: "tf_saved_model". Keras' writers of the other formats make files of all levels that cannot run.
+            verbose: see Keras.
+            input_signature: default float32 images of the model's size, any number of them.
+            **kwargs: see Keras.
+
+        Raises:
+            ValueError: another format; the message says which function of ``ds_keras.export`` writes it.
+        """
+        if format != "tf_saved_model":
+            raise ValueError(
+                f"format of {type(self).__name__}.export must be 'tf_saved_model', received {format!r}; "
+                f"{self.exporters}"
+            )
+        self.build()
+        if input_signature is None:
+            input_signature = [tf.TensorSpec((None, *self.image_shape), "float32")]
+        super().export(filepath, format=format, verbose=verbose, input_signature=input_signature, **kwargs)
+
+    @property
+    def exporters(self) -> str:
+        """What writes files of a single graph."""
+        return "for files call ds_keras.export.to_tflite(model, directory)"
+
     def in_float32(self) -> "ImageModel":
         """The model itself, or a copy in float32 where it computes in another precision: for files."""
         return self if self.dtype_policy.name == "float32" else self.clone("float32")
@@ -229,6 +279,28 @@ class ImageModel(keras.Model):
             "name": self.name,
             "dtype": self.dtype_policy.name,
         }
+
+
+class _Trained(keras.Model):
+    """Stands for a trainer where its file is read: it has the network, as a trainer has, and nothing else."""
+
+    def __init__(self, network: ImageModel):
+        super().__init__()
+        self.network = network
+        self.built = True
+
+    def load_own_variables(self, store: Any) -> None:
+        """What a trainer counts is not the network's."""
+
+
+def _of_trainer(filepath: str | os.PathLike) -> bool:
+    """Whether a file of weights holds a network inside another model, as a trainer's does."""
+    if not os.fspath(filepath).endswith(".weights.h5") or not os.path.isfile(filepath):
+        return False
+    with contextlib.suppress(OSError), h5py.File(filepath) as file:  # Keras says what it cannot read
+        inner = file.get("layers", {})
+        return any("layers" in inner[name] for name in inner)
+    return False
 
 
 def _floats(value: Any) -> Any:

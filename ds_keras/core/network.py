@@ -172,16 +172,26 @@ class SliceableNetwork(ImageModel):
         """The last features of every stride at one level, for detectors and segmenters.
 
         Args:
-            x: (batch, height, width, channels) images in [0, 255].
-            level: as in ``model(x, level=...)``.
+            x: (batch, height, width, channels) images in [0, 255]; or Keras' symbolic tensor, for a functional model.
+            level: as in ``model(x, level=...)``; an int for a symbolic tensor.
 
         Returns:
             {stride: (batch, height / stride, width / stride, channels)}.
         """
         self.build()
+        if isinstance(x, keras.KerasTensor):
+            return _Features(self, self.static_level(level))(x)
         visitor = Compute(self.level_index(level))
         self.logits(visitor, self.check_images(x))
         return visitor.endpoints
+
+    @property
+    def exporters(self) -> str:
+        """See the base class."""
+        return (
+            "for files call ds_keras.export.to_tflite(model, directory), to_onnx or to_bundle, or export one level: "
+            "ds_keras.export.subnet(model, level).export(path, format=...)"
+        )
 
     @property
     def gate_variables(self) -> list[keras.Variable]:
@@ -193,3 +203,16 @@ class SliceableNetwork(ImageModel):
         """The variables that Stage I trains: all but the slimming branch."""
         gate = {id(variable) for variable in self.gate_variables}
         return [variable for variable in self.trainable_variables if id(variable) not in gate]
+
+
+class _Features(keras.layers.Layer):
+    """``features`` at one level, as a layer of a functional model."""
+
+    def __init__(self, network: SliceableNetwork, level: int, **kwargs: Any):
+        super().__init__(**{"dtype": network.dtype_policy, "autocast": False, **kwargs})
+        self.network, self.level = network, level
+        self.built = True
+
+    def call(self, x: tf.Tensor) -> dict[int, tf.Tensor]:
+        """Runs the network."""
+        return self.network.features(x, self.level)

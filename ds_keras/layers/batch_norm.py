@@ -29,7 +29,8 @@ class SliceableBatchNormalization(SliceableLayer):
     Call:
         x: (batch, height, width, channels) or (batch, channels).
         level: int or scalar integer tensor.
-        training: use the batch's statistics, and move the level's averages towards them.
+        training: use the batch's statistics, and move the level's averages towards them; a frozen layer (``trainable``
+            is False) uses and keeps its averages, as Keras' own does.
 
     Raises:
         ValueError: bad level, or more channels than built.
@@ -88,7 +89,7 @@ class SliceableBatchNormalization(SliceableLayer):
             raise ValueError(f"{self.name}: level must be given, because the statistics belong to a level")
         row = self.row(level)
         channels = input_channels(self, x, self.gamma.shape[0])
-        if training:
+        if training and self.trainable:
             y, mean, variance = self.normalize_batch(x)
             self._move(self.moving_mean, row, channels, mean)
             self._move(self.moving_variance, row, channels, variance)

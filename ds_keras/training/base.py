@@ -42,12 +42,59 @@ class Trainer(keras.Model):
     def fit(self, *args: Any, steps_per_epoch: int | None = None, **kwargs: Any) -> Any:
         """As ``keras.Model.fit``, which would take 0 steps of an endless data set for all of it.
 
+        A callback that monitors an accuracy looks for the largest, one that monitors a loss or MAdds for the smallest.
+
         Raises:
-            ValueError: ``steps_per_epoch`` below 1.
+            ValueError: ``steps_per_epoch`` below 1, or a callback that monitors "loss", which no trainer reports, or
+                that saves a whole trainer.
         """
+        self._check_callbacks(kwargs.get("callbacks", args[5] if len(args) > 5 else None))
         if steps_per_epoch is not None and steps_per_epoch < 1:
             raise ValueError(f"steps_per_epoch must be at least 1, received {steps_per_epoch!r}")
         return super().fit(*args, steps_per_epoch=steps_per_epoch, **kwargs)
+
+    def _check_callbacks(self, callbacks: Any) -> None:
+        for callback in getattr(callbacks, "callbacks", callbacks) or []:
+            name = type(callback).__name__
+            if isinstance(callback, keras.callbacks.ModelCheckpoint) and not callback.save_weights_only:
+                raise ValueError(f"{name} must have save_weights_only=True: {self._how_to_save}")
+            monitor = getattr(callback, "monitor", None)
+            if not isinstance(monitor, str) or not getattr(callback, "save_best_only", True):
+                continue
+            known = [metric.name for metric in self.progress] + [f"val_{metric.name}" for metric in self.evaluation]
+            if monitor in ("loss", "val_loss"):
+                raise ValueError(f"monitor of {name} must be one of {known}, received {monitor!r}")
+            if getattr(callback, "mode", None) == "auto":
+                modes = {"accuracy": "max", "loss": "min", "madds": "min"}
+                callback.mode = modes.get(monitor.rpartition("_")[2], "auto")
+
+    @property
+    def _how_to_save(self) -> str:
+        return (
+            "a trainer is not saved; save its network (ds_keras.zoo.save(model, directory) or model.save(path)), or "
+            "the weights (trainer.save_weights(path), which model.load_weights reads too)"
+        )
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Refused: see ``save_weights``, and the network's own ``save``.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(f"{type(self).__name__}.save: {self._how_to_save}")
+
+    def export(self, *args: Any, **kwargs: Any) -> None:
+        """Refused: the network is exported, not its trainer.
+
+        Raises:
+            ValueError: always.
+        """
+        raise ValueError(f"{type(self).__name__}.export: a trainer is not exported; {self.network.exporters}")
+
+    @property
+    def static_shapes(self) -> bool:
+        """Whether every shape in a step is known before it runs, as XLA needs it."""
+        return True
 
     @property
     def all_active(self) -> bool:
@@ -67,8 +114,8 @@ class Trainer(keras.Model):
             **kwargs: run options of ``keras.Model.compile`` (``steps_per_execution``, ``run_eagerly``).
 
         Raises:
-            ValueError: the optimizer decays weights outside the active slices or averages weights, or a loss or metric
-                is given.
+            ValueError: the optimizer decays weights outside the active slices or averages weights, a loss or metric is
+                given, nothing is trainable, or XLA is asked to compile levels that are drawn in each step.
         """
         given = {"loss", "metrics", "weighted_metrics", "loss_weights"} & set(kwargs)
         if given:
@@ -85,7 +132,18 @@ class Trainer(keras.Model):
                 "optimizer.use_ema must be False, received True: Keras would average variables that are "
                 "not trained; Stage I has a moving average of its own"
             )
-        kwargs.setdefault("jit_compile", False)  # XLA would compile every slice size anew
+        if not self.trained_variables:
+            raise ValueError(
+                f"{type(self).__name__} has nothing to train: every layer of {self.network.name} that it trains has "
+                "trainable=False"
+            )
+        if kwargs.get("jit_compile", "auto") == "auto":
+            kwargs["jit_compile"] = False  # XLA would compile every slice size anew
+        if kwargs["jit_compile"] and not self.static_shapes:
+            raise ValueError(
+                "jit_compile must be False where levels are drawn in each step, because XLA needs their sizes before; "
+                "received True: give num_random=None to the trainer, which runs every level"
+            )
         super().compile(optimizer=optimizer, **kwargs)
         self.optimizer.build(self.trained_variables)
 

@@ -26,7 +26,7 @@ class _Moments(Compute):
         self.moments: list[tuple[tf.Tensor, tf.Tensor]] = []
 
     def apply(self, layer: keras.layers.Layer, x: Any) -> Any:
-        if not isinstance(layer, SliceableBatchNormalization):
+        if not isinstance(layer, SliceableBatchNormalization) or not layer.trainable:
             return super().apply(layer, x)
         y, mean, variance = layer.normalize_batch(x)
         self.layers.append(layer)
@@ -48,7 +48,8 @@ def calibrate_batch_norm(
     """Replaces every level's moving mean and variance by the statistics of ``dataset``.
 
     Each batch is normalised by its own statistics on the way, as in training; mean and variance are pooled over the
-    images of all batches in float64. About 40 batches of 500 images suffice. Weights are not touched.
+    images of all batches in float64. About 40 batches of 500 images suffice. Weights are not touched, and a frozen
+    BatchNorm (``trainable`` is False) keeps its statistics, with which it was trained.
 
     Args:
         model: supernet.

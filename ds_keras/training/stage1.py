@@ -152,6 +152,11 @@ class SupernetTrainer(LevelTrainer):
         return self.largest == self.supernet.teacher_level.index
 
     @property
+    def static_shapes(self) -> bool:
+        """Whether no level is drawn."""
+        return self.alone or not self.num_random
+
+    @property
     def trained_variables(self) -> list[keras.Variable]:
         """All trainable variables but the slimming branch, which is Stage II's."""
         frozen = self.settings.frozen()
