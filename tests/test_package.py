@@ -11,8 +11,10 @@ import zipfile
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import pytest
 from helpers import close
+from PIL import Image
 
 import ds_keras
 from ds_keras import moved
@@ -134,11 +136,20 @@ print(json.dumps({
 
 
 def test_the_command_of_the_wheel(installed, tmp_path):
-    """The console script, which pip writes from the wheel's entry points: it needs nothing of the checkout."""
+    """The console script, which pip writes from the wheel's entry points, and the module: they need no checkout."""
     clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    script = installed / "bin/ds-keras"
-    listed = run(sys.executable, script, "list", cwd=tmp_path, env={**clean, "PYTHONPATH": str(installed)})
+    env = {**clean, "PYTHONPATH": str(installed)}
+    listed = run(sys.executable, installed / "bin/ds-keras", "list", cwd=tmp_path, env=env)
     assert all(name in listed for name in ds_keras.zoo.list_models())
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        pytest.skip("needs LiteRT: pip install ds_keras[runtime]")
+    Image.fromarray(np.tile(np.arange(0, 250, 10, "uint8"), (40, 1))).save(tmp_path / "photo.png")
+    command = ["-X", "importtime", "-m", "ds_keras", "classify", "--preset=ds_mobilenet", "photo.png", "--top=2"]
+    result = subprocess.run([sys.executable, *command], cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert [line.split()[0] for line in result.stdout.splitlines()][:2] == ["photo", "photo.png"]
+    imported = {line.split("|")[-1].strip() for line in result.stderr.splitlines() if line.startswith("import time:")}
+    assert "numpy" in imported and not imported & {"tensorflow", "keras"}
 
 
 def test_version():

@@ -18,6 +18,7 @@ from ds_keras.cli.flags import Flags
 if TYPE_CHECKING:
     from ds_keras.photos import Classification
 
+VERBOSE = True  # says what takes seconds
 HEADER = ("photo", "class", "%", "level", "MMAdds")
 FLAGS = Flags()
 FLAGS.positional("photo", "Image files of any size: JPEG, PNG, GIF, BMP, WebP, TIFF.")
@@ -72,7 +73,7 @@ def _in_litert(bundle: Any) -> "list[Classification]":
 def _in_keras() -> "list[Classification]":
     from ds_keras import zoo
 
-    logging.info("loading TensorFlow and %s: some seconds", FLAGS.preset)
+    logging.info("loading TensorFlow and %s: some seconds, ten and more on a slow machine", FLAGS.preset)
     model = zoo.load(FLAGS.preset)
     how = {"policy": FLAGS.level, "budget": FLAGS.budget}
     if not hasattr(model, "levels") and any(value is not None for value in how.values()):
@@ -82,7 +83,7 @@ def _in_keras() -> "list[Classification]":
 
 def _rows(photo: str, found: "Classification") -> list[tuple[str, ...]]:
     """A line for each class; the photo, its level and its cost stand in the first."""
-    rows = []
+    rows: list[tuple[str, ...]] = []
     for i, (label, probability) in enumerate(zip(found.labels, found.probabilities, strict=True)):
         level = "" if found.level is None else str(found.level)
         ends = (photo, level, f"{found.madds / 1e6:.2f}") if i == 0 else ("", "", "")

@@ -44,7 +44,7 @@ def main(_: str) -> None:
     images, labels = source.images(model.image_shape[:2]), source.labels
     if (FLAGS.bundle or FLAGS.policies == "all") and not hasattr(model, "levels"):
         raise ValueError(f"--bundle and --policies=all need a network with levels, received --preset={FLAGS.preset}")
-    with console.status(f"evaluating {len(source)} images"):
+    with console.status(f"evaluating {len(source)} images; the graphs are traced first, some seconds for each policy"):
         card = zoo.card(FLAGS.preset)
         figures, tables = evaluation.evaluate_preset(model, images, labels, card, FLAGS.batch_size)
         if FLAGS.bundle:

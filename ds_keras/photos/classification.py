@@ -74,8 +74,8 @@ def classify(
     found: list[Classification] = []
     for i in range(0, len(photos), BATCH):
         images = np.stack([load_photo(photo, shape, preprocessing) for photo in photos[i : i + BATCH]])
-        logits, levels, madds = (None if part is None else np.asarray(part) for part in run(images))
-        for k, row in enumerate(logits.astype("float64")):
+        logits, levels, madds = run(images)
+        for k, row in enumerate(np.asarray(logits, "float64")):
             exponents = np.exp(row - row.max())
             best = np.argsort(-row, kind="stable")[:top]
             names = tuple(str(n) if labels is None else labels[n] for n in best)

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from ds_keras import moved
 from ds_keras.core.visitor import Compute
@@ -129,7 +130,7 @@ def predict_routed(
 
 
 def compile_runs(model: "Supernet") -> dict[str, Any]:
-    """The graphs that ``predict_routed`` runs: traced once for each policy, for any batch size.
+    """The graphs that ``predict_routed`` runs: traced once for each policy, for any batch size, which takes seconds.
 
     Args:
         model: supernet.
@@ -145,8 +146,12 @@ def compile_runs(model: "Supernet") -> dict[str, Any]:
             [tf.cast(model.body(Compute(level), features), tf.float32) for level in range(len(model.levels))]
         )
 
+    def by_policy(x: tf.Tensor, policy: PolicyName, settings: Any) -> Routed:
+        logging.info("%s: tracing the graph of policy %r, once: some seconds", model.name, policy)  # in tracing only
+        return run(model, x, policy, settings)
+
     functions = {
-        "policy": lambda x, policy, settings: run(model, x, policy, settings),
+        "policy": by_policy,
         "levels": lambda x, levels: run(model, x, 0, levels=levels),
         "logits_by_level": logits_by_level,
         "gate": lambda x: model.gate(Compute(0), model.start(Compute(0), x)[1]),

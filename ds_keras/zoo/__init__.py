@@ -8,7 +8,6 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ds_keras.core.backend import float32_variables
 from ds_keras.core.files import replacing, sha256, write_bytes, write_json
 from ds_keras.zoo.sizes import at_size
 
@@ -51,6 +50,7 @@ def load(name: str | os.PathLike, num_classes: int | None = None, image_size: An
         >>> logits = model(images)
     """
     from ds_keras import models
+    from ds_keras.core.backend import float32_variables
 
     folder = _folder(name)
     record = _record(folder)

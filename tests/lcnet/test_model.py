@@ -136,11 +136,15 @@ def test_predictors_begin_as_one(x):
 
 
 def test_other_sizes_and_no_images(model):
-    assert model(images(2, 12)).shape == (2, 3)
+    assert model(images(2, 12), training=True).shape == (2, 3)
     empty = model.run(np.zeros((0, 8, 8, 1)))
     assert empty.logits.shape == (0, 3) and empty.madds.shape == (0,)
-    with pytest.raises(ValueError, match="must have the model's shape"):
-        model.run(images(2, 12))
+    for use in (model, model.run):
+        message = r"shape \(count, 8, 8, 1\), received float32 \(2, 12, 12, 1\): model\.classify takes"
+        with pytest.raises(ValueError, match=message):
+            use(images(2, 12))
+    (found,) = model.classify(images(1, 12)[0], top=1)
+    assert found.level is None and 0 < found.madds <= model.madds
     with pytest.raises(ValueError, match=r"x must have shape \(batch, height, width, 1\)"):
         model(images(2, channels=3))
 
