@@ -77,6 +77,7 @@ HOMES = {  # public names of today that lie in another room: a module, and what 
     "cost": "core.cost",
     "models.LCResNet": "lcnet.model.LCResNet",
     "training.LCTrainer": "lcnet.trainer.LCTrainer",
+    "training.fine_tune": "experiments.fine_tuning.run.fine_tune",
 }
 NAMES = {  # names of a room that lie in another one now
     "data.augment.uniform": "data.augment.basic.uniform",

@@ -46,6 +46,7 @@ README_BEFORE_ROOMS = [
     "training.GateTrainer",
     "training.LCTrainer",
     "training.calibrate_batch_norm",
+    "training.fine_tune",
     "training.Experiment",
     "budget.measure_budget",
     "budget.choose_policy",

@@ -29,6 +29,8 @@ class TrainingStage:
         repeat: of Stage I: epochs after which the stream of views begins anew; needed where the experiment has a
             teacher, whose predictions are made once for these views. 0: never.
         label_weight: share of the labels in the teacher's targets.
+        seconds: the stage ends after so much time, wherever it is, and the learning rate falls with the time, not with
+            the steps (the warm-up is 20 steps then); None trains all epochs.
         trainer: further arguments of the trainer.
     """
 
@@ -45,6 +47,7 @@ class TrainingStage:
     image_size: tuple[int, int] | None = None
     repeat: int = 0
     label_weight: float = 0.5
+    seconds: float | None = field(default=None, repr=False)  # whose directory a run's is does not depend on it
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def make_optimizer(self, steps: int) -> keras.optimizers.Optimizer:
@@ -68,10 +71,12 @@ class TrainingStage:
             )
         cycle = max(steps // self.cycles, 1)
         warmup = max(round(cycle * self.warmup), 1)
-        schedule = keras.optimizers.schedules.CosineDecay(
+        schedule: Any = keras.optimizers.schedules.CosineDecay(
             0.0, max(cycle - warmup, 1), warmup_target=self.learning_rate, warmup_steps=warmup
         )
-        if self.cycles > 1:
+        if self.seconds is not None:
+            schedule = self.learning_rate  # ``loop.Clock`` moves it
+        elif self.cycles > 1:
             schedule = Restarts(schedule, cycle, self.cycles)
         if self.optimizer == "sgd":
             return keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, global_clipnorm=self.clip_norm)

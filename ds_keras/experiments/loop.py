@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import shutil
 import time
 from pathlib import Path
@@ -14,6 +15,10 @@ from absl import logging
 from ds_keras.experiments.checkpoint import restore_checkpoint, save_checkpoint
 from ds_keras.training.base import NOT_FINITE, Trainer
 
+SECONDS = 60.0  # between checkpoints, at most: a step may take long
+WARMUP = 20  # steps, of a stage that the clock ends
+SAID_AFTER = 20.0  # seconds after which a run says how long it will take
+
 
 class Loop:
     """One stage: an epoch is a ``fit`` call on the part of the endless stream that is left of it.
@@ -23,12 +28,15 @@ class Loop:
         trainer: compiled.
         workdir: of the run.
         per_epoch: steps in an epoch.
-        every: steps between checkpoints.
+        every: steps between checkpoints; one is written every minute too.
+        clock: ends the stage, where that is not its last step.
     """
 
-    def __init__(self, name: str, trainer: Trainer, workdir: Path, per_epoch: int, every: int):
+    def __init__(
+        self, name: str, trainer: Trainer, workdir: Path, per_epoch: int, every: int, clock: "Clock | None" = None
+    ):
         self.name, self.trainer, self.workdir, self.directory = name, trainer, workdir, workdir / name
-        self.per_epoch, self.every = per_epoch, every
+        self.per_epoch, self.every, self.clock = per_epoch, every, clock
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -38,36 +46,38 @@ class Loop:
         optimizer = {id(v) for v in self.trainer.optimizer.variables}
         return [v for v in own if id(v) not in optimizer] + list(self.trainer.optimizer.variables)
 
-    def fit(self, batches: Any, validation: tf.data.Dataset, end: int, verbose: Any) -> float:
-        """Trains to step ``end``; returns the seconds spent, those before an interruption included."""
+    def fit(self, batches: Any, validation: tf.data.Dataset | None, end: int, verbose: Any) -> float:
+        """Trains to step ``end``, or as long as the clock allows; returns the seconds, those before a kill included."""
         meta = restore_checkpoint(self.directory, self.variables) or {"step": 0, "seconds": 0.0}
         step, spent = meta["step"], meta["seconds"]
         if self.name == "stage1" and step < end:  # an older Stage II began from weights that move on now
             shutil.rmtree(self.workdir / "stage2", ignore_errors=True)
         if step:
             logging.info("%s: going on from step %d of %d", self.name, step, end)
-        began, first = time.monotonic() - spent, step
+        began, first, clock = time.monotonic() - spent, step, self.clock
+        if clock is not None:
+            clock.start(step, began)
         writer = _summaries(self.workdir / "tensorboard" / self.name)
-        while step < end:
+        while step < end and not (clock and clock.over):
             epoch = step // self.per_epoch
             stop = min((epoch + 1) * self.per_epoch, end)
-            saver = _Saver(self, step, began)
+            saver = _Saver(self, step, began, end)
             try:
                 history = self.trainer.fit(
                     batches(step, stop),
                     validation_data=validation,
                     initial_epoch=epoch,
                     epochs=epoch + 1,
-                    callbacks=[saver],
+                    callbacks=[saver, *([clock] if clock else [])],
                     verbose=verbose,
                     shuffle=False,  # the stream is shuffled already
                 )
             except tf.errors.InvalidArgumentError as error:
                 self._explain(error)
-            step = stop
+            step = saver.step  # less than ``stop`` where the clock ended it
             self.save(step, began)
             self._log(writer, step, {k: float(v[-1]) for k, v in history.history.items()}, began, first, end)
-        return time.monotonic() - began if first < end else spent
+        return time.monotonic() - began if first < step else spent
 
     def save(self, step: int, began: float) -> None:
         """Writes a checkpoint."""
@@ -81,15 +91,16 @@ class Loop:
             with writer.as_default():
                 for name, value in values.items():
                     tf.summary.scalar(name, value, step=step)
+        known = {k.removeprefix("val_"): v for k, v in values.items() if k.startswith("val_") or self.clock}
+        figures = ", ".join(f"{k} {100 * v:.2f} %" for k, v in known.items() if k.endswith("accuracy"))
+        if self.clock is not None:
+            left = max(self.clock.seconds - seconds, 0.0)
+            logging.info("%s: step %d, %.0f s left; training views %s", self.name, step, left, figures)
+            return
         left = seconds / max(step, 1) * (end - step)
-        held_out = [
-            f"{name} {100 * v:.2f} %"
-            for k, v in values.items()
-            if (name := k.removeprefix("val_")).endswith("accuracy")
-        ]
         logging.info(
             "%s: step %d of %d, %.0f s, about %.0f s left; held-out %s",
-            *(self.name, step, end, seconds, left, ", ".join(held_out)),
+            *(self.name, step, end, seconds, left, figures),
         )
 
     def _explain(self, error: tf.errors.InvalidArgumentError) -> None:
@@ -103,18 +114,73 @@ class Loop:
         ) from None
 
 
-class _Saver(keras.callbacks.Callback):
-    """Saves within an epoch."""
+class Clock(keras.callbacks.Callback):
+    """Ends a stage after some seconds; the learning rate falls with the share of them that is spent (half a cosine).
 
-    def __init__(self, loop: Loop, step: int, began: float):
+    Args:
+        seconds: of the stage, those before a kill included.
+        learning_rate: peak, after ``WARMUP`` steps.
+    """
+
+    def __init__(self, seconds: float, learning_rate: float):
         super().__init__()
-        self.loop, self.step, self.began = loop, step, began
+        self.seconds, self.learning_rate = seconds, learning_rate
+        self.step, self.began = 0, time.monotonic()
+
+    def start(self, step: int, began: float) -> None:
+        """Sets the step that comes next, and when (``time.monotonic``) the stage would have begun without a kill."""
+        self.step, self.began = step, began
+
+    @property
+    def spent(self) -> float:
+        """Share of the seconds that is over, in [0, 1]."""
+        return min((time.monotonic() - self.began) / self.seconds, 1.0)
+
+    @property
+    def over(self) -> bool:
+        """Whether the stage ends."""
+        return self.spent >= 1
+
+    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
+        """Sets the learning rate."""
+        rate = self.learning_rate * min((self.step + 1) / WARMUP, 1.0) * (1 + math.cos(math.pi * self.spent)) / 2
+        self.model.optimizer.learning_rate = rate
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Counts the step, and saves every so many."""
+        """Counts the step, and stops ``fit``."""
         self.step += 1
-        if self.step % self.loop.every == 0:
+        if self.over:
+            self.model.stop_training = True
+
+
+class _Saver(keras.callbacks.Callback):
+    """Saves within an epoch, and says early how long the stage will take."""
+
+    def __init__(self, loop: Loop, step: int, began: float, end: int):
+        super().__init__()
+        self.loop, self.step, self.began, self.end = loop, step, began, end
+        self.first, self.saved, self.second_step = step == 0, time.monotonic(), 0.0
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Counts the step, and saves every so many, and every minute."""
+        self.step += 1
+        now = time.monotonic()
+        if self.step % self.loop.every == 0 or now - self.saved > SECONDS:
             self.loop.save(self.step, self.began)
+            self.saved = now
+        if self.first and self.loop.clock is None:
+            self._estimate(now)
+
+    def _estimate(self, now: float) -> None:
+        """Logs the time of the whole stage once; the first step, which traces the graph, does not count."""
+        if self.step == 1:
+            self.second_step = now
+        elif now - self.second_step > SAID_AFTER:
+            minutes = (now - self.second_step) / (self.step - 1) * self.end / 60
+            logging.info(
+                "%s: %d steps will take about %.0f minutes, without validation", self.loop.name, self.end, minutes
+            )
+            self.first = False
 
 
 def _summaries(directory: Path) -> Any:

@@ -1,6 +1,7 @@
 """What a run works with: the data, the model, the steps of both stages, the preset that comes out."""
 
 import contextlib
+import math
 import os
 import platform
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from ds_keras.core.image_model import ImageModel
 from ds_keras.evaluation.tables import evaluate, evaluate_levels
 from ds_keras.experiments.comparison import compare_policies
 from ds_keras.experiments.config import Experiment, TrainingStage
-from ds_keras.experiments.loop import Loop
+from ds_keras.experiments.loop import Clock, Loop
 from ds_keras.experiments.pretrained import order_by_images, with_teacher
 from ds_keras.experiments.workdir import claim
 from ds_keras.routing import budget
@@ -29,6 +30,7 @@ from ds_keras.training.stage2 import GateTrainer
 from ds_keras.zoo.cards import render
 
 TRIAL_IMAGES = 256
+STEPS = 50  # in an epoch of a stage by the clock, at least: each begins a stream of its own
 
 
 @contextlib.contextmanager
@@ -49,7 +51,8 @@ class Run:
         checkpoint_every: likewise.
         max_steps: likewise.
         verbose: likewise.
-        sources: the experiment's data, where it is loaded already.
+        sources: the experiment's data, where it is loaded already. A part "held_out" is used instead of one that is
+            taken from "train"; without "test", the held-out images are the test images too, and the card says so.
     """
 
     def __init__(
@@ -67,8 +70,13 @@ class Run:
                 raise ValueError(f"{name} must be a positive integer, received {value!r}")
         self.experiment, self.workdir = experiment, Path(workdir).expanduser()
         self.checkpoint_every, self.max_steps, self.verbose = checkpoint_every, max_steps, verbose
-        self.sources = data.load(experiment.data) if sources is None else sources
-        self.train, self.held_out = self.sources["train"].split(experiment.held_out, seed=experiment.seed)
+        self.sources = data.load(experiment.data) if sources is None else dict(sources)
+        if "held_out" in self.sources:
+            self.train, self.held_out = self.sources["train"], self.sources.pop("held_out")
+        else:
+            self.train, self.held_out = self.sources["train"].split(experiment.held_out, seed=experiment.seed)
+        self.tested_apart = "test" in self.sources
+        self.sources.setdefault("test", self.held_out)
         if experiment.train_images is not None:
             self.train = _some(self.train, experiment.train_images)
         for name, stage in (("stage1", experiment.stage1), ("stage2", experiment.stage2)):
@@ -112,16 +120,19 @@ class Run:
 
     def fit(self, name: str, stage: TrainingStage, trainer: Trainer) -> float:
         """Runs a stage to its end; returns the seconds that it took."""
-        per_epoch = len(self.train) // stage.batch_size
+        per_epoch, clock = len(self.train) // stage.batch_size, None
+        if stage.seconds is not None:
+            clock = Clock(stage.seconds, stage.learning_rate)
+            per_epoch *= math.ceil(STEPS / per_epoch)
         steps = stage.epochs * per_epoch
-        loop = Loop(name, trainer, self.workdir, per_epoch, self.checkpoint_every)
+        loop = Loop(name, trainer, self.workdir, per_epoch, self.checkpoint_every, clock)
         trainer.compile(stage.make_optimizer(steps))
         validation = data.evaluation_batches(
             self.held_out, 500, self.experiment.image_size, crop_fraction=1.0
         )  # the pixels of ``x_held``
         end = min(steps, self.max_steps or steps)
-        batches = partial(self.batches, stage, views=trainer.views)
-        return loop.fit(with_teacher(self, stage, batches, per_epoch, end), validation, end, self.verbose)
+        batches = with_teacher(self, stage, partial(self.batches, stage, views=trainer.views), per_epoch, end)
+        return loop.fit(batches, None if clock else validation, end, self.verbose)
 
     def train_supernet(self) -> float:
         """Stage I and the calibration; returns the seconds of Stage I."""
@@ -232,7 +243,14 @@ class Run:
             The entries.
         """
         experiment = self.experiment
-        again = "read once" if reads == 1 else f"read {reads} times: the policy was chosen anew on the held-out images"
+        again: str = (
+            "read once" if reads == 1 else f"read {reads} times: the policy was chosen anew on the held-out images"
+        )
+        tested_on = f"{len(test)} test images, {again}"
+        if not self.tested_apart:
+            tested_on = (
+                f"the same {len(test)} held-out images: there was no test set, so these figures are a little high"
+            )
         return {
             "experiment": experiment.name,
             "command": command,
@@ -240,7 +258,7 @@ class Run:
             "licence": experiment.licence or "not stated",
             "trained_on": f"{len(self.train)} images of the training set",
             "chosen_on": f"{len(self.held_out)} held-out images of the training set ({chosen})",
-            "tested_on": f"{len(test)} test images, {again}",
+            "tested_on": tested_on,
             "test_reads": reads,
             "precision": f"{experiment.precision} in training; every figure is of the float32 model",
             "complete": self.max_steps is None,

@@ -9,8 +9,9 @@ from ds_keras.training.stage2 import GateTrainer
 
 if TYPE_CHECKING:
     LCTrainer: Any  # lent by ds_keras.lcnet, see ds_keras.moved
+    fine_tune: Any  # lent by ds_keras.experiments
 
-__all__ = ["GateTrainer", "LCTrainer", "SupernetTrainer", "calibrate_batch_norm"]
+__all__ = ["GateTrainer", "LCTrainer", "SupernetTrainer", "calibrate_batch_norm", "fine_tune"]
 
 
 def __getattr__(name: str) -> Any:

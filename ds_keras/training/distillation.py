@@ -8,8 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from ds_keras import zoo
-from ds_keras.core.visitor import Compute
 from ds_keras.models.supernet import Supernet
+from ds_keras.training.folded import Folded
 
 
 def trained_teacher(teacher: Any, model: Supernet) -> Supernet:
@@ -104,7 +104,7 @@ class Targets:
 
 def _predictions(teacher: Supernet, level: int, views: list[tf.Tensor]) -> tf.Tensor:
     """A teacher's mean prediction over the views, in inference mode with its own statistics."""
-    each = tf.split(_probabilities(teacher.logits(Compute(level), tf.concat(views, axis=0))), len(views))
+    each = tf.split(_probabilities(teacher.logits(Folded(level), tf.concat(views, axis=0))), len(views))
     return tf.stop_gradient(tf.add_n(each) / len(each))
 
 

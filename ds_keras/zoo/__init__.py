@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ds_keras.core.files import replacing, sha256, write_bytes, write_json
+from ds_keras.zoo.classes import with_classes
 from ds_keras.zoo.sizes import at_size
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def load(name: str | os.PathLike, num_classes: int | None = None, image_size: An
         model.load_weights(files[WEIGHTS])
     except Exception as error:  # what h5py and Keras raise for a file of another network has no common type
         raise ValueError(f"{files[WEIGHTS]} does not hold the weights of this network: {error}") from error
-    model = model if num_classes is None else _with_classes(model, num_classes)
+    model = model if num_classes is None else with_classes(model, num_classes)
     return model if image_size is None else at_size(model, image_size)
 
 
@@ -292,16 +293,3 @@ def _check_hash(path: Path, expected: str) -> None:
     found = sha256(path)
     if found != expected:
         raise ValueError(f"{path} is damaged or not the published file: sha256 {found}, expected {expected}")
-
-
-def _with_classes(model: "ImageModel", num_classes: int) -> "ImageModel":
-    """The same network with a new classifier; what was measured on the old classes, and chosen by it, is dropped."""
-    measured = ("labels", "budget_table", "cascade", "default_policy")
-    config = {name: value for name, value in model.get_config().items() if name not in measured}
-    twin = type(model).from_config({**config, "num_classes": num_classes})
-    twin.build()
-    dropped = {id(v) for v in (*model.classifier.weights, *model.settings)}
-    for new, old in zip(twin.weights, model.weights, strict=True):
-        if id(old) not in dropped:
-            new.assign(old)
-    return twin
