@@ -25,6 +25,8 @@ from ds_keras.training.stage1 import SupernetTrainer
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
+in_graph = partial(tf.function, autograph=False)  # converting the Python of a network takes as long as tracing it
+
 
 def slicing(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[str, Any]]:
     """Run-time slicing against the plain network of the same level, both compiled and with fused BatchNorm.
@@ -42,11 +44,11 @@ def slicing(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[s
     """
     x = _images(model, batch_size)
     rows = []
-    by_tensor = tf.function(lambda x, level: model(x, level=level))
+    by_tensor = in_graph(lambda x, level: model(x, level=level))
     for level in range(len(model.levels)):
         network = _fused(subnet(model, level))
-        plain = tf.function(lambda x, network=network: network(x, training=False))
-        by_int = tf.function(lambda x, level=level: model(x, level=level))
+        plain = in_graph(lambda x, network=network: network(x, training=False))
+        by_int = in_graph(lambda x, level=level: model(x, level=level))
         index = tf.constant(level)
         for kind, run in (("int", partial(by_int, x)), ("tensor", partial(by_tensor, x, index))):
             result = paired(run, partial(plain, x), rounds)
@@ -68,19 +70,19 @@ def routed_batch(model: "Supernet", batch_size: int, rounds: int = 30) -> list[d
     x = _images(model, batch_size)
     count = len(model.levels)
     levels = tf.constant(np.arange(batch_size) % count, tf.int32)
-    route = tf.function(lambda x: (model.start(Compute(0), x)[0], model.route(x)))
+    route = in_graph(lambda x: (model.start(Compute(0), x)[0], model.route(x)))
     features = model.start(Compute(0), x)[0]
     bodies, buckets = [], []
     for level in range(count):
         buckets.append(tf.nest.map_structure(lambda f, k=level: tf.boolean_mask(f, levels == k), features))
-        bodies.append(tf.function(lambda f, k=level: model.body(Compute(k), f)))
+        bodies.append(in_graph(lambda f, k=level: model.body(Compute(k), f)))
 
     def separately() -> None:
         route(x)
         for body, bucket in zip(bodies, buckets, strict=True):
             body(bucket)
 
-    @tf.function
+    @in_graph
     def routed(x: tf.Tensor) -> tf.Tensor:
         features, gate_features = model.start(Compute(0), x)
         gate = tf.reduce_sum(model.gate(Compute(0), gate_features))  # paid, though the benchmark sets the mix
@@ -112,11 +114,11 @@ def stage1_step(model: "Supernet", batch_size: int, rounds: int = 20) -> list[di
 
     trainer = Drawn(model, objective="ce", weight_decay=0.0)
     trainer.compile("sgd")
-    step = tf.function(lambda: trainer.train_step((x, y)))
+    step = in_graph(lambda: trainer.train_step((x, y)))
     variables = trainer.trained_variables
 
     def alone(level: Level) -> Callable[[], Any]:
-        @tf.function
+        @in_graph
         def run() -> list:
             with tf.GradientTape() as tape:
                 logits = model.logits(Compute(level, training=True), x)
@@ -148,7 +150,7 @@ def pipeline(model: "Supernet", batch_size: int, rounds: int = 30) -> list[dict[
     batches = iter(data.batches(source, batch_size, seed=0, augment="flip,pad_crop:2,erase:0.25"))
     trainer = SupernetTrainer(model, num_random=1)
     trainer.compile("sgd")
-    step = tf.function(lambda batch: trainer.train_step(batch))
+    step = in_graph(lambda batch: trainer.train_step(batch))
     batch = next(batches)
     result = paired(lambda: next(batches), lambda: step(batch), rounds)
     return [{"what": "pipeline", "level": "a batch", "kind": "", **result._asdict()}]

@@ -15,6 +15,7 @@ from ds_keras.lcnet.block import SkippableBlock, run_layers
 from ds_keras.lcnet.cost import SkippedCosts
 from ds_keras.lcnet.predictor import relu1
 from ds_keras.lcnet.skipping import How, in_full, in_sub_batches
+from ds_keras.routing.graph import BatchGraph
 
 
 @dataclass(frozen=True)
@@ -275,7 +276,7 @@ class LCResNet(SkippedCosts, ImageModel):
             scales = self.active(predicted)
             return Executed(logits, self.madds * self.spent(tf.cast(scales > 0, tf.float32)), scales)
 
-        return tf.function(executed, reduce_retracing=True)
+        return BatchGraph(executed, batched=2)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, as plain data."""

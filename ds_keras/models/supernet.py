@@ -23,6 +23,7 @@ from ds_keras.policies.cascade import Cascade, check_chain
 from ds_keras.policies.registry import check_policy
 from ds_keras.routing import execute as routing
 from ds_keras.routing.budget import set_budget, settings_for
+from ds_keras.routing.graph import BatchGraph
 
 FIRST_THRESHOLD = 0.5  # of every step of a cascade, until it is measured
 
@@ -148,7 +149,7 @@ class Supernet(SliceableNetwork):
             if self.built:
                 self.cascade_thresholds.assign(tf.fill(self.cascade_thresholds.shape, FIRST_THRESHOLD))
         self._cascade = chain
-        self._forget_graphs()
+        self._forget_policies()
 
     @property
     def default_policy(self) -> PolicyName:
@@ -158,11 +159,12 @@ class Supernet(SliceableNetwork):
     @default_policy.setter
     def default_policy(self, policy: PolicyName) -> None:
         self._default_policy = check_policy(policy, len(self.levels))
-        self._forget_graphs()
+        self._forget_policies()
 
-    def _forget_graphs(self) -> None:
-        """What was traced routes as the model did then: trace again."""
-        self.__dict__.pop("graphs", None)
+    def _forget_policies(self) -> None:
+        """What was traced of a policy routes as the model did then: trace again. The levels' graphs stay."""
+        if "graphs" in self.__dict__:
+            self.graphs["policy"] = routing.compile_policies(self)
         self.predict_function = self.test_function = None
 
     @functools.cached_property
@@ -171,7 +173,7 @@ class Supernet(SliceableNetwork):
         return tuple(cost.parts(self, level) for level in self.levels)
 
     @functools.cached_property
-    def graphs(self) -> dict[str, Any]:
+    def graphs(self) -> dict[str, BatchGraph]:
         """The graphs of ``predict_routed``."""
         return routing.compile_runs(self)
 

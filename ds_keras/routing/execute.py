@@ -12,6 +12,7 @@ from ds_keras.policies.base import PolicyName, Routed, RoutingSpec
 from ds_keras.policies.gate import Gate
 from ds_keras.policies.registry import check_belongs, check_policy, find, names, policy_class
 from ds_keras.routing.batch import Batch
+from ds_keras.routing.graph import BatchGraph
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -129,7 +130,7 @@ def predict_routed(
     return Routed(*(np.concatenate([np.asarray(part) for part in column]) for column in zip(*results, strict=True)))
 
 
-def compile_runs(model: "Supernet") -> dict[str, Any]:
+def compile_runs(model: "Supernet") -> dict[str, BatchGraph]:
     """The graphs that ``predict_routed`` runs: traced once for each policy, for any batch size, which takes seconds.
 
     Args:
@@ -146,17 +147,22 @@ def compile_runs(model: "Supernet") -> dict[str, Any]:
             [tf.cast(model.body(Compute(level), features), tf.float32) for level in range(len(model.levels))]
         )
 
+    return {
+        "policy": compile_policies(model),
+        "levels": BatchGraph(lambda x, levels: run(model, x, 0, levels=levels), batched=2),
+        "logits_by_level": BatchGraph(logits_by_level),
+        "gate": BatchGraph(lambda x: model.gate(Compute(0), model.start(Compute(0), x)[1])),
+    }
+
+
+def compile_policies(model: "Supernet") -> BatchGraph:
+    """The graph f(x, policy, settings) -> ``Routed``; it keeps the cascade that the model has when it is traced."""
+
     def by_policy(x: tf.Tensor, policy: PolicyName, settings: Any) -> Routed:
         logging.info("%s: tracing the graph of policy %r, once: some seconds", model.name, policy)  # in tracing only
         return run(model, x, policy, settings)
 
-    functions = {
-        "policy": by_policy,
-        "levels": lambda x, levels: run(model, x, 0, levels=levels),
-        "logits_by_level": logits_by_level,
-        "gate": lambda x: model.gate(Compute(0), model.start(Compute(0), x)[1]),
-    }
-    return {name: tf.function(function, reduce_retracing=True) for name, function in functions.items()}
+    return BatchGraph(by_policy)
 
 
 def predict_levels(model: "Supernet", x: Any, batch_size: int = 256) -> np.ndarray:

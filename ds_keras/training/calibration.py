@@ -10,6 +10,7 @@ import tensorflow as tf
 from ds_keras.core.visitor import Compute
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
 from ds_keras.quantization.rounding import FakeQuantized, check_quantize
+from ds_keras.routing.graph import BatchGraph
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -89,7 +90,7 @@ def _pooled(
     model: "Supernet", visitor: _Moments, dataset: Iterable, start: bool
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
     """Mean and variance over all images for each norm that the level uses, and the number of batches."""
-    step = tf.function(lambda x: _moments(model, visitor, x, start), reduce_retracing=True)
+    step = BatchGraph(lambda x: _moments(model, visitor, x, start))
     sums: list[list[np.ndarray]] = []
     used, images = 0, 0
     for batch in dataset:

@@ -98,7 +98,7 @@ def test_saving_round_trip(tmp_path, model, x, suffix):
         twin = keras.models.load_model(path)
     else:
         model.save_weights(path)
-        twin = DSMobileNet.tiny(10)
+        twin = DSMobileNet.from_config(model.get_config())
         twin.build()
         twin.load_weights(path)
     assert type(twin) is DSMobileNet

@@ -73,11 +73,16 @@ def test_classify(model, x, routed):
 
 
 def test_unbuilt_model_builds_at_first_use(x):
-    assert DSMobileNet.tiny(4)(x, level=0).shape == (12, 4)
-    assert DSMobileNet.tiny(4)(x).shape == (12, 4)
-    assert DSMobileNet.tiny(4).route(x).shape == (12, 4)
-    assert DSMobileNet.tiny(4).predict_routed(x, policy=1).logits.shape == (12, 4)
-    assert set(DSMobileNet.tiny(4).features(x, level=0)) == {1, 2}
+    config = nano().get_config()
+
+    def unbuilt():
+        return DSMobileNet.from_config(config)
+
+    assert unbuilt()(x, level=0).shape == (12, 3)
+    assert unbuilt()(x).shape == (12, 3)
+    assert unbuilt().route(x).shape == (12, 3)
+    assert unbuilt().predict_routed(x, policy=1).logits.shape == (12, 3)
+    assert set(unbuilt().features(x, level=0)) == {2, 4}
 
 
 def test_mixed_bfloat16_stays_close(x):

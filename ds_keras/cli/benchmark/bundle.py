@@ -59,7 +59,7 @@ def _rows_of_a_level(session: Any, source: Any, level: int, images: Any) -> list
 
     direct = source.converted("body", level)
     whole = Interpreted(source.converted("whole", level), session.num_threads)
-    in_keras = tf.function(lambda x: source.model(x, level=level))
+    in_keras = tf.function(lambda x: source.model(x, level=level), autograph=False)
     rows = benchmark.materialized(session, level, direct, images, FLAGS.rounds)
     rows += benchmark.against("whole file", session, level, whole, images, FLAGS.rounds)
     rows += benchmark.routed_to(session, level, whole, images, FLAGS.rounds)

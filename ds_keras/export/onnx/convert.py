@@ -41,7 +41,7 @@ def convert(network: keras.Model, batch: int | None = None, channels_first: bool
     tf2onnx, twin = package("tf2onnx.convert"), _batched(network)
     (x,) = network.inputs
     signature = [tf.TensorSpec((batch, *x.shape[1:]), tf.float32, name=x.name)]
-    function = tf.function(lambda x: _named(twin(x, training=False)), input_signature=signature)
+    function = tf.function(lambda x: _named(twin(x, training=False)), input_signature=signature, autograph=False)
     order = {}
     if channels_first:
         order = {"inputs_as_nchw": _images({x.name: x}), "outputs_as_nchw": _images(_named(network.output))}
