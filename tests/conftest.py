@@ -7,6 +7,13 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 import numpy as np
 import pytest
 from helpers import images, tiny
+from hypothesis import settings
+
+
+def pytest_configure(config):
+    """How many cases Hypothesis tries, where a test does not say: more of them where the slow tests run."""
+    settings.register_profile("suite", max_examples=20 if config.option.markexpr == "not slow" else 200, deadline=None)
+    settings.load_profile("suite")
 
 
 @pytest.fixture(scope="module")

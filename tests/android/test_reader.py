@@ -14,8 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shared
 from damaged import as_directory, as_file, as_version_2, damaged_graph, every_value, parts_of, rehashed, samples
-from helpers import images, nano
+from helpers import nano
 
 from ds_keras import export, zoo
 from ds_keras.policies import BudgetTable, Times, margin
@@ -59,9 +60,9 @@ def bundles(tmp_path_factory):
     """Paths by name."""
     folder = tmp_path_factory.mktemp("bundles")
     paths = {
-        "float32": export.to_bundle(nano(labels=["a", "b", "c"]), folder / "nano", licence="none"),
+        "float32": shared.bundle("labelled", tmp_path_factory),
         "float16 file": export.to_bundle(nano(), folder / "half.dsbundle", "float16"),
-        "int8": export.to_bundle(nano(), folder / "int8", "int8", np.rint(images(8))),
+        "int8": shared.bundle("int8", tmp_path_factory),
         "digits": folder / "digits",
         "float32 file": folder / "nano.dsbundle",
         "float16": folder / "half",

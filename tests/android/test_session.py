@@ -6,10 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import shared
 from damaged import as_directory, damaged_graphs, parts_of
-from helpers import images, nano
+from helpers import images
 
-from ds_keras import export, zoo
+from ds_keras import zoo
 from ds_keras.policies import margin
 from ds_keras.runtime import Bundle, Session
 
@@ -29,10 +30,9 @@ def runner(tmp_path_factory):
 @pytest.fixture(scope="module")
 def bundles(tmp_path_factory):
     """Paths by name."""
-    folder = tmp_path_factory.mktemp("bundles")
     return {
-        "float32": export.to_bundle(nano(), folder / "nano"),
-        "int8": export.to_bundle(nano(), folder / "int8", "int8", np.rint(images(8))),
+        "float32": shared.bundle("labelled", tmp_path_factory),
+        "int8": shared.bundle("int8", tmp_path_factory),
         "digits": zoo.bundle("ds_mobilenet_digits"),
         "digits int8": zoo.bundle("ds_mobilenet_digits", int8=True),
     }

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from helpers import budgeted_nano, images
+import shared
+from helpers import images
 
-from ds_keras import export
 from ds_keras.evaluation import parity
 from ds_keras.routing import execute as routing
 from ds_keras.runtime import Session
@@ -12,12 +12,12 @@ X = images(24)
 
 @pytest.fixture(scope="module")
 def network():
-    return budgeted_nano(X, points=5)
+    return shared.budgeted()
 
 
 @pytest.fixture(scope="module")
-def session(network, tmp_path_factory):
-    return Session(export.to_bundle(network, tmp_path_factory.mktemp("bundle") / "nano.dsbundle"))
+def session(tmp_path_factory):
+    return Session(shared.bundle("budgeted.dsbundle", tmp_path_factory))
 
 
 def test_a_bundle_equals_its_model(network, session):
@@ -29,7 +29,7 @@ def test_a_bundle_equals_its_model(network, session):
 
 
 def test_another_model_is_told_apart(session):
-    other = budgeted_nano(X[::-1], points=5)
+    other = shared.budgeted()
     other.classifier.bias.assign([100.0, 0, 0])  # always the first class
     rows = parity.compare(other, session, X, np.zeros(24, int))
     assert all(row["keras"] == 100 and row["difference"] > 90 for row in rows)

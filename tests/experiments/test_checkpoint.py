@@ -142,7 +142,7 @@ def test_a_directory_with_its_name(tmp_path):
     assert restore_checkpoint(tmp_path, variables())["step"] == 1
 
 
-@settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(derandomize=True, suppress_health_check=list(HealthCheck))
 @given(place=st.floats(0, 1, exclude_max=True), bits=st.integers(1, 255))
 def test_any_flipped_byte(tmp_path_factory, place, bits):
     """The newest, if the byte is no part of what is read; else the one before. Never an error, never other values."""

@@ -136,7 +136,18 @@ def test_what_a_run_leaves(reference):
 
 
 def test_killed_and_run_again(config, reference, tmp_path):
-    """SIGKILL in each stage and while the preset is written; the same command goes on. An epoch saves too: step 5.
+    """SIGKILL while Stage I saves; the same command goes on, from what the epoch saved: step 5."""
+    workdir = tmp_path / "run"
+    result = train(config, workdir, "--checkpoint_every=3", DIE="stage1/step-000000006.npz before")
+    assert result.returncode == -9, result.stderr[-3000:]
+    result = finished(config, workdir, "--checkpoint_every=3")
+    assert "stage1: going on from step 5 of 10" in result.stderr
+    equal(workdir, reference)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(config, reference, tmp_path):
+    """SIGKILL in each stage and while the preset is written; the same command goes on.
 
     The newest checkpoint of Stage II is cut besides, as a disk without order may leave it: the one before serves.
     """

@@ -18,7 +18,10 @@ KINDS = {"both": {}, "layers": {"groups": 0}, "channels": {"layers": False}, "ne
 X = images(6)
 
 
-@pytest.fixture(scope="module", params=KINDS)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("layers", "channels")]
+
+
+@pytest.fixture(scope="module", params=["both", "neither", *SLOW])
 def model(request):
     return nano_lc(labels=["a", "b", "c"], **KINDS[request.param])
 

@@ -146,8 +146,23 @@ def tiny_experiment(**kwargs):
 STAGES = {"stage1": None, "stage2": 0.7}  # targets
 
 
-def test_a_run_resumes_and_ends_with_a_preset(tmp_path, monkeypatch):
-    whole = run(tiny_experiment(), tmp_path / "whole", "the command", verbose=0)
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The directory of a run, and its metrics."""
+    workdir = tmp_path_factory.mktemp("lc") / "whole"
+    return workdir, run(tiny_experiment(), workdir, "the command", verbose=0)
+
+
+def test_a_run_ends_with_a_preset(whole):
+    workdir, metrics = whole
+    assert [row["run"] for row in metrics["runs"]] == ["dynamic", "shuffled", "fixed", "whole"]
+    assert zoo.load(workdir / "preset").labels
+    assert "the command" in (workdir / "preset/README.md").read_text()
+
+
+@pytest.mark.slow
+def test_a_run_resumes(whole, tmp_path, monkeypatch):
+    workdir, metrics = whole
     saved = []
 
     def dying(directory, *rest):
@@ -161,13 +176,11 @@ def test_a_run_resumes_and_ends_with_a_preset(tmp_path, monkeypatch):
         run(tiny_experiment(), tmp_path / "resumed", checkpoint_every=2, verbose=0)
     monkeypatch.undo()
     resumed = run(tiny_experiment(), tmp_path / "resumed", "the command", verbose=0)
-    assert [row["run"] for row in whole["runs"]] == ["dynamic", "shuffled", "fixed", "whole"]
     for key in ("runs", "units", "spread", "held_out"):
-        assert whole[key] == resumed[key]
-    first, second = (zoo.load(tmp_path / name / "preset") for name in ("whole", "resumed"))
+        assert metrics[key] == resumed[key]
+    first, second = (zoo.load(folder / "preset") for folder in (workdir, tmp_path / "resumed"))
     for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
         same(a, b)
-    assert first.labels and "the command" in (tmp_path / "whole/preset/README.md").read_text()
 
 
 @pytest.mark.slow

@@ -15,6 +15,7 @@ from ds_keras.export import flatbuffer
 from ds_keras.export.subnet import folded_body
 from ds_keras.export.tflite import convert as litert
 from ds_keras.export.tflite import template as pack
+from ds_keras.routing import execute as routing
 from ds_keras.training import GateTrainer, SupernetTrainer, calibrate_batch_norm
 
 MAKE = {
@@ -41,11 +42,13 @@ OBJECTIVES = dict(
 )  # one each: a trace takes its time
 
 
-# Converting and training take their time: the others only with -m slow (tests/export is of MobileNets).
-SLOW = ("mobilenet", "resnet_bottleneck", "vit_patches")
-one_of_a_kind = pytest.mark.parametrize(
-    "make", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in MAKE], indirect=True
-)
+def only(*names):
+    """Tracing, converting and training take their time: the other architectures run with -m slow only.
+
+    MobileNets are what most other tests are of: tests/training, tests/export, tests/models/test_mobilenet.py.
+    """
+    cases = [pytest.param(name, marks=[] if name in names else [pytest.mark.slow]) for name in MAKE]
+    return pytest.mark.parametrize("make", cases, indirect=True)
 
 
 @pytest.fixture(scope="module", params=MAKE)
@@ -107,6 +110,7 @@ def restore(model, weights):
         weight.assign(weights[weight.path])
 
 
+@only("mobilenet_v2", "resnet_basic", "vit_stem")
 def test_a_tensor_level_equals_an_int(model, x, every):
     graph = in_graph(lambda x, k: model(x, level=k))
     training = in_graph(lambda x, k: model(x, level=k, training=True))
@@ -127,15 +131,15 @@ def test_routing(model, x, every):
     assert len(set(gate.levels)) > 1
     same(gate.levels, np.array(model.route(x)).argmax(1))
     close(gate.logits, np.stack([every[k][i] for i, k in enumerate(gate.levels)]))
-    close(model.predict(x, verbose=0), gate.logits)
+    close(model(x), gate.logits)
     start, head, _ = cost.parts(model, 0)
     bodies = [cost.parts(model, k).body for k in range(3)]
     same(gate.madds, [start + head + bodies[k] for k in gate.levels])
-    cascade = model.predict_routed(x, policy="cascade")
-    close(cascade.logits, np.stack([every[k][i] for i, k in enumerate(cascade.levels)]))
+    cascade = routing.run(model, x, "cascade")
+    close(cascade.logits, np.stack([every[k][i] for i, k in enumerate(np.array(cascade.levels))]))
 
 
-@one_of_a_kind
+@only("resnet_basic", "vit_stem")
 def test_tflite_at_every_level(model, x, every, tmp_path):
     for path, expected in zip(export.to_tflite(model, tmp_path), every, strict=True):
         found = path.read_bytes()
@@ -149,7 +153,7 @@ def bundle(model, tmp_path_factory):
     return export.to_bundle(model, tmp_path_factory.mktemp("bundle") / "model.dsbundle")
 
 
-@one_of_a_kind
+@only("resnet_basic", "vit_stem")
 def test_route_and_bodies_are_the_level_in_two_files(model, x, every, bundle, tmp_path):
     (route,) = export.to_tflite(model, tmp_path, part="route")
     (body,) = export.to_tflite(model, tmp_path, levels=[1], part="body")
@@ -166,7 +170,7 @@ def test_route_and_bodies_are_the_level_in_two_files(model, x, every, bundle, tm
     assert large and {copy.kernel for copy in reader.template("body_1").copies} == large
 
 
-@one_of_a_kind
+@only("resnet_basic", "vit_stem")
 def test_a_bundle_runs_as_the_model(model, x, every, bundle):
     session = runtime.Session(bundle)
     for level, expected in enumerate(every):
@@ -232,7 +236,7 @@ def test_one_level_moves_its_slice_only(make, level):
     assert any(not mask.all() for mask in visitor.masks.values())
 
 
-@one_of_a_kind
+@only("vit_stem")
 def test_both_stages_by_fit(request, make):
     objective = OBJECTIVES[request.node.callspec.params["make"]]
     model = make()

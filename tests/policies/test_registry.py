@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from helpers import budgeted_nano, close, images, same
+import shared
+from helpers import close, images, same
 
-from ds_keras import evaluation, export, policies
+from ds_keras import evaluation, policies
 from ds_keras.policies import registry
 from ds_keras.policies.cascade import Cascade
 from ds_keras.routing import predict_routed, replay, routing_spec
@@ -47,12 +48,12 @@ class Alternating(policies.Policy):
 
 @pytest.fixture(scope="module")
 def model():
-    return budgeted_nano(X, points=5)
+    return shared.budgeted()
 
 
 @pytest.fixture(scope="module")
-def path(model, tmp_path_factory):
-    return export.to_bundle(model, tmp_path_factory.mktemp("bundle") / "nano.dsbundle")
+def path(tmp_path_factory):
+    return shared.bundle("budgeted.dsbundle", tmp_path_factory)
 
 
 @pytest.fixture(params=[Careful, Reversed, Alternating])

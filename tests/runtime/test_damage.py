@@ -8,12 +8,12 @@ import zipfile
 
 import numpy as np
 import pytest
+import shared
 from damaged import as_version_2, parts_of
-from helpers import images, nano
+from helpers import images
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ds_keras import export
 from ds_keras.runtime import Bundle, Session
 from ds_keras.runtime.manifest import check_manifest, checked_plan
 from ds_keras.runtime.template import shared_template
@@ -24,7 +24,7 @@ X = images(2)
 @pytest.fixture(scope="module")
 def versions(tmp_path_factory):
     """The parts of a bundle by format version."""
-    path = export.to_bundle(nano(labels=["a", "b", "c"]), tmp_path_factory.mktemp("bundle") / "nano")
+    path = shared.bundle("labelled", tmp_path_factory)
     return {2: as_version_2(path), 3: parts_of(path)}
 
 
@@ -52,7 +52,7 @@ def run_all(path):
     return [session.run(X, policy=policy).logits for policy in (0, 1, 2, "gate", "cascade")]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.integers(0, 99),
     position=st.floats(0, 0.999),

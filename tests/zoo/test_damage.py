@@ -178,7 +178,7 @@ def places(value, path=()):
         yield from places(item, (*path, key))
 
 
-@settings(max_examples=50, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(derandomize=True, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_any_value_anywhere(_saved, tmp_path_factory, data):
     """``load`` either works or raises ValueError with the preset's name."""

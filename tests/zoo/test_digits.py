@@ -1,12 +1,9 @@
-"""The shipped digits preset: golden logits in a fresh process, and its figures measured again.
+"""The shipped digits preset: golden logits, and its figures measured again.
 
 Goldens: ``python tests/zoo/make_golden.py`` (run it again when the preset's weights change).
 """
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -17,23 +14,12 @@ from ds_keras import data, zoo
 from ds_keras.evaluation.tables import evaluate
 
 GOLDEN = Path(__file__).with_name("golden_digits.json")
-PROGRAM = """
-import json, sys
-import numpy as np
-import ds_keras
 
-assert "tensorflow" not in sys.modules and "keras" not in sys.modules
-images = np.array(json.load(open(sys.argv[1]))["images"], "float32")
-model = ds_keras.zoo.load("ds_mobilenet_digits")
-routed = model.predict_routed(images)
-json.dump({
-    "levels": [np.asarray(model(images, level=k)).tolist() for k in range(len(model.levels))],
-    "routed": routed.levels.tolist(),
-    "logits": routed.logits.tolist(),
-    "called": np.asarray(model(images)).tolist(),
-    "predicted": model.predict(images, verbose=0).tolist(),
-}, open(sys.argv[2], "w"))
-"""
+
+@pytest.fixture(scope="module")
+def model():
+    """Do not change it."""
+    return zoo.load("ds_mobilenet_digits")
 
 
 @pytest.fixture(scope="module")
@@ -45,17 +31,15 @@ def golden():
     return golden
 
 
-def test_a_fresh_process_elsewhere(golden, tmp_path):
-    env = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "KERAS_BACKEND")}
-    command = [sys.executable, "-c", PROGRAM, str(GOLDEN), "out.json"]
-    result = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
-    assert result.returncode == 0, result.stderr
-    found = json.loads((tmp_path / "out.json").read_text())
-    close(found["levels"], golden["levels"], tolerance=1e-3)
-    assert found["routed"] == golden["routed"]
+def test_golden_logits(golden, model):
+    """A fresh process, elsewhere: ``test_the_wheel_elsewhere`` of tests/test_package.py."""
+    images = np.array(golden["images"], "float32")
+    close([model(images, level=level) for level in range(len(model.levels))], golden["levels"], tolerance=1e-3)
+    routed = model.predict_routed(images)
+    assert routed.levels.tolist() == golden["routed"]
     expected = np.array(golden["levels"])[golden["routed"], np.arange(len(golden["routed"]))]
-    for name in ("logits", "called", "predicted"):
-        close(found[name], expected, tolerance=1e-3)
+    for found in (routed.logits, model(images), model.predict(images, verbose=0)):
+        close(found, expected, tolerance=1e-3)
 
 
 def test_goldens_say_something(golden):
@@ -65,9 +49,8 @@ def test_goldens_say_something(golden):
     assert np.abs(levels[1:] - levels[:-1]).max(axis=(1, 2)).min() > 0.1  # every level gives other logits
 
 
-def test_metrics_are_those_of_the_shipped_weights():
+def test_metrics_are_those_of_the_shipped_weights(model):
     card, test = zoo.card("ds_mobilenet_digits"), data.digits()["test"]
-    model = zoo.load("ds_mobilenet_digits")
     found = evaluate(model, test.images(), test.labels)
     assert model.default_policy == card["default_policy"]
     assert f"{len(test)} test images" in card["tested_on"]

@@ -71,6 +71,7 @@ def test_it_runs_as_keras(network, written):
         close(session.run(X, level=level).logits, expected, 2e-2 if quantization else 1e-4)
 
 
+@pytest.mark.usefixtures("quick")
 def test_the_single_file_holds_the_same_parts(network, both, tmp_path):
     file, path = to_bundle(network, tmp_path / "one.dsbundle"), both[None]
     with zipfile.ZipFile(file) as archive:

@@ -109,7 +109,7 @@ def test_the_level_input_of_variants(variant, tmp_path):
         close(run.run(None, {"images": X, "level": np.asarray(level, "int32")})[0], model(X, level=level))
 
 
-@pytest.mark.parametrize("level", range(3))
+@pytest.mark.parametrize("level", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_level(network, level, tmp_path):
     path = to_onnx(network, str(tmp_path / "new" / "level.onnx"), network.levels[level] if level == 1 else level)
     run = session(path)

@@ -1,0 +1,42 @@
+"""Bundles that several test files read: each is made once in a run of the tests, by whichever worker comes first."""
+
+import fcntl
+import os
+
+import numpy as np
+from helpers import budgeted_nano, images, nano
+
+from ds_keras import export
+
+
+def budgeted():
+    """``nano`` with a budget table: three levels, images of different levels."""
+    return budgeted_nano(images(24), points=9)
+
+
+MAKE = {
+    "labelled": lambda path: export.to_bundle(nano(labels=["a", "b", "c"]), path, licence="none"),
+    "int8": lambda path: export.to_bundle(nano(), path, "int8", np.rint(images(8))),
+    "budgeted.dsbundle": lambda path: export.to_bundle(budgeted(), path),  # in one file
+}
+
+
+def bundle(name, tmp_path_factory):
+    """A bundle of ``MAKE``: do not change it.
+
+    Args:
+        name: key of ``MAKE``.
+        tmp_path_factory: pytest's fixture.
+
+    Returns:
+        Its path.
+    """
+    base = tmp_path_factory.getbasetemp()  # of one worker
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    folder.mkdir(exist_ok=True)
+    path = folder / name
+    with open(folder / f"{name}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            MAKE[name](path)
+    return path
