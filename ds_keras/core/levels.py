@@ -207,7 +207,8 @@ def slice_kernel(kernel: Any, sizes: Sequence[Size], centre: Sequence[int] = ())
         return kernel
     begin = [(full[axis] - size) // 2 if axis in centre else 0 for axis, size in enumerate(sizes)]
     # Explicit sizes and a pinned static shape: a -1, or an unknown spatial size, makes converters guess the padding.
-    return tf.ensure_shape(tf.slice(kernel, tf.stack(begin), tf.stack(list(sizes))), static)
+    part = tf.slice(kernel, tf.stack(begin), tf.stack(list(sizes)))
+    return tf.ensure_shape(part, static) if None in static else part
 
 
 def require_levels(model: Any) -> None:
