@@ -18,7 +18,7 @@ ROWS = (Row(4, 1, 6, 1), Row(8, 2, 12, 2))  # of a transformer with two levels
 MAKE = {"mobilenet": lambda: nano(gate_hidden=4), "resnet": nano_resnet}
 
 
-@pytest.fixture(scope="module", params=MAKE)
+@pytest.fixture(scope="module", params=[pytest.param("mobilenet", marks=pytest.mark.slow), "resnet"])
 def network(request):
     """Three levels; channels with a negative factor, one with none, units that are always 0: do not change it."""
     model = MAKE[request.param]()

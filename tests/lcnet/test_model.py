@@ -21,7 +21,10 @@ KINDS = {
 }
 
 
-@pytest.fixture(scope="module", params=KINDS)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("layers", "channels")]  # each a part of "both"
+
+
+@pytest.fixture(scope="module", params=["both", "neither", "bottleneck", "single_channels", *SLOW])
 def model(request):
     return nano_lc(**KINDS[request.param])
 

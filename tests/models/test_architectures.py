@@ -216,6 +216,7 @@ class _Active(Shapes):
             self.masks[weight.path] = mask
 
 
+@only("mobilenet_v2", "resnet_basic", "vit_stem")
 @pytest.mark.parametrize("level", [0, 1])
 def test_one_level_moves_its_slice_only(make, level):
     model = make()
@@ -263,6 +264,7 @@ def test_both_stages_by_fit(request, make):
     assert moved == {variable.path for variable in model.gate_variables}
 
 
+@only("mobilenet_v2", "resnet_basic", "vit_stem")
 def test_calibration_measures_every_level(make):
     model = make()
     x = images(24, model.image_shape[0])
@@ -272,6 +274,7 @@ def test_calibration_measures_every_level(make):
         close(model(x, level=level), expected, tolerance=0.2)
 
 
+@only("mobilenet_v2", "resnet_basic", "vit_stem")
 def test_mixed_bfloat16(make, model, x, every):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:

@@ -45,7 +45,9 @@ def test_the_command_line_without_tensorflow(tmp_path):
     assert (result.returncode, result.stdout) == (2, "") and "received 'evalute'" in result.stderr
 
 
+@pytest.mark.slow
 def test_demo(tmp_path):
+    """What it does is tested apart: the card's figures, the files of a preset; the README's example runs too."""
     from ds_keras import zoo
 
     result = tool("demo", "--output=kept", cwd=tmp_path)

@@ -39,7 +39,7 @@ def share_small_kernels():
         yield
 
 
-@pytest.fixture(scope="module", params=MAKE)
+@pytest.fixture(scope="module", params=[pytest.param("mobilenet", marks=pytest.mark.slow), "resnet", "vit"])
 def name(request):
     return request.param
 
