@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ def load(spec: str) -> dict[str, Source]:
     Args:
         spec: "digits", "fashion_mnist:DIRECTORY", "pack:FILE.npz", "folder:DIRECTORY", "keras:NAME", "tfds:NAME", or
             "tfrecord:DIRECTORY" (with the folders train and test or val). "pack:FILE.npz+LOSSLESS.npz" holds the images
-            of the second file out of training and gives them as a part of their own.
+            of the second file out of training and gives them as a part of their own. With "folder+links:DIRECTORY"
+            symbolic links may lead out of the folder.
 
     Returns:
         {"train": Source, "test": Source}, and perhaps further parts to test on.
@@ -45,6 +47,7 @@ def load(spec: str) -> dict[str, Source]:
         "fashion_mnist": fashion_mnist,
         "pack": _pack,
         "folder": image_folder,
+        "folder+links": partial(image_folder, follow_links=True),
         "keras": keras_dataset,
         "tfds": tfds,
         "tfrecord": _tfrecords,

@@ -1,9 +1,14 @@
+import os
+import time
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from PIL import Image
 
 from ds_keras.data.decode import decode, decode_image, decode_plain
+from ds_keras.photos.decode import Pixels
 
 
 def test_plain_formats(save, rng):
@@ -133,3 +138,36 @@ def test_too_large_where_pillow_only_warns(save, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 300)
     with pytest.raises(ValueError, match=r"20x20 pixels, at most 300 are allowed"):
         decode_image(save("bomb.png", np.zeros([20, 20, 3])))
+
+
+def test_only_regular_files_are_opened(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(ValueError, match="pipe.jpg: ValueError: it is not a regular file"):
+        decode_image(tmp_path / "pipe.jpg")
+
+
+def test_no_program_is_run_for_a_format(save):
+    path = save("page.eps", np.zeros([4, 4, 3]))
+    with pytest.raises(ValueError, match="cannot decode the image .*page.eps: UnidentifiedImageError"):
+        decode_image(path)
+
+
+def test_a_long_tail_is_not_read(save, monkeypatch):
+    path = save("a.jpg", np.zeros([4, 4, 3]))
+    os.truncate(path, 5 * 2**30)  # a sparse file
+    with pytest.raises(ValueError, match="a.jpg: ValueError: a JPEG file of more than 134217728 bytes"):
+        decode_image(path)
+
+
+def test_few_pixels_are_in_flight():
+    pixels = Pixels(10)
+
+    def work(count):
+        with pixels.take(count):
+            time.sleep(0.001)
+            return pixels.in_flight
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(work, [4, 5, 20, 1, 6, 3] * 4))
+    assert max(found) <= 20 and not pixels.in_flight
+    assert all(number == 20 for number in found if number > 10)

@@ -1,4 +1,7 @@
 import logging
+import os
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -112,3 +115,115 @@ def test_bad_folders(flowers, tmp_path):
     (tmp_path / "odd/test/rose").mkdir(parents=True)
     with pytest.raises(ValueError, match=r"has the folder test but no train folder"):
         image_folder(tmp_path / "odd")
+
+
+@pytest.fixture
+def two(save, tmp_path):
+    """Two classes of two images."""
+    for name, grey in {"cat": 10, "dog": 200}.items():
+        for i in range(2):
+            save(f"set/{name}/{i}.png", np.full([6, 5 + i, 3], grey + i))
+    return tmp_path / "set"
+
+
+def test_what_is_skipped_is_counted(two, save, caplog):
+    for folder in (".ipynb_checkpoints", "@eaDir", "__MACOSX", ".thumbnails"):
+        save(f"set/{folder}/0.png", np.zeros([4, 4, 3]))
+        save(f"set/cat/{folder}/0.png", np.zeros([4, 4, 3]))
+    (two / "dog/notes.txt").write_text("no image")
+    (two / "dog/.DS_Store").write_text("no image")
+    os.mkfifo(two / "dog/pipe.jpg")
+    with caplog.at_level(logging.WARNING):
+        sets = image_folder(two, held_out=1)
+    assert sets["train"].class_names == ["cat", "dog"] and len(sets["train"]) == 3
+    assert "set: skipped 5 hidden, 1 not images, 1 not regular files, 4 of the system" in caplog.text
+
+
+def test_images_by_name_and_by_content(two):
+    for name in ("0.jfif", "1.JPE", "without", "odd.dat"):
+        Image.new("RGB", (4, 4)).save(two / "cat" / name, "JPEG")
+    assert len(image_folder(two, "train", held_out=1)) == 7
+
+
+@pytest.mark.parametrize(
+    ("train", "test"), [("Train", "Test"), ("train", "valid"), ("training", "testing"), ("seg_train", "seg_test")]
+)
+def test_names_of_splits(two, save, train, test):
+    root = two.rename(two.with_name(train)).parent
+    save(f"{test}/{test}/cat/0.png", np.zeros([4, 4, 3]))  # packed twice, as archives often are
+    sets = image_folder(root)
+    assert (len(sets["train"]), len(sets["test"])) == (4, 1)
+
+
+def test_classes_may_be_called_as_a_split(two):
+    (two / "cat").rename(two / "valid")
+    (two / "dog").rename(two / "invalid")
+    assert image_folder(two, "train", held_out=1).class_names == ["invalid", "valid"]
+
+
+def test_folders_above_the_classes_are_refused(two, tmp_path):
+    two.rename(tmp_path / "day")
+    shutil.copytree(tmp_path / "day", tmp_path / "night")
+    with pytest.raises(ValueError, match=r"\['day', 'night'\] cannot be classes, .* the same folders \['cat', 'dog'\]"):
+        image_folder(tmp_path)
+
+
+def test_names_compare_in_one_unicode_form(two, save):
+    composed, decomposed = "caf\u00e9", "cafe\u0301"
+    (two / "cat").rename(two / decomposed)
+    root = two.rename(two.with_name("train")).parent
+    save(f"test/{composed}/0.png", np.zeros([4, 4, 3]))
+    sets = image_folder(root)
+    assert sets["train"].class_names == sets["test"].class_names == [composed, "dog"]
+    save(f"test/{decomposed}/0.png", np.zeros([4, 4, 3]))
+    with pytest.raises(ValueError, match="have the same name in different Unicode forms"):
+        image_folder(root)
+
+
+def test_links_may_not_leave_the_folder_unless_asked(two, save, tmp_path):
+    (two / "cat/inside.png").symlink_to(two / "cat/0.png")
+    assert len(image_folder(two, "train", held_out=1)) == 4
+    outside = save("elsewhere/secret.png", np.zeros([4, 4, 3]))
+    (two / "cat/outside.png").symlink_to(outside)
+    with pytest.raises(ValueError, match=r"cat/outside.png is a link out of .*follow_links=True"):
+        image_folder(two)
+    assert len(load(f"folder+links:{two}")["train"]) == 5
+    (two / "cat/outside.png").unlink()
+    (two / "mouse").symlink_to(outside.parent)
+    with pytest.raises(ValueError, match="mouse is a link out of"):
+        image_folder(two)
+    (two / "mouse").unlink()
+    (two / "cat/loop").symlink_to(two / "cat")
+    assert len(image_folder(two, "train", held_out=1, follow_links=True)) == 4
+
+
+def test_the_same_picture_on_both_sides_is_reported(two, caplog):
+    shutil.copytree(two, two.with_name("all") / "train")
+    root = two.with_name("all")
+    (root / "test/dog").mkdir(parents=True)
+    shutil.copy(two / "cat/0.png", root / "test/dog/copy.png")
+    with caplog.at_level(logging.WARNING):
+        image_folder(root)
+    assert "1 of 1 test images are training images too, the first is " in caplog.text and "dog/copy.png" in caplog.text
+
+
+def test_a_jpeg_without_its_end_is_read_as_it_was_verified(two):
+    """Pillow takes what TensorFlow refuses: the file is then read by Pillow in training too."""
+    path = two / "cat/0.jpg"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), "uint8")).save(path)
+    path.write_bytes(path.read_bytes()[:-2])
+    source = image_folder(two, "train", held_out=1)
+    assert str(path) in source.storage.paths or str(path) in source.corrupt
+    load = tf.function(source.storage.load)
+    for i in range(len(source.storage)):
+        np.testing.assert_array_equal(load(tf.constant(i, tf.int64)), source.storage.read(i))
+
+
+def test_a_file_that_changed_after_opening_is_named(two):
+    for i in range(2):
+        Image.new("RGB", (8, 8)).save(two / f"cat/{i}.jpg")
+    source = image_folder(two, "train", held_out=1)
+    for path in source.storage.paths:
+        Path(path).write_bytes(b"\xff\xd8\xff")
+    with pytest.raises(tf.errors.InvalidArgumentError, match=r"cannot decode the image .*cat/0.jpg"):
+        list(evaluation_batches(source, 2, image_size=4))

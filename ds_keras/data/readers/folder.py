@@ -1,7 +1,9 @@
 """Image folders: a folder for each class."""
 
+import hashlib
 import logging
 import os
+from collections import defaultdict
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -11,21 +13,32 @@ import numpy as np
 
 from ds_keras.data.decode import EXTENSIONS, decode
 from ds_keras.data.readers.storage import FileStorage
+from ds_keras.data.readers.tree import TEST_FOLDERS, Tree
 from ds_keras.data.source import Source
 
-TEST_FOLDERS = ("test", "val", "validation")
+__all__ = ["TEST_FOLDERS", "image_folder"]
 _log = logging.getLogger(__name__)
 
 
 @overload
 def image_folder(
-    directory: str | os.PathLike, split: None = None, held_out: float | int = 0.1, seed: int = 0, verify: bool = True
+    directory: str | os.PathLike,
+    split: None = None,
+    held_out: float | int = 0.1,
+    seed: int = 0,
+    verify: bool = True,
+    follow_links: bool = False,
 ) -> dict[str, Source]: ...
 
 
 @overload
 def image_folder(
-    directory: str | os.PathLike, split: str, held_out: float | int = 0.1, seed: int = 0, verify: bool = True
+    directory: str | os.PathLike,
+    split: str,
+    held_out: float | int = 0.1,
+    seed: int = 0,
+    verify: bool = True,
+    follow_links: bool = False,
 ) -> Source: ...
 
 
@@ -35,15 +48,18 @@ def image_folder(
     held_out: float | int = 0.1,
     seed: int = 0,
     verify: bool = True,
+    follow_links: bool = False,
 ) -> dict[str, Source] | Source:
     """Reads ``directory/{train,test}/<class>/*`` or ``directory/<class>/*``; classes are sorted by name.
 
-    Images are .jpg, .jpeg, .png, .bmp, .gif (first frame), .webp or .tif(f) files, in the class folder or below it.
-    They are decoded on the fly, upright and as RGB (see ``decode_image``). Files that cannot be decoded are logged by
-    name, listed in ``source.corrupt`` and left out.
+    Images are .jpg, .jpeg, .png, .bmp, .gif (first frame), .webp or .tif(f) files, and others that begin as such, in
+    the class folder or below it. They are decoded on the fly, upright and as RGB (see ``decode_image``). Files that
+    cannot be decoded are logged by name, listed in ``source.corrupt`` and left out. Hidden files, folders of the system
+    and what is no regular file are skipped; their number is logged.
 
     Args:
-        directory: the folder. Its test folder may be called test, val or validation.
+        directory: the folder. Its test folder may be called test, val, validation, valid or testing, its training
+            folder train or training, in any case.
         split: "train" or "test" for that source alone.
         held_out: fraction or number of the images that become the test set where there is no test folder.
         seed: of that choice.
@@ -56,7 +72,7 @@ def image_folder(
     Raises:
         FileNotFoundError: no such folder.
         ValueError: no image, fewer than two classes, a class without (decodable) images, a test class that training
-            does not know, or an unknown ``split``.
+            does not know, "classes" that all hold the same folders, a link out of the folder, or an unknown ``split``.
 
     Example:
         >>> sets = image_folder("data/flowers", held_out=0.2)
@@ -65,31 +81,31 @@ def image_folder(
     """
     if split not in (None, "train", "test"):
         raise ValueError(f"split must be None, 'train' or 'test', received {split!r}")
-    root = Path(directory).expanduser()  # no shell does after "folder:"
-    if not root.is_dir():
-        raise FileNotFoundError(f"{root} is not a folder")
-    test = next((root / name for name in TEST_FOLDERS if (root / name).is_dir()), None)
-    if (root / "train").is_dir():
-        train, classes = _read(root / "train", None, verify)
-    elif test is None:
-        train, classes = _read(root, None, verify)
-    else:
-        raise ValueError(f"{root} has the folder {test.name} but no train folder")
-    if test is None:
+    tree = Tree(Path(directory).expanduser(), follow_links)  # no shell expands "~" after "folder:"
+    root = tree.root
+    train_folder, test_folder = tree.splits()
+    train, classes = _read(tree, train_folder, None, verify)
+    if test_folder is None:
         sources = dict(zip(("train", "test"), train.split(held_out, seed), strict=True))
         _log.warning(
             "%s has no train and test folders: %d of its %d images, drawn with seed %d, are the test set",
             *(root, len(sources["test"]), len(train), seed),
         )
     else:
-        sources = {"train": train, "test": _read(test, classes, verify)[0]}
+        sources = {"train": train, "test": _read(tree, test_folder, classes, verify)[0]}
+    if tree.skipped:
+        _log.warning("%s: skipped %s", root, tree.report())
+    if verify:
+        _report_shared(sources["train"], sources["test"])
     return sources if split is None else sources[split]
 
 
-def _read(root: Path, classes: list[str] | None, verify: bool) -> tuple[Source, list[str]]:
-    found = sorted(entry.name for entry in root.iterdir() if entry.is_dir() and not entry.name.startswith("."))
+def _read(tree: Tree, root: Path, classes: list[str] | None, verify: bool) -> tuple[Source, list[str]]:
+    folders = tree.folders(root)
+    found = list(folders)
     if classes is None and len(found) < 2:
         raise ValueError(f"{root} must hold a folder for each of at least two classes, found {found}")
+    tree.check_depth(folders)
     classes = found if classes is None else classes
     unknown = sorted(set(found) - set(classes))
     if unknown or not found:
@@ -98,9 +114,9 @@ def _read(root: Path, classes: list[str] | None, verify: bool) -> tuple[Source, 
         )
     paths, labels = [], []
     for name in found:
-        files = _images(root / name)
+        files = tree.images(folders[name])
         if not files:
-            raise ValueError(f"the class folder {root / name} holds no image ({', '.join(EXTENSIONS)})")
+            raise ValueError(f"the class folder {folders[name]} holds no image ({', '.join(EXTENSIONS)})")
         paths += files
         labels += [classes.index(name)] * len(files)
     plain, corrupt = None, list[str]()
@@ -109,17 +125,41 @@ def _read(root: Path, classes: list[str] | None, verify: bool) -> tuple[Source, 
         for name in found:
             label = classes.index(name)
             if not any(good for good, each in zip(keep, labels, strict=True) if each == label):
-                raise ValueError(f"the class folder {root / name} holds no image that can be decoded")
+                raise ValueError(f"the class folder {folders[name]} holds no image that can be decoded")
         paths, labels, plain = _kept(paths, keep), _kept(labels, keep), plain[keep]
     return Source(FileStorage(paths, plain), np.array(labels), classes, str(root), corrupt=corrupt), classes
 
 
-def _images(folder: Path) -> list[str]:
-    """Paths of the images in a folder and below it, in an order that does not depend on the file system."""
-    found = []
-    for parent, _, files in os.walk(folder):
-        found += [os.path.join(parent, file) for file in files if file.lower().endswith(EXTENSIONS) and file[0] != "."]
-    return sorted(found)
+def _report_shared(train: Source, test: Source) -> None:
+    """Logs the pictures that are in both sets, by the bytes of their files."""
+
+    def paths(source: Source) -> list[str]:
+        storage = source.storage
+        return [storage.paths[index] for index in source.indices] if isinstance(storage, FileStorage) else []
+
+    by_size = defaultdict(list)
+    for path in paths(train):
+        by_size[os.path.getsize(path)].append(path)
+    known: dict[int, dict[str, str]] = {}  # by size, then by hash: only files of one size are read
+    shared = []
+    for path in paths(test):
+        size = os.path.getsize(path)
+        if size not in by_size:
+            continue
+        if size not in known:
+            known[size] = {_hash(other): other for other in by_size[size]}
+        twin = known[size].get(_hash(path))
+        shared += [] if twin is None else [(twin, path)]
+    if shared:
+        _log.warning(
+            "%d of %d test images are training images too, the first is %s, the same as %s",
+            *(len(shared), len(test), shared[0][1], shared[0][0]),
+        )
+
+
+def _hash(path: str) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _verify(paths: Sequence[str]) -> tuple[np.ndarray, np.ndarray, list[str]]:

@@ -1,7 +1,6 @@
 """Packs: a whole image set in one .npz file."""
 
 import os
-import zipfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
@@ -12,6 +11,7 @@ import numpy as np
 
 from ds_keras.data.decode import decode
 from ds_keras.data.readers.named import CIFAR10_CLASSES
+from ds_keras.data.readers.npz import check_labels, column, read_npz
 from ds_keras.data.readers.storage import ArrayStorage, EncodedStorage
 from ds_keras.data.source import Source
 
@@ -50,15 +50,20 @@ def jpeg_pack(
     Example:
         >>> sets = jpeg_pack("data/cifar10_jpeg.npz")
     """
-    arrays = _read_npz(path)
+    arrays = read_npz(path)
     sources = {}
     for split in splits:
         stored = "val" if split == "test" and "test_jpeg" not in arrays else split
         missing = {f"{stored}_jpeg", f"{stored}_off", f"{stored}_y", "classes"} - set(arrays)
         if missing or split not in ("train", "test"):
             raise ValueError(f"{path} has no split {split!r}: {sorted(missing)} are missing, it has {sorted(arrays)}")
-        blob, offsets, labels = (arrays[f"{stored}_{part}"] for part in ("jpeg", "off", "y"))
-        if len(offsets) != len(labels) + 1 or (np.diff(offsets) <= 0).any() or not 0 <= offsets[0] <= offsets[-1]:
+        blob, offsets, labels = (column(arrays, f"{stored}_{part}", "iu", path) for part in ("jpeg", "off", "y"))
+        classes = [str(name) for name in column(arrays, "classes", "USiu", path)]
+        if blob.dtype != np.uint8:
+            raise ValueError(f"{path}: {stored}_jpeg must be uint8, is {blob.dtype}")
+        check_labels(labels, len(classes), path, f"{stored}_y")
+        rising = len(offsets) == len(labels) + 1 and bool((offsets[1:] > offsets[:-1]).all())
+        if not rising or not 0 <= offsets[0] <= offsets[-1]:
             raise ValueError(
                 f"{path}: {stored}_off must hold {len(labels) + 1} rising offsets, one more than {stored}_y"
             )
@@ -67,9 +72,7 @@ def jpeg_pack(
         data = blob.tobytes()
         files = [data[start:stop] for start, stop in pairwise(offsets)]
         name = f"{Path(path).stem}/{split}"
-        sources[split] = Source(
-            _store(files, decode_all, name), labels.astype(np.int32), arrays["classes"].tolist(), name
-        )
+        sources[split] = Source(_store(files, decode_all, name), labels.astype(np.int32), classes, name)
     return sources
 
 
@@ -91,11 +94,15 @@ def lossless_pack(path: str | os.PathLike, class_names: Sequence[str] = CIFAR10_
         >>> bridge = lossless_pack("data/cifar10_lossless_train4000.npz")
         >>> keep = np.setdiff1d(np.arange(len(train)), bridge.train_index)
     """
-    arrays = _read_npz(path)
+    arrays = read_npz(path)
     missing = {"x", "y", "train_index"} - set(arrays)
     if missing:
         raise ValueError(f"{path} is not a lossless pack: {sorted(missing)} are missing, it has {sorted(arrays)}")
-    index = arrays["train_index"].astype(np.int32)
+    index = column(arrays, "train_index", "iu", path)
+    if len(index) and not -(2**31) <= int(index.min()) <= int(index.max()) < 2**31:
+        raise ValueError(f"{path}: train_index must be positions of images, has values up to {index.max()}")
+    index = index.astype(np.int32)
+    check_labels(column(arrays, "y", "iu", path), len(class_names), path, "y")
     if index.shape != arrays["y"].shape:
         raise ValueError(f"{path}: train_index must have the shape of y {arrays['y'].shape}, received {index.shape}")
     return LosslessPack(Source.from_arrays(arrays["x"], arrays["y"], class_names, Path(path).stem), index)
@@ -133,17 +140,6 @@ def bridged_pack(path: str | os.PathLike, lossless: str | os.PathLike) -> dict[s
         raise ValueError(f"{lossless} does not belong to {path}: the labels of the same images differ")
     rest = train.subset(np.setdiff1d(np.arange(len(train)), index))
     return {"train": rest, "test": sources["test"], "lossless": original}
-
-
-def _read_npz(path: str | os.PathLike) -> dict[str, np.ndarray]:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"{path} is missing")
-    try:
-        # opened here, because np.load leaves a damaged file open
-        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (EOFError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{path} is not a .npz file, or a damaged one: {error}") from error
 
 
 def _store(files: list[bytes], decode_all: bool | None, name: str) -> ArrayStorage | EncodedStorage:

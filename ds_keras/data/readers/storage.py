@@ -70,7 +70,7 @@ class ArrayStorage:
 
 
 class DecodedStorage(ABC):
-    """Base of storages that decode on the fly: TensorFlow decodes plain JPEG files, Python all others.
+    """Base of storages that decode on the fly.
 
     Args:
         shape: (height, width, channels), None where it varies.
@@ -85,30 +85,15 @@ class DecodedStorage(ABC):
 
     @abstractmethod
     def read(self, index: int) -> np.ndarray:
-        """See ``Storage``."""
+        """See ``Storage``; an error names the file."""
 
     @abstractmethod
     def encoded(self, index: int) -> bytes:
         """See ``Storage``."""
 
-    def encoded_tensor(self, index: tf.Tensor) -> tf.Tensor:
-        """``encoded`` for graphs: a scalar string tensor."""
-        return tf.ensure_shape(tf.numpy_function(lambda i: self.encoded(int(i)), [index], tf.string), [])
-
     def load(self, index: tf.Tensor) -> tf.Tensor:
-        """See ``Storage``."""
-        if self.plain is None or not self.plain.any():
-            return self._load_any(index)
-        if self.plain.all():
-            return self._load_plain(index)
-        with tf.init_scope(), tf.device("CPU:0"):
-            plain = tf.constant(self.plain)
-        return tf.cond(tf.gather(plain, index), lambda: self._load_plain(index), lambda: self._load_any(index))
+        """See ``Storage``: by ``read``, whose errors name the file, and which asks the file as it is now."""
 
-    def _load_plain(self, index: tf.Tensor) -> tf.Tensor:
-        return tf.ensure_shape(decode_plain(self.encoded_tensor(index), self.shape[2]), self.shape)
-
-    def _load_any(self, index: tf.Tensor) -> tf.Tensor:
         def read(index: Any) -> np.ndarray:
             image = self.read(int(index))
             if any(want not in (None, got) for want, got in zip(self.shape, image.shape, strict=True)):
@@ -146,12 +131,22 @@ class EncodedStorage(DecodedStorage):
         """See ``Storage``."""
         return self.files[index]
 
-    def encoded_tensor(self, index: tf.Tensor) -> tf.Tensor:
-        """See ``DecodedStorage``."""
+    def load(self, index: tf.Tensor) -> tf.Tensor:
+        """See ``Storage``: plain JPEG files, which were decoded before and cannot change, without Python."""
+        if self.plain is None or not self.plain.any():
+            return super().load(index)
+        if self.plain.all():
+            return self._load_plain(index)
+        with tf.init_scope(), tf.device("CPU:0"):
+            plain = tf.constant(self.plain)
+        others = super().load
+        return tf.cond(tf.gather(plain, index), lambda: self._load_plain(index), lambda: others(index))
+
+    def _load_plain(self, index: tf.Tensor) -> tf.Tensor:
         if self._tensor is None:
             with tf.init_scope(), tf.device("CPU:0"):
                 self._tensor = tf.constant(self.files, tf.string)
-        return tf.gather(self._tensor, index)
+        return tf.ensure_shape(decode_plain(tf.gather(self._tensor, index), self.shape[2]), self.shape)
 
 
 class FileStorage(DecodedStorage):

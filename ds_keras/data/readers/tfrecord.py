@@ -7,7 +7,6 @@ record; ``index.json`` with the rest. The index is written last: a directory wit
 
 import json
 import os
-import zipfile
 import zlib
 from collections.abc import Callable
 from io import BytesIO
@@ -19,11 +18,32 @@ import tensorflow as tf
 from PIL import Image
 
 from ds_keras.data.decode import decode, decode_image
+from ds_keras.data.readers.npz import check_labels, column, read_npz
 from ds_keras.data.readers.storage import DecodedStorage, ImageShape, Storage
 from ds_keras.data.source import Source
 
 FORMAT_VERSION = 1
 _HEADER, _FOOTER = 12, 4  # bytes: length and its CRC before the data, CRC of the data after it
+MAX_INDEX = 2**26  # bytes of index.json
+MAX_RECORD = 2**29  # bytes of a record
+_ABOUT = {
+    "count": (lambda value: type(value) is int and value > 0, "a positive integer"),
+    "name": (lambda value: isinstance(value, str), "a string"),
+    "class_names": (lambda value: _strings(value), "a list of strings"),
+    "shards": (
+        lambda value: _strings(value) and all(Path(name).name == name for name in value),
+        "a list of names of files in the directory",
+    ),
+    "image_shape": (
+        lambda value: (
+            isinstance(value, list)
+            and len(value) == 3
+            and value[2] in (1, 3)
+            and all(size is None or (type(size) is int and size > 0) for size in value)
+        ),
+        "[height, width, 1 or 3]",
+    ),
+}
 _COLUMNS = {"shard": "i4", "offset": "i8", "length": "i8", "checksum": "u4", "label": "i4", "plain": "?"}
 
 
@@ -99,18 +119,14 @@ def read_tfrecords(directory: str | os.PathLike) -> Source:
     for file in ("index.json", "index.npz"):
         if not (directory / file).is_file():
             raise FileNotFoundError(f"{directory / file} is missing: no TFRecord set, or one that was not finished")
+    about = _about(directory / "index.json")
+    names, classes, count = about["shards"], about["class_names"], about["count"]
     try:
-        about = json.loads((directory / "index.json").read_text())
-        with open(directory / "index.npz", "rb") as opened, np.load(opened, allow_pickle=False) as file:
-            columns = {key: file[key] for key in _COLUMNS}
-        version, count, names = about["format_version"], about["count"], about["shards"]
-        shape, classes, name = tuple(about["image_shape"]), about["class_names"], about["name"]
-    except (EOFError, KeyError, OSError, TypeError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"the index of {directory} is damaged: {type(error).__name__}: {error}") from error
-    if version != FORMAT_VERSION:
-        raise ValueError(f"{directory} has format_version {version!r}, this version reads {FORMAT_VERSION}")
-    if {len(column) for column in columns.values()} != {count}:
-        raise ValueError(f"the index of {directory} is damaged: index.npz does not hold {count} images")
+        columns = read_npz(directory / "index.npz")
+    except ValueError as error:
+        kind = type(error.__cause__).__name__
+        raise ValueError(f"the index of {directory} is damaged: {kind}: {error}") from error
+    _check_columns(columns, count, len(names), len(classes), directory / "index.npz")
     for k, shard in enumerate(names):
         path, mine = directory / shard, columns["shard"] == k
         if not path.is_file():
@@ -119,7 +135,46 @@ def read_tfrecords(directory: str | os.PathLike) -> Source:
         if path.stat().st_size != size:
             raise ValueError(f"the shard {path} is torn: {path.stat().st_size} bytes, the index says {size}")
     paths = [str(directory / shard) for shard in names]
-    return Source(RecordStorage(paths, columns, shape), columns["label"], classes, name)
+    shape = tuple(about["image_shape"])
+    return Source(RecordStorage(paths, columns, shape), columns["label"], classes, about["name"])
+
+
+def _about(path: Path) -> dict[str, Any]:
+    """The checked content of index.json."""
+    try:
+        if path.stat().st_size > MAX_INDEX:
+            raise ValueError(f"more than {MAX_INDEX} bytes")
+        about = json.loads(path.read_text())
+        version = about["format_version"]
+    except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+        raise ValueError(
+            f"the index of {path.parent} is damaged: {path.name}: {type(error).__name__}: {error}"
+        ) from error
+    if version != FORMAT_VERSION:
+        raise ValueError(f"{path.parent} has format_version {version!r}, this version reads {FORMAT_VERSION}")
+    for key, (fits, words) in _ABOUT.items():
+        if key not in about or not fits(about[key]):
+            raise ValueError(
+                f"the index of {path.parent} is damaged: {path.name}: {key} must be {words}, is {about.get(key)!r:.99}"
+            )
+    return about
+
+
+def _check_columns(columns: dict[str, np.ndarray], count: int, shards: int, classes: int, path: Path) -> None:
+    """Refuses columns of index.npz that cannot be: before anything is sought by them."""
+    missing = sorted(set(_COLUMNS) - set(columns))
+    if missing or any(columns[key].shape != (count,) for key in _COLUMNS):
+        what = f"lacks {missing}" if missing else f"does not hold {count} images"
+        raise ValueError(f"the index of {path.parent} is damaged: index.npz {what}")
+    for key in _COLUMNS:
+        column(columns, key, "b" if key == "plain" else "iu", path)
+    shard, offset, length = (columns[key] for key in ("shard", "offset", "length"))
+    bad = (shard < 0) | (shard >= shards) | (offset < _HEADER) | (offset > 2**62) | (length < 1) | (length > MAX_RECORD)
+    if bad.any():
+        first = int(np.flatnonzero(bad)[0])
+        place = f"shard {shard[first]} at byte {offset[first]} with {length[first]} bytes"
+        raise ValueError(f"{path}: record {first} cannot lie in {place}")
+    check_labels(columns["label"], classes, path, "label")
 
 
 class RecordStorage(DecodedStorage):
@@ -146,12 +201,31 @@ class RecordStorage(DecodedStorage):
             data = file.read(length)
         if zlib.crc32(data) != checksum:
             raise ValueError(f"record {index} of {self.paths[shard]} at byte {offset} is damaged")
-        features = tf.train.Example.FromString(data).features.feature
-        return features["image/encoded"].bytes_list.value[0]
+        try:
+            features = tf.train.Example.FromString(data).features.feature
+            (image,) = features["image/encoded"].bytes_list.value
+            (label,) = features["image/class/label"].int64_list.value
+        except Exception as error:  # the errors of protocol buffers have no common type
+            raise ValueError(f"{self.where(index)}: no image with a label: {error}") from error
+        if label != self.columns["label"][index]:
+            raise ValueError(f"{self.where(index)}: the label is {label}, in the index {self.columns['label'][index]}")
+        return image
 
     def read(self, index: int) -> np.ndarray:
         """See ``Storage``."""
-        return decode_image(self.encoded(index), self.shape[2])
+        try:
+            return decode_image(self.encoded(index), self.shape[2])
+        except ValueError as error:
+            raise ValueError(f"{self.where(index)}: {error}") from error
+
+    def where(self, index: int) -> str:
+        """A record's place, for messages."""
+        shard, offset = (int(self.columns[key][index]) for key in ("shard", "offset"))
+        return f"record {index}, in {self.paths[shard]} at byte {offset}"
+
+
+def _strings(value: Any) -> bool:
+    return isinstance(value, list) and bool(value) and all(isinstance(each, str) for each in value)
 
 
 def _write_shard(file: BinaryIO, source: Source, shard: int, start: int, stop: int) -> list[tuple]:
