@@ -2,7 +2,7 @@ PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo docs lint test test-all
+.PHONY: demo docs lint test test-all web
 
 demo: $(VENV)/.installed
 	$(BIN)/python tools/demo.py
@@ -17,6 +17,9 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+web: $(VENV)/.installed
+	$(BIN)/ds-keras web --preset=ds_mobilenet --data=digits --output=build/web/page.html
 
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict

@@ -53,7 +53,7 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=[*find_packages(include=["ds_keras", "ds_keras.*"]), "ds_keras.zoo.presets"],
     package_dir={"ds_keras.zoo.presets": "zoo"},
-    package_data={"ds_keras": ["py.typed"], "ds_keras.zoo.presets": ["*/*"]},
+    package_data={"ds_keras": ["py.typed"], "ds_keras.export.web": ["assets/*"], "ds_keras.zoo.presets": ["*/*"]},
     install_requires=[
         "tensorflow>=2.18,<2.22",
         "keras>=3.14,<4",

@@ -20,6 +20,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     "evaluate": "evaluate",
     "export": "export",
     "report": "report",
+    "web": "presets.web",
     "benchmark": {
         "supernet": "benchmark.supernet",
         "bundle": "benchmark.bundle",

@@ -20,6 +20,7 @@ FLAGS.string("data", None, "Data set (see ds_keras.data.load).", required=True)
 FLAGS.string("split", "test", "Part of the data set: train, test, or a further one that it has.")
 FLAGS.switch("by_position", False, "Compare classes by position where --data names them in another way.")
 FLAGS.string("bundle", None, "Bundle of the model, to measure milliseconds with.")
+FLAGS.string("device", None, "Figures that a page of ds-keras web saved: the milliseconds of that device.")
 FLAGS.switch("images", False, "Show images: pass the page on only where the data's terms allow it.")
 FLAGS.integer("rounds", 10, "Timings of each part of the bundle.", lower_bound=3)
 FLAGS.string("output", "report.html", "File to write.")
@@ -49,5 +50,6 @@ def main(command: str) -> None:
             pictures=FLAGS.images,
             command=command,
             rounds=FLAGS.rounds,
+            device=FLAGS.device,
         )
     print(f"{path}  {path.stat().st_size} bytes")

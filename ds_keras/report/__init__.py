@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from ds_keras.core.files import write_bytes
 from ds_keras.report import details, figures, page, sections
-from ds_keras.report.facts import Facts, read_log, time_bundle
+from ds_keras.report.facts import Facts, read_device, read_log, time_bundle
 from ds_keras.routing import replay as curves
 
 if TYPE_CHECKING:
@@ -49,6 +49,7 @@ def write_report(
     pictures: bool = False,
     command: str = "",
     rounds: int = 10,
+    device: str | PathLike | None = None,
 ) -> Path:
     """Measures a model on labelled images and writes its report.
 
@@ -62,20 +63,24 @@ def write_report(
         pictures: show images. A page that others get to see may hold them only where the data's terms allow it.
         command: that repeats the report.
         rounds: timings of each part of the bundle.
+        device: instead of a bundle: the figures that a page of ``export.to_web`` saved, for the milliseconds there.
 
     Returns:
         The path.
 
     Raises:
         ImportError: matplotlib is missing, or LiteRT for a bundle.
-        ValueError: no budget table, a bundle of another model, or an unreadable bundle or log.
+        ValueError: no budget table, a bundle or device figures of another model or both, or an unreadable file.
 
     Example:
         >>> write_report("report.html", model, data.digits()["test"], zoo.card("ds_mobilenet_digits"))
     """
+    if bundle is not None and device is not None:
+        raise ValueError(f"give bundle or device, received {str(bundle)!r} and {str(device)!r}")
     facts = Facts(model, card or {}, source)
     lines = None if log is None else read_log(log)
     timing = None if bundle is None else time_bundle(facts, bundle, rounds)
+    timing = timing if device is None else read_device(facts, device)
     parts = [
         sections.summary(facts),
         sections.accuracy_over_madds(facts),

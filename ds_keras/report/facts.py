@@ -2,12 +2,14 @@
 
 import functools
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ds_keras.core.levels import require_levels
+from ds_keras.policies.budget_table import Times
 from ds_keras.policies.registry import find
 from ds_keras.routing import replay as curves
 from ds_keras.routing.execute import routing_spec
@@ -80,6 +82,46 @@ def time_bundle(facts: Facts, path: Any, rounds: int, count: int = 200) -> dict[
         "largest": row["b_ms"],
         "images": len(images),
     }
+
+
+def read_device(facts: Facts, path: Any) -> dict[str, Any]:
+    """Milliseconds that a page of ``ds-keras web`` measured, on a phone for one.
+
+    Args:
+        facts: of the same model.
+        path: of the figures that the page saved.
+
+    Returns:
+        {"times": ``policies.Times``, "device": its browser, "images": how many were shown to the page, and of these
+        the "policy", and "routed" and "largest" in milliseconds of one image}.
+
+    Raises:
+        ValueError: not such a file, or figures of another model.
+    """
+    try:
+        figures = json.loads(Path(path).expanduser().read_text())
+        if (figures["format"], figures["format_version"]) != ("ds_keras.device", 1):
+            raise ValueError(f"format {figures['format']!r}, version {figures['format_version']!r}")
+        times, routed = Times(**figures["times"]), figures["routed"] or {"images": 0, "ms": 0, "largest_ms": 0}
+        numbers = [times.start, *times.bodies, times.judge, times.gate, routed["ms"], routed["largest_ms"]]
+        if not all(math.isfinite(ms) and ms >= 0 for ms in numbers):
+            raise ValueError(f"milliseconds {numbers}")
+        found = {
+            "times": times,
+            "device": str(figures["device"]["browser"]),
+            "images": int(routed["images"]),
+            "policy": figures["policy"]["name"],
+            "routed": routed["ms"],
+            "largest": routed["largest_ms"],
+        }
+        costs = [row["madds"] for row in figures["levels"]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"device must be what a page of ds-keras web saved, {path} is not: {error!r}") from None
+    spec = routing_spec(facts.model)
+    own = [spec.start + body for body in spec.bodies]
+    if costs != own or len(times.bodies) != len(own):
+        raise ValueError(f"device must be of {facts.model.name!r}, whose levels cost {own}; those of {path}: {costs}")
+    return found
 
 
 def read_log(path: Any) -> dict[str, list[dict[str, Any]]]:

@@ -81,7 +81,9 @@ def accuracy_over_milliseconds(facts: Facts, timing: dict[str, Any] | None) -> s
     """All policies against milliseconds, composed of measured parts; the default policy as measured too."""
     title = "Accuracy against milliseconds"
     if timing is None:
-        return page.section(title, page.paragraph("Not measured: this page was made without a bundle."))
+        return page.section(
+            title, page.paragraph("Not measured: this page was made without a bundle or the figures of a device.")
+        )
     times = timing["times"]
     series = {name: figures.Series(curve.milliseconds(times), curve.top1) for name, curve in facts.curves.items()}
     passes = curves.passes(facts.model, facts.predictions).mean(0)
@@ -104,13 +106,29 @@ def accuracy_over_milliseconds(facts: Facts, timing: dict[str, Any] | None) -> s
                 *([f"level {k}", f"{ms:.4f}", f"{times.start + ms:.4f}"] for k, ms in enumerate(times.bodies)),
             ],
         ),
-        page.paragraph(
-            f"Check on {timing['images']} of the images, one at a time: the default policy takes "
-            f"{timing['routed']:.4f} ms as it runs, {timing['composed']:.4f} ms as the sum of its parts; the largest "
-            f"level takes {timing['largest']:.4f} ms as it runs, in pairs with the former. Measured on "
-            f"{platform.machine()}, {platform.system()}."
-        ),
+        page.paragraph(_on_device(timing) if "device" in timing else _on_this_machine(timing)),
     )
+
+
+def _on_this_machine(timing: dict[str, Any]) -> str:
+    """How the default policy runs, and where."""
+    return (
+        f"Check on {timing['images']} of the images, one at a time: the default policy takes "
+        f"{timing['routed']:.4f} ms as it runs, {timing['composed']:.4f} ms as the sum of its parts; the largest "
+        f"level takes {timing['largest']:.4f} ms as it runs, in pairs with the former. Measured on "
+        f"{platform.machine()}, {platform.system()}."
+    )
+
+
+def _on_device(timing: dict[str, Any]) -> str:
+    """The same for a page of ``ds-keras web``."""
+    text = "No picture was shown to the page, so routing was not timed as it runs."
+    if timing["images"]:
+        text = (
+            f"On the {timing['images']} pictures that were shown to the page, policy {timing['policy']!r} takes "
+            f"{timing['routed']:.4f} ms as it runs, and the largest level {timing['largest']:.4f} ms."
+        )
+    return f"{text} Measured in a browser: {timing['device']}."
 
 
 def levels(facts: Facts) -> str:

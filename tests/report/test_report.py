@@ -1,5 +1,6 @@
 """The page: what it holds, what it never holds, and what it refuses."""
 
+import json
 import re
 import sys
 from html.parser import HTMLParser
@@ -13,6 +14,7 @@ from ds_keras import evaluation, zoo
 from ds_keras.policies import Times
 from ds_keras.report import facts, figures, page, policies_png, sections, write_report
 from ds_keras.routing import replay as curves
+from ds_keras.routing.execute import routing_spec
 
 from .conftest import CARD, EVIL, LABELS
 
@@ -210,3 +212,40 @@ def test_the_page_is_in_the_package():
     """Style and all: nothing lies beside the modules that the wheel would have to carry."""
     folder = Path(page.__file__).parent
     assert {path.suffix for path in folder.iterdir() if path.is_file()} == {".py"}
+
+
+def figures_of(model, path, **changes):
+    """What a page of ``ds-keras web`` saves."""
+    spec = routing_spec(model)
+    figures = {
+        "format": "ds_keras.device",
+        "format_version": 1,
+        "device": {"browser": "<i>Browser</i>"},
+        "runtime": {"name": "LiteRT.js"},
+        "policy": {"name": "gate"},
+        "times": {"start": 1.25, "bodies": [2.5, 5.0, 7.75], "judge": 0.125, "gate": 0.5},
+        "levels": [{"madds": spec.start + body} for body in spec.bodies],
+        "routed": {"images": 7, "ms": 4.0, "largest_ms": 9.0},
+    }
+    path.write_text(json.dumps({**figures, **changes}))
+    return path
+
+
+def test_the_figures_of_a_device(network, source, tmp_path):
+    path = figures_of(network, tmp_path / "figures.json")
+    text = write_report(tmp_path / "a.html", network, source, device=path).read_text()
+    assert "On the 7 pictures that were shown to the page, policy &#x27;gate&#x27; takes 4.0000 ms" in text
+    assert "Measured in a browser: &lt;i&gt;Browser&lt;/i&gt;." in text
+    assert "<td>7.7500</td><td>9.0000</td>" in text
+    for changes, words in {
+        "other": ({"format": "other"}, "device must be what a page of ds-keras web saved"),
+        "short": ({"times": {"start": 1}}, "device must be what a page of ds-keras web saved"),
+        "negative": ({"times": {"start": -1, "bodies": [1, 1, 1]}}, "device must be what a page of ds-keras web saved"),
+        "costs": ({"levels": [{"madds": 1}] * 3}, "device must be of"),
+    }.values():
+        with pytest.raises(ValueError, match=words):
+            write_report(tmp_path / "a.html", network, source, device=figures_of(network, path, **changes))
+    with pytest.raises(ValueError, match="device must be what a page"):
+        write_report(tmp_path / "a.html", network, source, device=tmp_path / "none.json")
+    with pytest.raises(ValueError, match="give bundle or device"):
+        write_report(tmp_path / "a.html", network, source, bundle="b", device="c")

@@ -1,0 +1,1 @@
+"""A page that runs a bundle in a browser. ``assets/`` holds its markup, style and scripts."""
