@@ -19,7 +19,7 @@ lint: $(VENV)/.installed
 	$(BIN)/mypy
 
 web: $(VENV)/.installed
-	$(BIN)/ds-keras web --preset=ds_mobilenet --data=digits --output=build/web/page.html
+	$(BIN)/ds-keras web --preset=ds_mobilenet --output=build/web/page.html
 
 docs: $(VENV)/.docs
 	$(BIN)/mkdocs build --strict

@@ -145,7 +145,7 @@ def test_the_command_of_the_wheel(installed, tmp_path):
     if importlib.util.find_spec("ai_edge_litert") is None:
         pytest.skip("needs LiteRT: pip install ds_keras[runtime]")
     Image.fromarray(np.tile(np.arange(0, 250, 10, "uint8"), (40, 1))).save(tmp_path / "photo.png")
-    command = ["-X", "importtime", "-m", "ds_keras", "classify", "--preset=ds_mobilenet", "photo.png", "--top=2"]
+    command = ["-X", "importtime", "-m", "ds_keras", "classify", "--preset=ds_mobilenet_digits", "photo.png", "--top=2"]
     result = subprocess.run([sys.executable, *command], cwd=tmp_path, env=env, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
     assert [line.split()[0] for line in result.stdout.splitlines()][:2] == ["photo", "photo.png"]

@@ -19,7 +19,7 @@ __all__ = ["bundle", "card", "kind", "list_models", "load", "presets", "save"]
 
 FORMAT_VERSION = 1
 ALIASES = {
-    "ds_mobilenet": "ds_mobilenet_digits",
+    "ds_mobilenet": "ds_mobilenet_imagenette",
     "ds_resnet": "ds_resnet_cifar10",
     "ds_vit": "ds_vit_cifar10",
 }

@@ -11,7 +11,7 @@ from programs import run_command as tool
 from ds_keras import data, zoo
 from ds_keras.runtime import Session
 
-PRESET = ["classify", "--preset=ds_mobilenet"]
+PRESET = ["classify", "--preset=ds_mobilenet_digits"]
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +29,7 @@ def test_through_the_bundle(photos):
     assert result.returncode == 0, result.stderr
     lines = result.stdout.splitlines()
     assert re.fullmatch(r"photo +class +% +level +MMAdds", lines[0]) and len(lines) == 5
-    expected = Session(zoo.bundle("ds_mobilenet")).classify(photos, 2, level=1)
+    expected = Session(zoo.bundle("ds_mobilenet_digits")).classify(photos, 2, level=1)
     for photo, line, found in zip(photos, lines[1::2], expected, strict=True):
         assert line.split() == [photo, found.label, f"{100 * found.probability:.1f}", "1", f"{found.madds / 1e6:.2f}"]
     assert [line.split()[0] for line in lines[2::2]] == [found.labels[1] for found in expected]
@@ -71,6 +71,6 @@ def test_bad_calls(photos, arguments, message):
 
 def test_a_home_directory_in_a_flag(photos, monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
-    (tmp_path / "a.dsbundle").symlink_to(Path(zoo.bundle("ds_mobilenet")).resolve())
+    (tmp_path / "a.dsbundle").symlink_to(Path(zoo.bundle("ds_mobilenet_digits")).resolve())
     result = tool("classify", "--bundle=~/a.dsbundle", photos[0], "--top=1")
     assert result.returncode == 0, result.stderr

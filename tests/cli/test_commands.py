@@ -184,7 +184,7 @@ def test_export_of_levels_that_are_not_there(levels, tmp_path):
 
 
 def test_export(tmp_path):
-    result = tool("export", "--preset=ds_mobilenet", "--output=out", "--levels=0", cwd=tmp_path)
+    result = tool("export", "--preset=ds_mobilenet_digits", "--output=out", "--levels=0", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     path = tmp_path / "out/level_0.tflite"
     assert f"out/level_0.tflite  {path.stat().st_size} bytes" in result.stdout
@@ -192,7 +192,7 @@ def test_export(tmp_path):
 
 @pytest.mark.slow
 def test_export_and_benchmark_of_a_bundle(tmp_path):
-    arguments = ["--preset=ds_mobilenet", "--output=digits.dsbundle", "--format=bundle"]
+    arguments = ["--preset=ds_mobilenet_digits", "--output=digits.dsbundle", "--format=bundle"]
     refused(tool("export", *arguments, "--levels=0", cwd=tmp_path), "--levels must be 'all' for a bundle")
     result = tool("export", *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -204,7 +204,7 @@ def test_export_and_benchmark_of_a_bundle(tmp_path):
     refused(tool(*bundle, "--data=digits", cwd=tmp_path), "give --data or --images")
     for i, image in enumerate(data.digits()["test"].images()[:3]):
         Image.fromarray(image[..., 0].astype("uint8")).save(tmp_path / f"photos/{i}.png")
-    int8 = ["--preset=ds_mobilenet", "--output=int8.dsbundle", "--format=bundle", "--quantization=int8"]
+    int8 = ["--preset=ds_mobilenet_digits", "--output=int8.dsbundle", "--format=bundle", "--quantization=int8"]
     refused(tool("export", *int8, cwd=tmp_path), "--calibration goes with --quantization=int8, which needs it")
     result = tool("export", *int8, "--calibration=photos", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
@@ -225,7 +225,7 @@ def test_export_and_benchmark_of_a_bundle(tmp_path):
 @pytest.mark.slow
 def test_export_and_benchmark_of_onnx(tmp_path):
     pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'ds_keras[onnx]'")
-    arguments = ["--preset=ds_mobilenet", "--format=onnx"]
+    arguments = ["--preset=ds_mobilenet_digits", "--format=onnx"]
     result = tool("export", *arguments, "--output=out", "--levels=0", cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert f"out/level_0.onnx  {(tmp_path / 'out/level_0.onnx').stat().st_size} bytes" in result.stdout
@@ -234,7 +234,7 @@ def test_export_and_benchmark_of_onnx(tmp_path):
         assert result.returncode == 0, result.stderr
         size = (tmp_path / "digits.onnx").stat().st_size
         assert f"digits.onnx  {size} bytes  4 levels" in result.stdout
-    arguments = ["--onnx=digits.onnx", "--preset=ds_mobilenet", "--count=3", "--rounds=3"]
+    arguments = ["--onnx=digits.onnx", "--preset=ds_mobilenet_digits", "--count=3", "--rounds=3"]
     result = tool("benchmark", "onnx", *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     assert [line.split("  ")[0] for line in result.stdout.splitlines()] == ["level input", "ONNX Runtime"] * 4
@@ -260,9 +260,9 @@ def test_classes_of_other_names(command, tmp_path, monkeypatch):
     for source in sets.values():
         source.class_names = [*source.class_names[:7], "sept", *source.class_names[8:]]
     monkeypatch.setattr("ds_keras.data.load", lambda spec: sets)
-    arguments = [command, "--preset=ds_mobilenet", "--data=digits"]
+    arguments = [command, "--preset=ds_mobilenet_digits", "--data=digits"]
     refused(tool(*arguments, cwd=tmp_path), "class 7 is 'sept', but '7' in ds_mobilenet", "--by_position")
-    source = open_data(zoo.load("ds_mobilenet"), "ds_mobilenet", "digits", "test", by_position=True)
+    source = open_data(zoo.load("ds_mobilenet_digits"), "ds_mobilenet_digits", "digits", "test", by_position=True)
     assert source.class_names[7] == "sept"
 
 
@@ -322,7 +322,13 @@ def test_the_table_of_policies_matches_the_card(tmp_path):
 
 def test_report(tmp_path):
     bundle = ROOT / "zoo/ds_mobilenet_digits/model.dsbundle"
-    arguments = ["--preset=ds_mobilenet", "--data=digits", f"--bundle={bundle}", "--rounds=3", "--output=page.html"]
+    arguments = [
+        "--preset=ds_mobilenet_digits",
+        "--data=digits",
+        f"--bundle={bundle}",
+        "--rounds=3",
+        "--output=page.html",
+    ]
     result = tool("report", *arguments, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     text = (tmp_path / "page.html").read_text()

@@ -56,7 +56,7 @@ def test_a_preset_is_a_teacher(tmp_path):
         (3, "teacher must be a trained supernet or a preset for objective='distill', received 3"),
         (None, "teacher must be a trained supernet or a preset"),
         ("ds_mobilenex", "unknown preset 'ds_mobilenex'"),
-        ("ds_mobilenet", "teacher must have the model's num_classes, 3, received one with 10"),
+        ("ds_mobilenet_digits", "teacher must have the model's num_classes, 3, received one with 10"),
         (lambda: nano(input_shape=(16, 16, 1)), "teacher must have the model's image_shape"),
         (lambda: nano(labels=["x", "y", "z"]), "teacher must have the model's labels"),
     ],

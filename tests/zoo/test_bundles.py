@@ -24,7 +24,7 @@ def test_a_shipped_bundle_runs_as_its_preset(name):
 
 
 def test_a_preset_without_a_bundle(tmp_path):
-    zoo.save(zoo.load("ds_mobilenet"), tmp_path)
+    zoo.save(zoo.load("ds_mobilenet_digits"), tmp_path)
     with pytest.raises(ValueError, match="model.dsbundle is missing: make it with"):
         zoo.bundle(tmp_path)
     with pytest.raises(ValueError, match="unknown preset"):

@@ -22,11 +22,16 @@ def test_a_directory(network, preset, kind, x):
     same(model(x, level=1), network(x, level=1))
 
 
-@pytest.mark.parametrize("name", ["ds_mobilenet", DIGITS])
-def test_a_name(name, tmp_path, monkeypatch):
+def test_aliases():
+    """The short names are presets that are shipped; ``ds_mobilenet`` is the one of photos."""
+    assert set(zoo.ALIASES.values()) <= set(zoo.list_models())
+    assert zoo.card("ds_mobilenet")["name"] == "ds_mobilenet_imagenette"
+
+
+def test_a_name(tmp_path, monkeypatch):
     expected = zoo.load(zoo.presets() / DIGITS)
     monkeypatch.chdir(tmp_path)
-    model = zoo.load(name)
+    model = zoo.load(DIGITS)
     assert model.name == DIGITS
     for weight, value in zip(model.weights, expected.weights, strict=True):
         same(weight, value)

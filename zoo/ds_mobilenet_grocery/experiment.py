@@ -1,7 +1,7 @@
 """DS-MobileNetV2 on Grocery Store (81 classes, photos of smartphones, 160 px), from EfficientNet-Lite0's weights.
 
-The recipe of ``ds_mobilenet_imagenette`` with a new classifier, and without a teacher, which nobody has for these
-classes. Channels are ordered by their weights alone: the new classifier knows nothing yet.
+The recipe of ``ds_mobilenet_imagenette`` with a new classifier. Channels are ordered by their weights alone: the new
+classifier knows nothing yet.
 
 Command: python tools/train.py --config=zoo/ds_mobilenet_grocery/experiment.py --workdir=runs/grocery \
          --data=pack:DIRECTORY/grocery_160_jpeg.npz
@@ -40,7 +40,6 @@ EXPERIMENT = Experiment(
             "label_smoothing": 0.1,
             "weight_decay": 0.0,
             "frozen_start": True,
-            "fixed_statistics": (3,),
             "shares": (1.0, 0.5, 0.5, 0.5),
         },
     ),

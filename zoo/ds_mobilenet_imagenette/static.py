@@ -1,0 +1,22 @@
+"""A static network beside the smallest level: the same layers, trained alone from the same start, for as many epochs.
+
+It says what sharing its weights with three larger levels costs the smallest level, or gives it.
+
+Command: python tools/ablate.py --config=zoo/ds_mobilenet_imagenette/static.py --workdir=runs/imagenette_static \
+         --data=pack:DIRECTORY/imagenette2_128_jpeg.npz --variant='{"name": "alone"}' --seeds=0 --split=test
+Hours:   a third on two CPU cores. Needs the extra ``pretrained``.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from ds_keras.experiments import read_experiment
+
+FIRST = read_experiment(Path(__file__).parent / "first.py")
+TRAINER = {"num_random": None, "objective": "ce", "weight_decay": 1e-4, "frozen_start": True, "levels": (0,)}
+
+EXPERIMENT = replace(
+    FIRST,
+    stage1=replace(FIRST.stage1, epochs=48, optimizer="adam", weight_decay=0.0, trainer=TRAINER),
+    stage2=None,
+)
