@@ -124,8 +124,8 @@ def _changed(experiment: Experiment, arguments: dict[str, Any], policies: bool) 
 
     stage1 = replace(stage1, trainer={**stage1.trainer, **trainer})
     order = arguments.get("order_images", experiment.order_images)
-    model = make if "model" in arguments else model
-    return replace(experiment, stage1=stage1, stage2=stage2, model=model, order_images=order)
+    changed = make if "model" in arguments else model
+    return replace(experiment, stage1=stage1, stage2=stage2, model=changed, order_images=order)
 
 
 def _score(run: Run, split: str, policies: bool) -> dict[str, Any]:

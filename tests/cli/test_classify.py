@@ -34,7 +34,7 @@ def test_through_the_bundle(photos):
         assert line.split() == [photo, found.label, f"{100 * found.probability:.1f}", "1", f"{found.madds / 1e6:.2f}"]
     assert [line.split()[0] for line in lines[2::2]] == [found.labels[1] for found in expected]
     assert (
-        tool("classify", f"--bundle={zoo.bundle('ds_mobilenet')}", *photos, "--level=1", "--top=2").stdout
+        tool("classify", f"--bundle={zoo.bundle('ds_mobilenet_digits')}", *photos, "--level=1", "--top=2").stdout
         == result.stdout
     )
 

@@ -59,7 +59,8 @@ public final class Router {
         checkLearned(policy);
         if (fraction > 1) {
             throw new IllegalArgumentException(
-                    "fraction must be at most 1, which is the cost of the largest level, received " + fraction);
+                    "fraction must be at most 1, which is the cost of the largest level, received " + fraction
+                    + ": give 0.3 for 30 %; a cascade that may cost more takes madds");
         }
         List<Row> rows = manifest.budgetTable.get(policy);
         if (rows == null || rows.isEmpty()) {
