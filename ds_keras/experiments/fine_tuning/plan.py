@@ -19,7 +19,7 @@ VIEW = 0.75  # side of the training views over that of the images (arXiv 1906.06
 VIEW_STEP = 32  # pixels that it is a multiple of
 LEAST_SHARE = 0.25
 FEWEST_STEPS = 20  # of the network; a stage with fewer is left out
-# Seconds of a phase that do not depend on the photos, over those of tracing the largest level once; measured
+# Seconds of a phase that do not depend on the photos, over those of tracing the largest level once; estimated
 HEAD_TRACES, STEP_TRACES, END_TRACES = 8.0, 14.0, 60.0
 TRAINING, STATISTICS = 4.5, 1.5  # a training pass, and one that measures statistics, over a plain forward pass
 
