@@ -153,9 +153,20 @@ class ImageModel(keras.Model):
             ValueError: other shape.
         """
         x = self.check_images(x)
+        self.check_size(x)
+        return x
+
+    def check_size(self, x: tf.Tensor) -> None:
+        """Refuses images of another size than ``input_shape``.
+
+        Args:
+            x: (batch, height, width, channels).
+
+        Raises:
+            ValueError: other height, width or channels.
+        """
         if any(found not in (None, side) for found, side in zip(x.shape[1:], self.image_shape, strict=True)):
             raise photos.size_error(self.image_shape, x, "model")
-        return x
 
     def check_images(self, x: Any) -> tf.Tensor:
         """Images as a tensor, of any height and width: training may take smaller ones.

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from ds_keras.core.image_model import ImageModel
 from ds_keras.core.levels import Level, LevelTensor, SliceLevel, check_level
-from ds_keras.core.visitor import Build, Compute, OutputShapes, SliceableBlock, Visitor
+from ds_keras.core.visitor import Build, Compute, OutputShapes, Shapes, SliceableBlock, Visitor
 
 
 class SliceableNetwork(ImageModel):
@@ -111,22 +111,23 @@ class SliceableNetwork(ImageModel):
         """Creates every weight. Called by the first use; ``input_shape`` is the model's own."""
         if self.built:
             return
-        visitor = Build()
-        features, gate_features = self.start(visitor, self.input_shape)
-        self.gate(visitor, gate_features)
-        self.body(visitor, features)
+        self._visit_shapes(Build())
         for layer in self._flatten_layers(include_self=False):
             if isinstance(layer, SliceableBlock):
                 layer.built = True  # the one with the gate, which is visited in parts
         self.built = True
 
+    def _visit_shapes(self, visitor: Shapes) -> None:
+        """Shows a visitor of shapes every layer: start, gate and body."""
+        features, gate_features = self.start(visitor, self.input_shape)
+        self.gate(visitor, gate_features)
+        self.body(visitor, features)
+
     def summary(self, *args: Any, **kwargs: Any) -> None:
         """As Keras'; the shapes are those of the largest level."""
         self.build()
         visitor = OutputShapes()
-        features, gate_features = self.start(visitor, self.input_shape)
-        self.gate(visitor, gate_features)
-        self.body(visitor, features)
+        self._visit_shapes(visitor)
         layers = self._flatten_layers(include_self=False)
         shapes = {layer: shape for layer in layers if (shape := visitor.of(layer)) is not None}
         kept = {layer: dict(vars(layer)) for layer in shapes}

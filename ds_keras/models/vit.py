@@ -19,7 +19,6 @@ from ds_keras.layers.gate import DoubleHeadedGate
 from ds_keras.layers.layer_norm import SliceableLayerNormalization
 from ds_keras.layers.tokens import ActiveSlice, FirstToken, Gelu, Regrid, RejoinIdle, SliceablePositionEmbedding
 from ds_keras.models.supernet import Supernet
-from ds_keras.photos import size_error
 
 
 @dataclass(frozen=True)
@@ -189,8 +188,7 @@ class DSViT(Supernet):
     def check_images(self, x: Any) -> tf.Tensor:
         """As the base class; the height and width are the model's own, because every position has its vector."""
         x = super().check_images(x)
-        if any(a not in (None, b) for a, b in zip(x.shape[1:3], self.image_shape[:2], strict=True)):
-            raise size_error(self.image_shape, x, "model")
+        self.check_size(x)
         return tf.ensure_shape(x, [None, *self.image_shape])
 
     def start(self, visitor: Visitor, x: Any) -> tuple[Any, Any]:

@@ -13,13 +13,11 @@ from pathlib import Path
 
 from ds_keras.experiments import read_experiment
 
-FULL = read_experiment(Path(__file__).parent / "first.py")
-TRAINER = {"num_random": None, "objective": "ce", "weight_decay": 1e-4, "frozen_start": True, "levels": (0,)}
+ALONE = read_experiment(Path(__file__).parent / "static.py")
 
 EXPERIMENT = replace(
-    FULL,
-    stage1=replace(FULL.stage1, epochs=4, learning_rate=1e-3, optimizer="adam", weight_decay=0.0, trainer=TRAINER),
-    stage2=None,
+    ALONE,
+    stage1=replace(ALONE.stage1, epochs=4, learning_rate=1e-3),
     train_images=4000,
     calibration=(10, 200),
 )
