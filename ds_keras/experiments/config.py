@@ -134,6 +134,8 @@ class Experiment:
         train_images: train on so many images only (short trials); None for all that are not held out.
         calibration: (batches, batch size) for the BatchNorm statistics.
         calibration_augment: of these batches; None is Stage I's.
+        head_images: so many training images train the classifier first, on features of the network as it came, after
+            BatchNorm's statistics were measured on them; for trained weights with a new classifier. 0 leaves it.
         order_images: so many training images say which channels matter (``importance.order_channels``, "taylor"), by
             which they are ordered before Stage I; for a network that begins with trained weights. 0 leaves the order.
         teacher: () -> supernet of the same classes, whose largest level's predictions Stage I learns beside the labels
@@ -157,6 +159,7 @@ class Experiment:
     train_images: int | None = None
     calibration: tuple[int, int] = (40, 500)
     calibration_augment: str | None = None
+    head_images: int = 0
     order_images: int = 0
     teacher: Callable[[], Any] | None = None
     teacher_size: tuple[int, int] | None = None

@@ -20,7 +20,7 @@ from ds_keras.evaluation.tables import evaluate, evaluate_levels
 from ds_keras.experiments.comparison import compare_policies
 from ds_keras.experiments.config import Experiment, TrainingStage
 from ds_keras.experiments.loop import Clock, Loop
-from ds_keras.experiments.pretrained import order_by_images, with_teacher
+from ds_keras.experiments.pretrained import prepare, with_teacher
 from ds_keras.experiments.workdir import claim
 from ds_keras.routing import budget
 from ds_keras.training.base import Trainer
@@ -137,7 +137,7 @@ class Run:
     def train_supernet(self) -> float:
         """Stage I and the calibration; returns the seconds of Stage I."""
         stage, batches = self.experiment.stage1, self.calibration_batches()
-        order_by_images(self)
+        prepare(self)
         trainer = self.supernet_trainer()
         seconds = self.fit("stage1", stage, trainer)
         deployed, quantize = self.deployed(), stage.trainer.get("quantize")

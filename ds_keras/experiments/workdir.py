@@ -19,8 +19,9 @@ def claim(workdir: Path, experiment: Experiment, model: ImageModel) -> None:
     Raises:
         ValueError: the directory belongs to another experiment.
     """
-    names = ("name", "data", "seed", "held_out", "train_images", "precision", "calibration", "order_images")
-    record = {name: getattr(experiment, name) for name in (*names, "image_size", "teacher_size")}
+    data = ("name", "data", "seed", "held_out", "train_images", "image_size", "teacher_size")
+    names = (*data, "precision", "calibration", "head_images", "order_images")
+    record = {name: getattr(experiment, name) for name in names}
     record |= {"stage1": repr(experiment.stage1), "stage2": repr(experiment.stage2)}
     record["model"] = {**model.get_config(), "name": None}  # Keras numbers the names that are not given
     del record["model"]["preprocessing"]  # of photos: no part of training

@@ -6,13 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import array, nano_resnet, nano_v2, nano_vit, snapshot
+from helpers import nano_v2, snapshot
 
 from ds_keras import data, training, zoo
 from ds_keras.data import Source
 from ds_keras.experiments import loop
 from ds_keras.experiments.fine_tuning import plan
-from ds_keras.experiments.fine_tuning.head import train_head
 from ds_keras.experiments.fine_tuning.photos import divide, in_memory
 from ds_keras.experiments.fine_tuning.run import fine_tune
 from ds_keras.models import LCResNet
@@ -115,19 +114,6 @@ def test_the_clock(monkeypatch):
         assert clock.model.stop_training == (step == 39)
     assert rates[0] == pytest.approx(1e-3 / loop.WARMUP) and max(rates) < 1e-3
     assert loop.WARMUP / 2 < np.argmax(rates) < loop.WARMUP and rates[-1] < 1e-5
-
-
-@pytest.mark.parametrize("make", [nano_v2, nano_resnet, nano_vit])
-def test_the_head_learns_and_leaves_the_network(make):
-    model = make()
-    before = {w.path: array(w) for w in model.trainable_weights}
-    batches = data.batches(source(), 60, 0, end_step=5)
-    train_head(model, batches)
-    moved = {w.path for w in model.trainable_weights if not np.array_equal(before[w.path], array(w))}
-    assert moved == {w.path for w in model.classifier.weights}
-    images = source()
-    for level in range(3):
-        assert (array(model(images.images(), level=level)).argmax(1) == images.labels).mean() > 0.6
 
 
 @pytest.mark.parametrize(

@@ -20,8 +20,8 @@ from ds_keras.core.levels import require_levels
 from ds_keras.data import Source
 from ds_keras.experiments.config import Experiment, TrainingStage
 from ds_keras.experiments.fine_tuning import plan
-from ds_keras.experiments.fine_tuning.head import train_head
 from ds_keras.experiments.fine_tuning.photos import Photos, divide, in_memory
+from ds_keras.experiments.pretrained import train_head
 from ds_keras.experiments.run import Run, settings
 from ds_keras.experiments.runner import train
 from ds_keras.models.supernet import Supernet

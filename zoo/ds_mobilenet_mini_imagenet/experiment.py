@@ -1,0 +1,64 @@
+"""DS-MobileNetV2 on mini-ImageNet (100 ImageNet classes), 128 px, from EfficientNet-Lite0's ImageNet weights.
+
+A general start for photos of your own: its small levels have learned a hundred classes, not ten. The files are of 84 px
+and are shown at 128; every level trains in every step with the statistics of its batches.
+
+Command: python tools/train.py --config=zoo/ds_mobilenet_mini_imagenet/experiment.py --workdir=runs/mini_imagenet \
+         --data=pack:DIRECTORY/mini_imagenet_84_webp.npz
+Hours:   one on two CPU cores. Needs the extra ``pretrained``.
+"""
+
+from ds_keras.convert import load_efficientnet_lite
+from ds_keras.experiments import Experiment, TrainingStage
+from ds_keras.models import DSMobileNetV2
+
+CLASSES = (  # places of the hundred classes among the 1000, in the order of the pack ("imagenet_index")
+    *(12, 15, 51, 64, 70, 96, 99, 107, 111, 121, 149, 166, 173, 176, 207, 214, 228, 242, 244, 245),
+    *(249, 251, 256, 266, 270, 275, 279, 291, 299, 301, 306, 310, 359, 364, 392, 403, 412, 427, 440, 454),
+    *(471, 476, 478, 484, 494, 502, 503, 507, 519, 524, 533, 538, 546, 553, 556, 567, 569, 584, 597, 602),
+    *(604, 605, 629, 655, 657, 659, 683, 687, 702, 709, 713, 735, 741, 758, 779, 781, 800, 801, 807, 815),
+    *(819, 847, 854, 858, 860, 880, 881, 883, 909, 912, 914, 919, 925, 927, 934, 950, 972, 973, 997, 998),
+)
+
+
+def model(classes: int, shape: tuple[int, int, int]) -> DSMobileNetV2:
+    """Lite0 in four levels, with its outputs for the hundred classes."""
+    given = {"dropout": 0.1, "gate_hidden": 32, "name": "ds_mobilenet_mini_imagenet"}
+    network = DSMobileNetV2.efficientnet_lite(0, classes, shape, **given)
+    return load_efficientnet_lite(0, network, CLASSES, order=False)  # ordered by the training images instead
+
+
+EXPERIMENT = Experiment(
+    name="ds_mobilenet_mini_imagenet",
+    data="pack:data/mini_imagenet_84_webp.npz",
+    model=model,
+    stage1=TrainingStage(
+        epochs=11,
+        learning_rate=5e-4,
+        optimizer="adamw",
+        batch_size=96,
+        warmup=0.05,
+        augment="rrc:0.35,flip",
+        clip_norm=5.0,
+        weight_decay=0.02,
+        image_size=(96, 96),
+        trainer={
+            "num_random": None,
+            "objective": "ce",
+            "label_smoothing": 0.1,
+            "weight_decay": 0.0,
+            "frozen_start": True,
+            "shares": (1.0, 0.34, 0.17, 0.25),
+        },
+    ),
+    stage2=TrainingStage(epochs=1, learning_rate=3e-3, optimizer="adam", augment="flip"),
+    image_size=(128, 128),
+    held_out=1000,
+    calibration=(40, 200),
+    calibration_augment="flip",
+    order_images=1000,
+    data_terms="mini-ImageNet, 100 classes, 84 px WebP (ImageNet's terms: non-commercial research and education); "
+    "starts from EfficientNet-Lite0's ImageNet weights (Apache-2.0). The split is ours, and the 'val' photos may be "
+    "from ImageNet's training set, which the start has seen: expect less on new photos",
+    licence="Apache-2.0",
+)
