@@ -1,11 +1,13 @@
 """Times a bundle in LiteRT: every level and the default policy against the largest level, one image at a time.
 
-And budgets in milliseconds, asked and spent. With --preset besides, every level's body against its direct conversion,
-and the session against a static file of the whole network, and against Keras.
+And budgets in milliseconds, asked and spent. With --static, every level against a static network of
+``keras.applications``, with random weights and as many multiply-adds, as a TFLite file. With --preset, every level's
+body against its direct conversion, and the session against a static file of the whole network, and against Keras.
 
 Example:
     ds-keras benchmark bundle --bundle=model.dsbundle --images=photos --plot=levels.png
     ds-keras benchmark bundle --bundle=model.dsbundle --preset=ds_mobilenet_digits --data=digits
+    ds-keras benchmark bundle --bundle=model.dsbundle --static=MobileNetV2,MobileNetV3Large
 """
 
 from functools import partial
@@ -14,10 +16,12 @@ from typing import Any
 from ds_keras.cli.benchmark import common
 from ds_keras.cli.flags import Flags
 
+VERBOSE = True
 FLAGS = Flags()
 FLAGS.string("bundle", None, "Bundle to measure.", required=True)
 FLAGS.string("preset", None, "The preset that it was made of, to compare it with static files and with Keras.")
 FLAGS.string("against", None, "Another bundle of the same preset, to compare this one with.")
+FLAGS.words("static", [], "Families of keras.applications, to compare the levels of a float bundle with.")
 FLAGS.string("plot", None, "Draw the levels into this picture.")
 common.image_flags(FLAGS)
 common.timing_flags(FLAGS)
@@ -39,6 +43,12 @@ def main(_: str) -> None:
         for level in (*range(session.num_levels), None):  # None: the default policy
             run, name = partial(other.run, level=level), f"{other.manifest['quantization'] or 'float32'} bundle"
             rows += benchmark.against(name, session, level, run, images, rounds)
+    if FLAGS.static:
+        from ds_keras.benchmarks import static
+
+        for family in FLAGS.static:
+            for level in range(session.num_levels):
+                rows.append(static.beside(session, level, family, images, rounds))
     if FLAGS.preset:
         from ds_keras import zoo
         from ds_keras.export.tflite.source import ExportSource
