@@ -11,8 +11,10 @@ import tensorflow as tf
 
 from ds_keras.data.augment.crop import random_resized_crop, random_resized_crop_one
 from ds_keras.data.augment.mix import mixup as mix
+from ds_keras.data.augment.part import part_of_batch
 from ds_keras.data.augment.recipe import Recipe, augmentation
 from ds_keras.data.resize import Size, check_size, resize_and_crop
+from ds_keras.data.sharding import Share
 from ds_keras.data.source import Source
 
 _ORDER, _AUGMENT, _CROP, _MIX = 0, 1, 2, 3  # streams of random numbers
@@ -30,6 +32,7 @@ def batches(
     shuffle: bool = True,
     parallel: int = 2,
     mixup: float = 0.0,
+    context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """Endless training batches that resume exactly.
 
@@ -48,6 +51,10 @@ def batches(
         shuffle: whether each epoch has an order of its own.
         parallel: batches (or images, where they are decoded on the fly) prepared at a time.
         mixup: alpha of ``ds_keras.data.mixup``, applied to the augmented batch (one view only); 0 leaves it out.
+        context: of ``strategy.distribute_datasets_from_function``: only this input pipeline's part of each batch is
+            decoded, and it is dealt to its replicas. Together the replicas get what one device would, image by image
+            (a function of your own as ``augment`` draws anew for each pipeline). Mixup pairs images of the whole batch,
+            so it needs a single pipeline.
 
     Returns:
         Dataset of (images, labels): float32 in [0, 255], (batch, height, width, channels), or (batch, views, height,
@@ -69,22 +76,31 @@ def batches(
     last = (2**63 - 1) // batch_size if end_step is None else end_step
     if mixup and views > 1:
         raise ValueError(f"mixup must be 0 with more than one view, received mixup={mixup!r} and views={views!r}")
-    plan = _Plan(source, recipe, size, batch_size, seed, views, shuffle, mixup)
+    share = Share.of(context, batch_size)
+    if mixup and share.part is not None:
+        raise ValueError(f"mixup must be 0 with several input pipelines, received {mixup!r}: pairs lie in any of them")
+    plan = _Plan(source, recipe, size, batch_size, seed, views, shuffle, mixup, share)
     if source.in_memory:
         dataset = tf.data.Dataset.range(start_step, last)
         dataset = dataset.map(plan.gather, num_parallel_calls=parallel, deterministic=True)
     else:
-        dataset = tf.data.Dataset.range(start_step * batch_size, last * batch_size)
+        dataset = tf.data.Dataset.range(start_step * share.count, last * share.count)
         dataset = dataset.map(plan.decode, num_parallel_calls=parallel, deterministic=True)
-        dataset = dataset.batch(batch_size, drop_remainder=True).enumerate(start_step)
+        dataset = dataset.batch(share.count, drop_remainder=True).enumerate(start_step)
         dataset = dataset.map(plan.finish, num_parallel_calls=parallel, deterministic=True)
+    dataset = share.dealt(dataset)
     if end_step is None:
         dataset = dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
     return dataset.prefetch(2)
 
 
 def evaluation_batches(
-    source: Source, batch_size: int, image_size: Any = None, crop_fraction: float | None = None, parallel: int = 2
+    source: Source,
+    batch_size: int,
+    image_size: Any = None,
+    crop_fraction: float | None = None,
+    parallel: int = 2,
+    context: tf.distribute.InputContext | None = None,
 ) -> tf.data.Dataset:
     """All images once, in order; the last batch may be smaller.
 
@@ -95,9 +111,11 @@ def evaluation_batches(
         crop_fraction: share of the tighter side that is kept when images are scaled; default 0.875 where sizes vary,
             else 1.
         parallel: batches (or images, where they are decoded on the fly) prepared at a time.
+        context: as of ``batches``. Replicas need batches of one size, so the last one is filled up with the last image.
 
     Returns:
-        Dataset of (images, labels): float32 (batch, height, width, channels) in [0, 255]; int32 (batch,).
+        Dataset of (images, labels): float32 (batch, height, width, channels) in [0, 255]; int32 (batch,). With a
+        ``context`` of (images, labels, weights): float32 (batch,), 0 for what fills up.
 
     Raises:
         ValueError: bad arguments.
@@ -112,15 +130,20 @@ def evaluation_batches(
     with tf.init_scope(), tf.device("CPU:0"):
         labels = tf.constant(source.labels)
 
-    def load(index: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        return resize_and_crop(source.load(index), size, crop_fraction), tf.gather(labels, index)
+    share, count = Share.of(context, batch_size), len(source)
 
-    dataset = tf.data.Dataset.range(len(source))
+    def load(place: tf.Tensor) -> tuple[tf.Tensor, ...]:
+        example = share.among(place, batch_size)
+        index = tf.minimum(example, count - 1)
+        loaded = resize_and_crop(source.load(index), size, crop_fraction), tf.gather(labels, index)
+        return loaded if context is None else (*loaded, tf.cast(example < count, tf.float32))
+
+    dataset = tf.data.Dataset.range(count if context is None else -(-count // batch_size) * share.count)
     if source.in_memory:
-        dataset = dataset.batch(batch_size).map(load, num_parallel_calls=parallel, deterministic=True)
+        dataset = dataset.batch(share.count).map(load, num_parallel_calls=parallel, deterministic=True)
     else:
-        dataset = dataset.map(load, num_parallel_calls=parallel, deterministic=True).batch(batch_size)
-    return dataset.prefetch(2)
+        dataset = dataset.map(load, num_parallel_calls=parallel, deterministic=True).batch(share.count)
+    return share.dealt(dataset).prefetch(2)
 
 
 class _Plan:
@@ -136,8 +159,9 @@ class _Plan:
         views: int,
         shuffle: bool,
         mixup: float,
+        share: Share,
     ):
-        self.mixup = mixup
+        self.mixup, self.share = mixup, share
         self.source, self.recipe, self.size, self.batch_size = source, recipe, size, batch_size
         self.seed, self.views, self.shuffle = seed, views, shuffle
         self.varies = None in source.image_shape
@@ -158,12 +182,14 @@ class _Plan:
         return tf.raw_ops.RandomIndexShuffle(index=position, seed=seeds, max_index=last, rounds=16)
 
     def gather(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        """A whole batch from memory."""
-        index = self.position(step * self.batch_size + tf.range(self.batch_size, dtype=tf.int64))
+        """A batch from memory."""
+        share = self.share
+        index = self.position(step * self.batch_size + share.first + tf.range(share.count, dtype=tf.int64))
         return self.finish(step, (self.source.load(index), tf.gather(self.labels, index)))
 
     def decode(self, example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """One example; where sizes vary, all its views, cropped to the size: (views, height, width, channels)."""
+        example = self.share.among(example, self.batch_size)
         index = self.position(example)
         image, label = self.source.load(index), tf.gather(self.labels, index)
         if not self.varies:
@@ -186,14 +212,17 @@ class _Plan:
     def augmented(self, images: tf.Tensor, step: tf.Tensor, view: int) -> tf.Tensor:
         """One view of a batch."""
         seed = tf.random.fold_in(self.stream(_AUGMENT, step), view)
-        if self.varies:
-            images = images[:, view]
-        elif self.recipe.crop_area is not None:
-            images = random_resized_crop(images, tf.random.fold_in(seed, 1), self.size, self.recipe.crop_area)
-        else:
-            images = resize_and_crop(images, self.size)
-        images = tf.cast(self.recipe(images, tf.random.fold_in(seed, 0)), tf.float32)
-        return tf.ensure_shape(images, [self.batch_size, *self.size, self.source.image_shape[2]])
+        if self.recipe.spec == "custom" and self.share.part is not None:  # it draws what it wants, for the images here
+            seed = tf.random.fold_in(seed, 2 + self.share.first)
+        with part_of_batch(self.share.part):
+            if self.varies:
+                images = images[:, view]
+            elif self.recipe.crop_area is not None:
+                images = random_resized_crop(images, tf.random.fold_in(seed, 1), self.size, self.recipe.crop_area)
+            else:
+                images = resize_and_crop(images, self.size)
+            images = tf.cast(self.recipe(images, tf.random.fold_in(seed, 0)), tf.float32)
+        return tf.ensure_shape(images, [self.share.count, *self.size, self.source.image_shape[2]])
 
     def stream(self, kind: int, index: tf.Tensor) -> tf.Tensor:
         """(2,) int64 seed of a stream's ``index``-th element."""

@@ -6,10 +6,7 @@ stateless random operations take them. Each image draws its own numbers.
 
 import tensorflow as tf
 
-
-def uniform(seed: tf.Tensor, shape: list, low: float = 0.0, high: float = 1.0) -> tf.Tensor:
-    """Uniform numbers in [low, high), a pure function of the seed."""
-    return tf.random.stateless_uniform(shape, seed, low, high)
+from ds_keras.data.augment.part import draw, here, noise, whole
 
 
 def flip(images: tf.Tensor, seed: tf.Tensor, probability: float = 0.5) -> tf.Tensor:
@@ -27,7 +24,7 @@ def flip(images: tf.Tensor, seed: tf.Tensor, probability: float = 0.5) -> tf.Ten
         >>> flip(images, seed=[0, 1])
     """
     height, width = images.shape[1:3]
-    chosen = uniform(seed, [tf.shape(images)[0], 1]) < probability
+    chosen = draw(seed, [tf.shape(images)[0], 1]) < probability
     columns = tf.where(chosen, tf.range(width - 1, -1, -1), tf.range(width))
     return _take(images, tf.broadcast_to(tf.range(height), [tf.shape(images)[0], height]), columns)
 
@@ -92,17 +89,18 @@ def random_erasing(
         >>> random_erasing(images, seed=[0, 1], probability=0.25)
     """
     batch, (height, width) = tf.shape(images)[0], images.shape[1:3]
-    draw = uniform(seed, [5, batch])
-    size = (area[0] + (area[1] - area[0]) * draw[1]) * (height * width)
+    every = whole(seed, [5, batch], axis=1)
+    drawn = here(every, batch, axis=1)
+    size = (area[0] + (area[1] - area[0]) * drawn[1]) * (height * width)
     low, high = (tf.math.log(float(value)) for value in aspect)
-    ratio = tf.exp(low + (high - low) * draw[2])
-    rows = _interval(tf.sqrt(size * ratio), draw[3], height)
-    columns = _interval(tf.sqrt(size / ratio), draw[4], width)
-    chosen = tf.where(draw[0] < probability)  # (chosen, 1): noise for these images only, it is what takes the time
+    ratio = tf.exp(low + (high - low) * drawn[2])
+    rows = _interval(tf.sqrt(size * ratio), drawn[3], height)
+    columns = _interval(tf.sqrt(size / ratio), drawn[4], width)
+    chosen = tf.where(drawn[0] < probability)  # (chosen, 1): noise for these images only, it is what takes the time
     inside = tf.gather_nd(rows, chosen)[:, :, None, None] & tf.gather_nd(columns, chosen)[:, None, :, None]
     part = tf.gather_nd(images, chosen)
-    noise = uniform(tf.random.fold_in(seed, 1), tf.shape(part), 0.0, 255.0)
-    return tf.tensor_scatter_nd_update(images, chosen, tf.where(inside, noise, part))
+    grains = noise(tf.random.fold_in(seed, 1), tf.shape(part), 255.0, every[0] < probability)
+    return tf.tensor_scatter_nd_update(images, chosen, tf.where(inside, grains, part))
 
 
 def _interval(length: tf.Tensor, position: tf.Tensor, size: int) -> tf.Tensor:
@@ -115,7 +113,7 @@ def _interval(length: tf.Tensor, position: tf.Tensor, size: int) -> tf.Tensor:
 
 def _moved(images: tf.Tensor, seed: tf.Tensor, low: int, high: int) -> tuple[tf.Tensor, tf.Tensor]:
     """Each image's row and column indices, moved by a random whole number in [low, high]: (batch, side) int32 each."""
-    offsets = tf.random.stateless_uniform([2, tf.shape(images)[0], 1], seed, low, high + 1, tf.int32)
+    offsets = draw(seed, [2, tf.shape(images)[0], 1], low, high + 1, tf.int32, axis=1)
     return offsets[0] + tf.range(images.shape[1]), offsets[1] + tf.range(images.shape[2])
 
 

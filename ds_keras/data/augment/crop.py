@@ -4,7 +4,7 @@ import math
 
 import tensorflow as tf
 
-from ds_keras.data.augment.basic import uniform
+from ds_keras.data.augment.part import draw
 from ds_keras.data.resize import Size
 
 ASPECT = (3 / 4, 4 / 3)
@@ -25,14 +25,14 @@ def random_boxes(
     Returns:
         (count, 4) float32: top, left, height, width in pixels.
     """
-    draw = uniform(seed, [4, count])
+    drawn = draw(seed, [4, count], axis=1)
     height, width = tf.cast(height, tf.float32), tf.cast(width, tf.float32)
-    size = (area[0] + (area[1] - area[0]) * draw[0]) * (height * width)
+    size = (area[0] + (area[1] - area[0]) * drawn[0]) * (height * width)
     low, high = (math.log(value) for value in ASPECT)
-    ratio = tf.exp(low + (high - low) * draw[1])  # width / height
+    ratio = tf.exp(low + (high - low) * drawn[1])  # width / height
     rows = tf.clip_by_value(tf.sqrt(size / ratio), 1.0, height)
     columns = tf.clip_by_value(tf.sqrt(size * ratio), 1.0, width)
-    return tf.stack([draw[2] * (height - rows), draw[3] * (width - columns), rows, columns], axis=1)
+    return tf.stack([drawn[2] * (height - rows), drawn[3] * (width - columns), rows, columns], axis=1)
 
 
 def random_resized_crop(

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from ds_keras.data.augment.basic import uniform
+from ds_keras.data.augment.part import draw
 
 
 def mixup(
@@ -32,9 +32,9 @@ def mixup(
     # Beta from two gammas; both may underflow to 0 for a small alpha, then the weight is 0 or 1, as it should be.
     gammas = tf.random.stateless_gamma([2, count], tf.random.fold_in(seed, 0), alpha=alpha)
     total = tf.reduce_sum(gammas, 0)
-    coin = tf.cast(uniform(tf.random.fold_in(seed, 1), [count]) < 0.5, tf.float32)
+    coin = tf.cast(draw(tf.random.fold_in(seed, 1), [count]) < 0.5, tf.float32)
     weight = tf.where(total > 0, tf.math.divide_no_nan(gammas[0], total), coin)
-    partner = tf.argsort(uniform(tf.random.fold_in(seed, 2), [count]))
+    partner = tf.argsort(draw(tf.random.fold_in(seed, 2), [count]))
     images, soft = tf.cast(images, tf.float32), tf.one_hot(labels, num_classes)
     wide = weight[:, None, None, None]
     mixed = wide * images + (1 - wide) * tf.gather(images, partner)

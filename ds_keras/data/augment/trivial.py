@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from ds_keras.data.augment.basic import uniform
+from ds_keras.data.augment.part import draw
 
 Ranges = dict[str, float]
 # Strength at magnitude 1: arXiv 2103.10158's wide ranges, and RandAugment's (arXiv 1909.13719).
@@ -33,7 +33,7 @@ def trivial_augment(images: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
     Example:
         >>> trivial_augment(images, seed=tf.constant([0, 1]))
     """
-    magnitude = uniform(tf.random.fold_in(seed, 0), [tf.shape(images)[0]])
+    magnitude = draw(tf.random.fold_in(seed, 0), [tf.shape(images)[0]])
     return _apply(images, tf.random.fold_in(seed, 1), magnitude, WIDE)
 
 
@@ -60,8 +60,8 @@ def rand_augment(images: tf.Tensor, seed: tf.Tensor, count: int = 2, magnitude: 
 
 def _apply(images: tf.Tensor, seed: tf.Tensor, magnitude: tf.Tensor, ranges: Ranges) -> tf.Tensor:
     batch, count = tf.shape(images)[0], len(OPERATIONS)
-    drawn = tf.random.stateless_uniform([batch], tf.random.fold_in(seed, 0), 0, count, tf.int32)
-    sign = tf.where(uniform(tf.random.fold_in(seed, 1), [batch]) < 0.5, -1.0, 1.0)
+    drawn = draw(tf.random.fold_in(seed, 0), [batch], 0, count, tf.int32)
+    sign = tf.where(draw(tf.random.fold_in(seed, 1), [batch]) < 0.5, -1.0, 1.0)
     order = tf.dynamic_partition(tf.range(batch), drawn, count)
     parts = tf.dynamic_partition(images, drawn, count)
     strengths = tf.dynamic_partition(magnitude * sign, drawn, count)
