@@ -30,6 +30,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     },
     "train": "train",
     "ablate": "ablate",
+    "shards": "data.shards",
     "remeasure": "presets.remeasure",
     "quantize": "presets.quantize",
     "annotate": "presets.annotate",

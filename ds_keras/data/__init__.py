@@ -40,6 +40,7 @@ _NAMES = {
     "tfds": "readers.named",
     "write_tfrecords": "readers.tfrecord",
     "read_tfrecords": "readers.tfrecord",
+    "verify_tfrecords": "readers.tfrecord",
 }
 __all__ = sorted(_NAMES)
 
@@ -55,7 +56,7 @@ if TYPE_CHECKING:
     from ds_keras.data.readers.idx import fashion_mnist  # noqa: F401
     from ds_keras.data.readers.named import digits, keras_dataset, tfds  # noqa: F401
     from ds_keras.data.readers.packs import LosslessPack, bridged_pack, jpeg_pack, lossless_pack  # noqa: F401
-    from ds_keras.data.readers.tfrecord import read_tfrecords, write_tfrecords  # noqa: F401
+    from ds_keras.data.readers.tfrecord import read_tfrecords, verify_tfrecords, write_tfrecords  # noqa: F401
     from ds_keras.data.resize import resize_and_crop  # noqa: F401
     from ds_keras.data.source import Source  # noqa: F401
     from ds_keras.data.spec import load  # noqa: F401

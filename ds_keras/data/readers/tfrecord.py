@@ -2,13 +2,15 @@
 
 A directory holds ``images-00000-of-00008.tfrecord`` and so on, each record a ``tf.train.Example`` with
 ``image/encoded`` and ``image/class/label``; ``index.npz`` with shard, offset, length, checksum and label of every
-record; ``index.json`` with the rest. The index is written last: a directory without one was not finished.
+record; ``index.json`` with the rest, the SHA-256 of each shard among it. The index is written last: a directory
+without one was not finished.
 """
 
 import json
 import os
 import zlib
 from collections.abc import Callable
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,9 +19,11 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from ds_keras.data.decode import decode, decode_image
+from ds_keras.core.files import sha256
+from ds_keras.data.decode import decode
 from ds_keras.data.readers.npz import check_labels, column, read_npz
-from ds_keras.data.readers.storage import DecodedStorage, ImageShape, Storage
+from ds_keras.data.readers.records import COLUMNS, RecordStorage
+from ds_keras.data.readers.storage import Storage
 from ds_keras.data.source import Source
 
 FORMAT_VERSION = 1
@@ -44,10 +48,15 @@ _ABOUT = {
         "[height, width, 1 or 3]",
     ),
 }
-_COLUMNS = {"shard": "i4", "offset": "i8", "length": "i8", "checksum": "u4", "label": "i4", "plain": "?"}
 
 
-def write_tfrecords(source: Source, directory: str | os.PathLike, shards: int = 8) -> Path:
+def write_tfrecords(
+    source: Source,
+    directory: str | os.PathLike,
+    shards: int = 8,
+    resume: bool = False,
+    progress: Callable[[int, int], Any] | None = None,
+) -> Path:
     """Writes a source as TFRecord shards. Every file appears whole or not at all.
 
     Files keep their bytes; images that are not encoded are stored as PNG. To mix classes in each shard, write
@@ -57,6 +66,9 @@ def write_tfrecords(source: Source, directory: str | os.PathLike, shards: int = 
         source: the images.
         directory: made if needed; must hold no index yet.
         shards: number of files.
+        resume: whether to keep a note beside each finished shard until the index is there, and to pass over the shards
+            for which an earlier call with the same source left one.
+        progress: f(shards that are finished, all shards), called after each.
 
     Returns:
         The directory.
@@ -74,19 +86,32 @@ def write_tfrecords(source: Source, directory: str | os.PathLike, shards: int = 
     if (directory / "index.json").exists():
         raise FileExistsError(f"{directory} holds an index already; choose another directory or remove it")
     directory.mkdir(parents=True, exist_ok=True)
-    rows: list[tuple] = []
     bounds = np.linspace(0, len(source), shards + 1).astype(int)
     names = [f"images-{k:05d}-of-{shards:05d}.tfrecord" for k in range(shards)]
+    notes = [directory / f"{name}.done.npz" for name in names]
+    parts: list[dict[str, np.ndarray]] = []
     for k, name in enumerate(names):
+        labels = source.labels[bounds[k] : bounds[k + 1]]
+        known = _noted(notes[k], directory / name, labels) if resume else None
+        if known is None:
+            rows: list[tuple] = []
 
-        def write(file: BinaryIO, k: int = k) -> None:
-            rows.extend(_write_shard(file, source, k, *bounds[k : k + 2]))
+            def write(file: BinaryIO, k: int = k, rows: list[tuple] = rows) -> None:
+                rows.extend(_write_shard(file, source, k, *bounds[k : k + 2]))
 
-        _write_whole(directory / name, write)
-    columns: dict[str, Any] = {
-        key: np.array(column, _COLUMNS[key]) for key, column in zip(_COLUMNS, zip(*rows, strict=True), strict=True)
-    }
-    _write_whole(directory / "index.npz", lambda file: np.savez(file, **columns))
+            _write_whole(directory / name, write)
+            known = {
+                key: np.array(values, COLUMNS[key])
+                for key, values in zip(COLUMNS, zip(*rows, strict=True), strict=True)
+            }
+            known["sha256"] = np.array([sha256(directory / name)])
+            if resume:
+                _write_whole(notes[k], partial(np.savez, **known))
+        parts.append(known)
+        if progress is not None:
+            progress(k + 1, shards)
+    columns: dict[str, Any] = {key: np.concatenate([part[key] for part in parts]) for key in COLUMNS}
+    _write_whole(directory / "index.npz", partial(np.savez, **columns))
     about = {
         "format_version": FORMAT_VERSION,
         "name": source.name,
@@ -94,8 +119,11 @@ def write_tfrecords(source: Source, directory: str | os.PathLike, shards: int = 
         "class_names": source.class_names,
         "image_shape": list(source.image_shape),
         "shards": names,
+        "sha256": [str(part["sha256"][0]) for part in parts],
     }
     _write_whole(directory / "index.json", lambda file: file.write(json.dumps(about, indent=1).encode()))
+    for note in notes:
+        note.unlink(missing_ok=True)
     return directory
 
 
@@ -127,16 +155,56 @@ def read_tfrecords(directory: str | os.PathLike) -> Source:
         kind = type(error.__cause__).__name__
         raise ValueError(f"the index of {directory} is damaged: {kind}: {error}") from error
     _check_columns(columns, count, len(names), len(classes), directory / "index.npz")
-    for k, shard in enumerate(names):
-        path, mine = directory / shard, columns["shard"] == k
+    sizes = np.zeros(len(names), np.int64)
+    np.maximum.at(sizes, columns["shard"], columns["offset"] + columns["length"] + _FOOTER)
+    for shard, size in zip(names, sizes.tolist(), strict=True):
+        path = directory / shard
         if not path.is_file():
             raise FileNotFoundError(f"the shard {path} is missing")
-        size = int((columns["offset"][mine] + columns["length"][mine]).max(initial=-_FOOTER)) + _FOOTER
         if path.stat().st_size != size:
             raise ValueError(f"the shard {path} is torn: {path.stat().st_size} bytes, the index says {size}")
     paths = [str(directory / shard) for shard in names]
     shape = tuple(about["image_shape"])
     return Source(RecordStorage(paths, columns, shape), columns["label"], classes, about["name"])
+
+
+def verify_tfrecords(directory: str | os.PathLike, progress: Callable[[int, int], Any] | None = None) -> None:
+    """Reads every shard and compares its SHA-256 with the index.
+
+    Args:
+        directory: of ``write_tfrecords``.
+        progress: f(shards that are checked, all shards), called after each.
+
+    Raises:
+        FileNotFoundError: see ``read_tfrecords``.
+        ValueError: a shard is another file than the one that was written, or the index has no checksums.
+
+    Example:
+        >>> verify_tfrecords("imagenet-tfrecord/train")
+    """
+    directory = Path(directory)
+    about = _about(directory / "index.json")
+    names, hashes = about["shards"], about.get("sha256")
+    if not isinstance(hashes, list) or len(hashes) != len(names):
+        raise ValueError(f"{directory / 'index.json'} holds no SHA-256 of each shard; write the set anew for them")
+    for k, (name, expected) in enumerate(zip(names, hashes, strict=True)):
+        if sha256(directory / name) != expected:
+            raise ValueError(
+                f"the shard {directory / name} has another SHA-256 than when it was written: it is damaged"
+            )
+        if progress is not None:
+            progress(k + 1, len(names))
+
+
+def _noted(note: Path, shard: Path, labels: np.ndarray) -> dict[str, np.ndarray] | None:
+    """The rows of a shard that an earlier call finished; None where it did not, or not with these images."""
+    try:
+        known = read_npz(note)
+        size = int(known["offset"][-1] + known["length"][-1]) + _FOOTER
+        same = shard.stat().st_size == size and np.array_equal(known["label"], labels)
+    except (IndexError, KeyError, OSError, ValueError):
+        return None
+    return known if same else None
 
 
 def _about(path: Path) -> dict[str, Any]:
@@ -162,11 +230,11 @@ def _about(path: Path) -> dict[str, Any]:
 
 def _check_columns(columns: dict[str, np.ndarray], count: int, shards: int, classes: int, path: Path) -> None:
     """Refuses columns of index.npz that cannot be: before anything is sought by them."""
-    missing = sorted(set(_COLUMNS) - set(columns))
-    if missing or any(columns[key].shape != (count,) for key in _COLUMNS):
+    missing = sorted(set(COLUMNS) - set(columns))
+    if missing or any(columns[key].shape != (count,) for key in COLUMNS):
         what = f"lacks {missing}" if missing else f"does not hold {count} images"
         raise ValueError(f"the index of {path.parent} is damaged: index.npz {what}")
-    for key in _COLUMNS:
+    for key in COLUMNS:
         column(columns, key, "b" if key == "plain" else "iu", path)
     shard, offset, length = (columns[key] for key in ("shard", "offset", "length"))
     bad = (shard < 0) | (shard >= shards) | (offset < _HEADER) | (offset > 2**62) | (length < 1) | (length > MAX_RECORD)
@@ -175,53 +243,6 @@ def _check_columns(columns: dict[str, np.ndarray], count: int, shards: int, clas
         place = f"shard {shard[first]} at byte {offset[first]} with {length[first]} bytes"
         raise ValueError(f"{path}: record {first} cannot lie in {place}")
     check_labels(columns["label"], classes, path, "label")
-
-
-class RecordStorage(DecodedStorage):
-    """Records of TFRecord shards, by offset.
-
-    Args:
-        paths: of the shards.
-        columns: shard, offset and length (of the data, in bytes), checksum (CRC-32 of the data), plain of each record.
-        shape: (height, width, channels), None where it varies.
-    """
-
-    def __init__(self, paths: list[str], columns: dict[str, np.ndarray], shape: ImageShape):
-        super().__init__(shape, columns["plain"])
-        self.paths, self.columns = paths, columns
-
-    def __len__(self) -> int:
-        return len(self.columns["shard"])
-
-    def encoded(self, index: int) -> bytes:
-        """See ``Storage``; checks the record first."""
-        shard, offset, length, checksum = (int(self.columns[key][index]) for key in list(_COLUMNS)[:4])
-        with open(self.paths[shard], "rb") as file:
-            file.seek(offset)
-            data = file.read(length)
-        if zlib.crc32(data) != checksum:
-            raise ValueError(f"record {index} of {self.paths[shard]} at byte {offset} is damaged")
-        try:
-            features = tf.train.Example.FromString(data).features.feature
-            (image,) = features["image/encoded"].bytes_list.value
-            (label,) = features["image/class/label"].int64_list.value
-        except Exception as error:  # the errors of protocol buffers have no common type
-            raise ValueError(f"{self.where(index)}: no image with a label: {error}") from error
-        if label != self.columns["label"][index]:
-            raise ValueError(f"{self.where(index)}: the label is {label}, in the index {self.columns['label'][index]}")
-        return image
-
-    def read(self, index: int) -> np.ndarray:
-        """See ``Storage``."""
-        try:
-            return decode_image(self.encoded(index), self.shape[2])
-        except ValueError as error:
-            raise ValueError(f"{self.where(index)}: {error}") from error
-
-    def where(self, index: int) -> str:
-        """A record's place, for messages."""
-        shard, offset = (int(self.columns[key][index]) for key in ("shard", "offset"))
-        return f"record {index}, in {self.paths[shard]} at byte {offset}"
 
 
 def _strings(value: Any) -> bool:
