@@ -1,10 +1,11 @@
-"""Checks once that Keras runs on TensorFlow: kernels are sliced with ``tf.slice``. And its dtype policy."""
+"""What Keras runs on: TensorFlow (checked once: kernels are sliced with ``tf.slice``), a dtype policy, replicas."""
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 if keras.backend.backend() != "tensorflow":
     raise ImportError(
@@ -32,3 +33,42 @@ def float32_variables() -> contextlib.AbstractContextManager[None]:
     """The dtype policy that is set, or "float32" instead of one whose variables are no float32: for trained weights."""
     policy = keras.config.dtype_policy()
     return dtype_policy(policy if policy.variable_dtype == "float32" else "float32")
+
+
+def replicas() -> int:
+    """How many replicas of a ``tf.distribute`` strategy run the code that asks; 1 outside of ``strategy.run``."""
+    context = tf.distribute.get_replica_context()
+    return 1 if context is None else context.num_replicas_in_sync
+
+
+def sum_over_replicas(value: Any) -> Any:
+    """The sum over all replicas; gradients flow through it.
+
+    Args:
+        value: tensor, or a nest of tensors, of the same shapes on every replica.
+
+    Returns:
+        The same structure; with one replica the value itself.
+    """
+    return tf.distribute.get_replica_context().all_reduce("SUM", value) if replicas() > 1 else value
+
+
+def mean_over_replicas(value: tf.Tensor) -> tf.Tensor:
+    """The mean over all replicas; see ``sum_over_replicas``."""
+    return sum_over_replicas(value) / replicas() if replicas() > 1 else value
+
+
+def rows_of_replica(draw: Callable[[Any], tf.Tensor], rows: Any) -> tf.Tensor:
+    """What is drawn for this replica's part of a batch: the same numbers, however many replicas share the batch.
+
+    Args:
+        draw: f(count) -> (count, ...) random numbers for so many rows.
+        rows: of this replica.
+
+    Returns:
+        (rows, ...): this replica's part of what is drawn for the whole batch.
+    """
+    if replicas() == 1:
+        return draw(rows)
+    first = rows * tf.distribute.get_replica_context().replica_id_in_sync_group
+    return draw(rows * replicas())[first : first + rows]

@@ -12,6 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ds_keras.core.backend import replicas, rows_of_replica
 from ds_keras.core.levels import Level, LevelTensor
 from ds_keras.core.sliceable import Shape, SliceableLayer
 
@@ -68,7 +69,11 @@ class Compute(Visitor):
         if isinstance(layer, keras.layers.Dropout):
             if self.dropout is None or not layer.rate:
                 return x
-            return tf.nn.experimental.stateless_dropout(x, layer.rate, self.dropout)
+            if replicas() == 1:
+                return tf.nn.experimental.stateless_dropout(x, layer.rate, self.dropout)
+            seed, shape = self.dropout, x.shape[1:]
+            drawn = rows_of_replica(lambda rows: tf.random.stateless_uniform([rows, *shape], seed), tf.shape(x)[0])
+            return tf.where(drawn >= layer.rate, x / (1 - layer.rate), 0)
         return layer(x)
 
     def run(self, layer: SliceableLayer, x: Any) -> Any:

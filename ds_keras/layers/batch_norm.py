@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ds_keras.core.backend import replicas, sum_over_replicas
 from ds_keras.core.levels import Size, check_level, slice_kernel
 from ds_keras.core.sliceable import Shape, SliceableLayer, input_channels
 
@@ -32,6 +33,9 @@ class SliceableBatchNormalization(SliceableLayer):
         training: use the batch's statistics, and move the level's averages towards them; a frozen layer (``trainable``
             is False) uses and keeps its averages, as Keras' own does.
 
+    Under a ``tf.distribute`` strategy the batch is that of all replicas, unless ``synchronized`` is set to False on the
+    layer (a trainer does, see ``SupernetTrainer``).
+
     Raises:
         ValueError: bad level, or more channels than built.
 
@@ -46,6 +50,7 @@ class SliceableBatchNormalization(SliceableLayer):
     """
 
     int8 = "folded"
+    synchronized = True  # whether replicas share the statistics of a batch; a matter of training, so no configuration
 
     def __init__(
         self,
@@ -107,7 +112,25 @@ class SliceableBatchNormalization(SliceableLayer):
         Returns:
             The normalised ``x``, the batch mean and the unbiased batch variance (float32, of the channels of ``x``).
         """
-        return self._fused(x, input_channels(self, x, self.gamma.shape[0]), [], [], training=True)
+        channels = input_channels(self, x, self.gamma.shape[0])
+        if self.synchronized and replicas() > 1:
+            return self._normalize_over_replicas(x, channels)
+        return self._fused(x, channels, [], [], training=True)
+
+    def _normalize_over_replicas(self, x: tf.Tensor, channels: Size) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """As ``normalize_batch`` of the whole batch: its sums, sums of squares and size take one reduction."""
+        x = tf.cast(x, tf.float32)
+        axes = list(range(x.shape.rank - 1))
+        count = tf.cast(tf.reduce_prod(tf.shape(x)[:-1]), tf.float32)
+        sums = [tf.reduce_sum(x, axes), tf.reduce_sum(tf.square(x), axes), count[None]]
+        total = sum_over_replicas(tf.concat(sums, axis=0))
+        mean, square = tf.split(total[:-1] / total[-1], 2)
+        variance = tf.maximum(square - tf.square(mean), 0.0)
+        gamma, beta = slice_kernel(self.gamma, [channels]), slice_kernel(self.beta, [channels])
+        beta, gamma = tf.cast(beta, tf.float32), tf.cast(gamma, tf.float32)
+        y = tf.nn.batch_normalization(x, mean, variance, beta, gamma, self.epsilon)
+        unbiased = variance * (total[-1] / tf.maximum(total[-1] - 1, 1.0))
+        return tf.cast(y, self.compute_dtype), tf.stop_gradient(mean), tf.stop_gradient(unbiased)
 
     def _fused(self, x: tf.Tensor, channels: Size, mean: Any, variance: Any, training: bool) -> tuple:
         flat = x.shape.rank == 2

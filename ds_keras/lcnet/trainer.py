@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ds_keras.core.backend import mean_over_replicas
 from ds_keras.lcnet.model import LCResNet
 from ds_keras.lcnet.skipping import in_full
 from ds_keras.training import losses
@@ -104,11 +105,11 @@ class LCTrainer(Trainer):
         with tf.GradientTape() as tape:
             logits, predicted = self.network.forward(x, in_full, training=True, scales=self.scales)
             task = losses.cross_entropy(truth, logits, weights)
-            spent = tf.reduce_mean(self.network.spent(runs(predicted)))
+            spent = mean_over_replicas(tf.reduce_mean(self.network.spent(runs(predicted))))
             price = self.price(spent)
             loss = task + price * spent + self.decay()
             scaled = self.share(self.check_finite(loss, "all"))
-        self.optimizer.apply(tape.gradient(scaled, self.trained_variables), self.trained_variables)
+        self.update(tape.gradient(scaled, self.trained_variables), self.trained_variables)
         for metric, value in zip(self.progress, (task, accuracy(y, logits), spent, price), strict=True):
             metric.update_state(value)
         return {metric.name: metric.result() for metric in self.progress}

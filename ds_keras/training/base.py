@@ -6,11 +6,13 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ds_keras.core.backend import mean_over_replicas
 from ds_keras.core.image_model import ImageModel
 from ds_keras.core.levels import LevelTensor
 from ds_keras.core.visitor import Compute
 from ds_keras.models.supernet import Supernet
 from ds_keras.routing import execute as routing
+from ds_keras.training.distributed.gradients import same_on_all_replicas
 from ds_keras.training.losses import check_labels
 
 NOT_FINITE = "the loss is not finite"
@@ -46,8 +48,14 @@ class Trainer(keras.Model):
 
         Raises:
             ValueError: ``steps_per_epoch`` below 1, or a callback that monitors "loss", which no trainer reports, or
-                that saves a whole trainer.
+                that saves a whole trainer; or a strategy of several workers, under which Keras' loop fails (Keras
+                issue 20585): ``ds_keras.training.distributed.fit`` is the loop for it.
         """
+        if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            raise ValueError(
+                f"{type(self).__name__}.fit does not run under {type(self.distribute_strategy).__name__}, because of "
+                "Keras issue 20585; call ds_keras.training.distributed.fit(trainer, batches, steps)"
+            )
         self._check_callbacks(kwargs.get("callbacks", args[5] if len(args) > 5 else None))
         if steps_per_epoch is not None and steps_per_epoch < 1:
             raise ValueError(f"steps_per_epoch must be at least 1, received {steps_per_epoch!r}")
@@ -90,6 +98,11 @@ class Trainer(keras.Model):
             ValueError: always.
         """
         raise ValueError(f"{type(self).__name__}.export: a trainer is not exported; {self.network.exporters}")
+
+    @property
+    def routes(self) -> tuple:
+        """How the model routes: what a traced ``test_step`` depends on besides the batch."""
+        return ()
 
     @property
     def static_shapes(self) -> bool:
@@ -166,25 +179,36 @@ class Trainer(keras.Model):
         return self.optimizer.scale_loss(loss / tf.distribute.get_strategy().num_replicas_in_sync)
 
     def check_finite(self, loss: tf.Tensor, level: Any) -> tf.Tensor:
-        """The loss; stops the run, before any weight moves, where it is not finite, naming step and level."""
+        """The loss; stops the run, before any weight moves, where it is not finite, naming step and level.
+
+        All replicas stop where one has such a loss.
+        """
         level = level.tensor if isinstance(level, LevelTensor) else level
-        assertion = tf.debugging.Assert(tf.math.is_finite(loss), [NOT_FINITE, "at step", self.step, "level", level])
+        finite = tf.math.is_finite(mean_over_replicas(loss))
+        assertion = tf.debugging.Assert(finite, [NOT_FINITE, "at step", self.step, "level", level])
         with tf.control_dependencies([] if assertion is None else [assertion]):
             return tf.identity(loss)
 
-    def report(self, values: Sequence[Any], metrics: list[keras.metrics.Metric] | None = None) -> dict[str, Any]:
+    def update(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
+        """Moves variables by the gradients, summed over replicas."""
+        self.optimizer.apply(same_on_all_replicas(self.optimizer, gradients), variables)
+
+    def report(
+        self, values: Sequence[Any], metrics: list[keras.metrics.Metric] | None = None, weights: Any = None
+    ) -> dict[str, Any]:
         """Updates metrics with this step's values.
 
         Args:
             values: one for each metric.
             metrics: by default those of a training step.
+            weights: (batch,) of the images, for values of that shape; default equal ones.
 
         Returns:
             Their results so far, by name.
         """
         metrics = self.progress if metrics is None else metrics
         for metric, value in zip(metrics, values, strict=True):
-            metric.update_state(value)
+            metric.update_state(value, weights)
         return {metric.name: metric.result() for metric in metrics}
 
     @property
@@ -215,15 +239,20 @@ class LevelTrainer(Trainer):
         """The network that is trained."""
         return self.network
 
+    @property
+    def routes(self) -> tuple:
+        """See ``Trainer``."""
+        return self.supernet.default_policy, self.supernet.cascade
+
     def make_test_function(self, force: bool = False) -> Any:
         """As Keras'; traced anew where the model routes in another way than when it was traced."""
-        routes = (self.supernet.default_policy, self.supernet.cascade)
+        routes = self.routes
         force, self._routes = force or routes != self._routes, routes
         return super().make_test_function(force)
 
     def test_step(self, data: Any) -> dict[str, Any]:
-        """Accuracy of every level, of the routed model, and the argmax mix of the gate."""
-        x, y = data[0], data[1]
+        """Accuracy of every level, of the routed model, and the argmax mix of the gate; weights of images count."""
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
         model = self.supernet
         x = model.check_images(x)
         features, gate_features = model.start(Compute(0), x)
@@ -233,7 +262,7 @@ class LevelTrainer(Trainer):
         gate = routing.shifted(model, model.gate(Compute(0), gate_features))
         chosen = tf.one_hot(tf.argmax(gate, axis=1), len(model.levels))
         values += tf.unstack(chosen, axis=1)
-        return self.report(values, self.evaluation)
+        return self.report(values, self.evaluation, weights)
 
 
 def means(*names: str) -> list[keras.metrics.Metric]:

@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from ds_keras.core.backend import rows_of_replica
+
 
 def smooth_labels(labels: tf.Tensor, num_classes: int, smoothing: float) -> tf.Tensor:
     """Classes to target distributions.
@@ -92,13 +94,16 @@ def gumbel_one_hot(logits: tf.Tensor, seed: tf.Tensor, temperature: float = 1.0)
 
     Args:
         logits: (batch, levels) float32.
-        seed: (2,) integers: the sample is a pure function of it.
+        seed: (2,) integers: the sample is a pure function of it, and of the image's place in the whole batch.
         temperature: of the softmax.
 
     Returns:
         (batch, levels) float32, one-hot. Source: DS-Net, arXiv 2103.13258, section 3.2.
     """
-    uniform = tf.random.stateless_uniform(tf.shape(logits), seed, minval=1e-7, maxval=1.0)
+    levels = logits.shape[-1]
+    uniform = rows_of_replica(
+        lambda rows: tf.random.stateless_uniform([rows, levels], seed, minval=1e-7, maxval=1.0), tf.shape(logits)[0]
+    )
     soft = tf.nn.softmax((logits - tf.math.log(-tf.math.log(uniform))) / temperature)
     hard = tf.one_hot(tf.argmax(soft, axis=1), logits.shape[-1])
     return hard + soft - tf.stop_gradient(soft)

@@ -13,6 +13,7 @@ from ds_keras.quantization.rounding import check_quantize
 from ds_keras.training import arguments, losses
 from ds_keras.training.base import LevelTrainer, accuracy, means
 from ds_keras.training.distillation import Targets, follow, trained_teacher
+from ds_keras.training.distributed.norms import Norms
 from ds_keras.training.passes import Pass, PassSettings, add_gradients
 from ds_keras.training.weight_decay import active_kernels
 
@@ -66,6 +67,9 @@ class SupernetTrainer(LevelTrainer):
         shares: for each level, the share of the batch that its pass sees (the first images), the smallest all of it:
             large levels that were trained before need fewer (needs num_random=None; not with "inplace", whose largest
             pass teaches the others).
+        synchronized: whether replicas of a ``tf.distribute`` strategy share the BatchNorm statistics of a batch, so
+            that a step is that of one device with the whole batch. False takes those of each replica's part, which
+            needs less communication; the moving averages are then averaged at the end of a step.
         seed: of the drawn levels.
         **kwargs: of ``keras.Model``.
 
@@ -98,6 +102,7 @@ class SupernetTrainer(LevelTrainer):
         frozen_start: bool = False,
         fixed_statistics: Sequence[int] = (),
         shares: Sequence[float] | None = None,
+        synchronized: bool = True,
         seed: int = 0,
         **kwargs: Any,
     ):
@@ -107,6 +112,7 @@ class SupernetTrainer(LevelTrainer):
         arguments.check_arguments(CHECKS, locals())
         self.objective, self.num_random, self.label_smoothing = objective, num_random, label_smoothing
         self.ema_decay, self.weight_decay = ema_decay, weight_decay
+        self.norms = Norms(model, synchronized)
         kind = check_quantize(model, quantize)
         if objective == "inplace" and shares is not None:
             raise ValueError(f"shares must be None with 'inplace', whose largest pass teaches all; received {shares!r}")
@@ -185,6 +191,7 @@ class SupernetTrainer(LevelTrainer):
                 (to_start[view],) = add_gradients([to_start[view]], [done.to_features])
             passes.append(done)
         total = add_gradients(total, start_tape.gradient(features, self.trained_variables, output_gradients=to_start))
+        self.norms.average()
         self.apply(total)
         if self.objective in ("ib", "mvco") and self.teacher is not None:
             follow(self.teacher, self.supernet, self.ema_decay, self.step)
@@ -226,7 +233,7 @@ class SupernetTrainer(LevelTrainer):
     def apply(self, gradients: list[tf.Tensor | None]) -> None:
         """Moves the variables that have a gradient: ``levels=`` may name some that lack blocks."""
         pairs = zip(gradients, self.trained_variables, strict=True)
-        self.optimizer.apply(*zip(*((g, v) for g, v in pairs if g is not None), strict=True))
+        self.update(*zip(*((g, v) for g, v in pairs if g is not None), strict=True))
 
     def split_views(self, x: tf.Tensor) -> list[tf.Tensor]:
         """The views of a batch: (batch, height, width, channels) each."""
@@ -246,6 +253,7 @@ class SupernetTrainer(LevelTrainer):
             return [self.largest]
         if self.num_random is None:
             return list(sorted({self.largest, *self.candidates}, reverse=True))
+        self.norms.check_drawn()
         picks = tf.random.stateless_uniform([self.num_random], self.step_seed(0), 0, len(self.candidates), tf.int32)
         randoms = tf.gather(tf.constant(self.candidates, tf.int32), picks)
         drawn = [LevelTensor(level, len(self.supernet.levels)) for level in tf.unstack(randoms)]

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ds_keras.core.backend import mean_over_replicas
 from ds_keras.core.visitor import Compute
 from ds_keras.models.supernet import Supernet
 from ds_keras.training import arguments, losses
@@ -102,14 +103,15 @@ class GateTrainer(LevelTrainer):
             gate = tf.cast(self.supernet.gate(Compute(0), gate_features), tf.float32)
             sampled = losses.gumbel_one_hot(gate, self.step_seed(1), self.temperature)
             output = tf.einsum("bl,blc->bc", sampled, logits_by_level)
-            spent = tf.reduce_mean(tf.reduce_sum(sampled * tf.constant(self.relative_costs, tf.float32), axis=1))
+            costs = tf.reduce_sum(sampled * tf.constant(self.relative_costs, tf.float32), axis=1)
+            spent = mean_over_replicas(tf.reduce_mean(costs))
             sandwich = losses.sandwich(easy, gate, share)
             task = losses.cross_entropy(truth, output)
             loss = self.sandwich_weight * sandwich + self.task_weight * task
             if self.target is not None:
                 loss += self.budget_weight * tf.abs(spent - self.target)
             scaled = self.share(self.check_finite(loss, "gate"))
-        self.optimizer.apply(tape.gradient(scaled, self.trained_variables), self.trained_variables)
+        self.update(tape.gradient(scaled, self.trained_variables), self.trained_variables)
         return self.report((sandwich, task, spent, accuracy(y, output), easy))
 
     def frozen(self, x: Any) -> tuple[tf.Tensor, tf.Tensor]:
@@ -128,5 +130,6 @@ class GateTrainer(LevelTrainer):
 
     def running_share(self, easy: tf.Tensor) -> tf.Tensor:
         """The share of easy images over the last steps."""
-        self.easy_share.assign_add(0.05 * (tf.reduce_mean(easy) - self.easy_share))
+        easy_now = mean_over_replicas(tf.reduce_mean(easy))
+        self.easy_share.assign_add(0.05 * (easy_now - self.easy_share))
         return tf.convert_to_tensor(self.easy_share)
