@@ -26,9 +26,16 @@ FLAGS.string("data", None, "Where the data lies, instead of the config's own (se
 FLAGS.integer("seed", None, "Seed, instead of the config's own.")
 FLAGS.integer("checkpoint_every", 500, "Steps between checkpoints.", lower_bound=1)
 FLAGS.integer("max_steps", None, "Stop each stage after so many steps.", lower_bound=1)
+FLAGS.choice(
+    "strategy",
+    "one_device",
+    ("one_device", "mirrored", "multi_worker"),
+    "one_device; mirrored: all devices of this machine; multi_worker: the workers that TF_CONFIG lists, each of which "
+    "runs this command.",
+)
 FLAGS.switch("dry_run", False, "Two steps of each stage, to see that all fits.")
 
-ONLY_CONFIG = ("checkpoint_every", "max_steps", "dry_run")
+ONLY_CONFIG = ("checkpoint_every", "max_steps", "strategy", "dry_run")
 
 
 def main(command: str) -> None:
@@ -53,6 +60,9 @@ def _refuse(given: str, names: tuple[str, ...]) -> None:
 
 def _run(command: str) -> tuple[dict[str, Any], str]:
     """An experiment."""
+    from ds_keras.training.distributed import make_strategy
+
+    strategy = make_strategy(FLAGS.strategy)  # first of all: workers meet before TensorFlow runs anything else
     from ds_keras.experiments import read_experiment
     from ds_keras.experiments.runner import run
 
@@ -62,7 +72,7 @@ def _run(command: str) -> tuple[dict[str, Any], str]:
     changes = {name: FLAGS[name].value for name in ("data", "seed") if FLAGS[name].value is not None}
     experiment = dataclasses.replace(experiment, **changes)
     max_steps = 2 if FLAGS.dry_run else FLAGS.max_steps
-    return run(experiment, FLAGS.workdir, command, FLAGS.checkpoint_every, max_steps), FLAGS.workdir
+    return run(experiment, FLAGS.workdir, command, FLAGS.checkpoint_every, max_steps, strategy=strategy), FLAGS.workdir
 
 
 def _fine_tune(command: str) -> tuple[dict[str, Any], str]:

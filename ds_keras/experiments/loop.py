@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,9 @@ import tensorflow as tf
 from absl import logging
 
 from ds_keras.experiments.checkpoint import restore_checkpoint, save_checkpoint
+from ds_keras.training import distributed
 from ds_keras.training.base import NOT_FINITE, Trainer
+from ds_keras.training.distributed.workers import gather
 
 SECONDS = 60.0  # between checkpoints, at most: a step may take long
 WARMUP = 20  # steps, of a stage that the clock ends
@@ -37,6 +40,8 @@ class Loop:
     ):
         self.name, self.trainer, self.workdir, self.directory = name, trainer, workdir, workdir / name
         self.per_epoch, self.every, self.clock = per_epoch, every, clock
+        self.strategy = trainer.distribute_strategy
+        self.writes = distributed.is_chief(self.strategy)
 
     @property
     def variables(self) -> list[keras.Variable]:
@@ -46,32 +51,36 @@ class Loop:
         optimizer = {id(v) for v in self.trainer.optimizer.variables}
         return [v for v in own if id(v) not in optimizer] + list(self.trainer.optimizer.variables)
 
-    def fit(self, batches: Any, validation: tf.data.Dataset | None, end: int, verbose: Any) -> float:
-        """Trains to step ``end``, or as long as the clock allows; returns the seconds, those before a kill included."""
+    def fit(self, batches: Any, validation: Any, end: int, verbose: Any) -> float:
+        """Trains to step ``end``, or as long as the clock allows; returns the seconds, those before a kill included.
+
+        Args:
+            batches: f(first, last, context) -> dataset; ``context`` as in ``data.batches``.
+            validation: f(context) -> dataset, or None.
+            end: last step.
+            verbose: of ``keras.Model.fit``.
+        """
         meta = restore_checkpoint(self.directory, self.variables) or {"step": 0, "seconds": 0.0}
         step, spent = meta["step"], meta["seconds"]
-        if self.name == "stage1" and step < end:  # an older Stage II began from weights that move on now
+        if len(set(steps := gather(self.strategy, step))) > 1:
+            raise ValueError(
+                f"{self.directory} must be the same directory for all workers; they found checkpoints of steps {steps}"
+            )
+        if self.name == "stage1" and step < end and self.writes:  # an older Stage II began from weights that move on
             shutil.rmtree(self.workdir / "stage2", ignore_errors=True)
         if step:
             logging.info("%s: going on from step %d of %d", self.name, step, end)
         began, first, clock = time.monotonic() - spent, step, self.clock
         if clock is not None:
             clock.start(step, began)
-        writer = _summaries(self.workdir / "tensorboard" / self.name)
+        writer = _summaries(self.workdir / "tensorboard" / self.name) if self.writes else None
         while step < end and not (clock and clock.over):
             epoch = step // self.per_epoch
             stop = min((epoch + 1) * self.per_epoch, end)
             saver = _Saver(self, step, began, end)
             try:
-                history = self.trainer.fit(
-                    batches(step, stop),
-                    validation_data=validation,
-                    initial_epoch=epoch,
-                    epochs=epoch + 1,
-                    callbacks=[saver, *([clock] if clock else [])],
-                    verbose=verbose,
-                    shuffle=False,  # the stream is shuffled already
-                )
+                callbacks = [saver, *([clock] if clock else [])]
+                history = self._epoch(epoch, partial(batches, step, stop), stop - step, validation, callbacks, verbose)
             except tf.errors.InvalidArgumentError as error:
                 self._explain(error)
             step = saver.step  # less than ``stop`` where the clock ended it
@@ -79,11 +88,26 @@ class Loop:
             self._log(writer, step, {k: float(v[-1]) for k, v in history.history.items()}, began, first, end)
         return time.monotonic() - began if first < step else spent
 
+    def _epoch(
+        self, epoch: int, batches: Any, steps: int, validation: Any, callbacks: list, verbose: Any
+    ) -> keras.callbacks.History:
+        """What is left of an epoch: Keras' loop on one device, ours where a strategy shares the work."""
+        span = {"initial_epoch": epoch, "epochs": epoch + 1, "callbacks": callbacks, "verbose": verbose}
+        if distributed.shares_work(self.strategy):
+            return distributed.fit(self.trainer, batches, steps, validation, **span)
+        held_out = None if validation is None else validation(None)
+        # The stream is shuffled already.
+        return self.trainer.fit(batches(None), validation_data=held_out, shuffle=False, **span)
+
     def save(self, step: int, began: float) -> None:
-        """Writes a checkpoint."""
+        """Writes a checkpoint; among several workers only the chief does."""
+        if not self.writes:
+            return
         save_checkpoint(self.directory, step, self.variables, {"seconds": time.monotonic() - began})
 
     def _log(self, writer: Any, step: int, values: dict[str, float], began: float, first: int, end: int) -> None:
+        if not self.writes:
+            return
         seconds = time.monotonic() - began
         with open(self.workdir / "metrics.jsonl", "a") as file:
             file.write(json.dumps({"stage": self.name, "step": step, "seconds": round(seconds, 1), **values}) + "\n")

@@ -23,8 +23,10 @@ from ds_keras.experiments.loop import Clock, Loop
 from ds_keras.experiments.pretrained import prepare, with_teacher
 from ds_keras.experiments.workdir import claim
 from ds_keras.routing import budget
+from ds_keras.training import distributed
 from ds_keras.training.base import Trainer
 from ds_keras.training.calibration import calibrate_batch_norm
+from ds_keras.training.distributed.workers import part_of, sum_over_workers
 from ds_keras.training.stage1 import SupernetTrainer
 from ds_keras.training.stage2 import GateTrainer
 from ds_keras.zoo.cards import render
@@ -70,6 +72,7 @@ class Run:
                 raise ValueError(f"{name} must be a positive integer, received {value!r}")
         self.experiment, self.workdir = experiment, Path(workdir).expanduser()
         self.checkpoint_every, self.max_steps, self.verbose = checkpoint_every, max_steps, verbose
+        self.strategy = tf.distribute.get_strategy()
         self.sources = data.load(experiment.data) if sources is None else dict(sources)
         if "held_out" in self.sources:
             self.train, self.held_out = self.sources["train"], self.sources.pop("held_out")
@@ -91,7 +94,8 @@ class Run:
         self.model = experiment.model(len(self.train.class_names), self.x_held.shape[1:])
         self.model.labels = self._labels()
         self.model.build()
-        claim(self.workdir, experiment, self.model)
+        if distributed.is_chief(self.strategy):
+            claim(self.workdir, experiment, self.model)
 
     def _labels(self) -> list[str]:
         """The classes' names: the experiment's, or the data's."""
@@ -104,8 +108,10 @@ class Run:
         """The whole set, or a few images of it in a trial run."""
         return source if self.max_steps is None else _some(source, TRIAL_IMAGES)
 
-    def batches(self, stage: TrainingStage, first: int, last: int, views: int = 1) -> tf.data.Dataset:
-        """The training batches of steps [first, last)."""
+    def batches(
+        self, stage: TrainingStage, first: int, last: int, context: Any = None, views: int = 1
+    ) -> tf.data.Dataset:
+        """The training batches of steps [first, last), or an input pipeline's part of them."""
         return data.batches(
             self.train,
             stage.batch_size,
@@ -116,20 +122,31 @@ class Run:
             end_step=last,
             views=views,
             mixup=stage.mixup,
+            context=context,
         )
 
     def fit(self, name: str, stage: TrainingStage, trainer: Trainer) -> float:
         """Runs a stage to its end; returns the seconds that it took."""
         per_epoch, clock = len(self.train) // stage.batch_size, None
+        if stage.seconds is not None and distributed.shares_work(self.strategy):
+            raise ValueError(f"{name}: seconds must be None under a strategy: replicas end at a step, not by a clock")
+        if stage.repeat and distributed.shares_work(self.strategy):
+            raise ValueError(f"{name}: repeat must be 0 under a strategy, whose replicas share no table of soft labels")
         if stage.seconds is not None:
             clock = Clock(stage.seconds, stage.learning_rate)
             per_epoch *= math.ceil(STEPS / per_epoch)
         steps = stage.epochs * per_epoch
         loop = Loop(name, trainer, self.workdir, per_epoch, self.checkpoint_every, clock)
         trainer.compile(stage.make_optimizer(steps))
-        validation = data.evaluation_batches(
-            self.held_out, 500, self.experiment.image_size, crop_fraction=1.0
-        )  # the pixels of ``x_held``
+        replicas = self.strategy.num_replicas_in_sync
+        validation = partial(
+            data.evaluation_batches,
+            self.held_out,
+            -(-500 // replicas) * replicas,
+            self.experiment.image_size,
+            1.0,  # the pixels of ``x_held``
+            2,
+        )
         end = min(steps, self.max_steps or steps)
         batches = with_teacher(self, stage, partial(self.batches, stage, views=trainer.views), per_epoch, end)
         return loop.fit(batches, None if clock else validation, end, self.verbose)
@@ -141,7 +158,9 @@ class Run:
         trainer = self.supernet_trainer()
         seconds = self.fit("stage1", stage, trainer)
         deployed, quantize = self.deployed(), stage.trainer.get("quantize")
-        calibrate_batch_norm(deployed, batches, trainer.settings.calibrated(), quantize, trainer.settings.start_moves)
+        total = partial(sum_over_workers, self.strategy)
+        levels, start = trainer.settings.calibrated(), trainer.settings.start_moves
+        calibrate_batch_norm(deployed, batches, levels, quantize, start, total)
         self.model.set_weights(deployed.get_weights())
         return seconds
 
@@ -153,13 +172,16 @@ class Run:
         return self.fit("stage2", stage, trainer)
 
     def calibration_batches(self) -> tf.data.Dataset:
-        """Training images for BatchNorm's statistics, augmented as in Stage I where nothing else is asked."""
+        """Training images for BatchNorm's statistics, augmented as in Stage I where nothing else is asked.
+
+        Workers share the batches.
+        """
         experiment, (count, size) = self.experiment, self.experiment.calibration
         asked = experiment.calibration_augment
         augment = experiment.stage1.augment if asked is None else asked
         plain = TrainingStage(1, 0.0, batch_size=min(size, len(self.train)), augment=augment)
         count = min(count, max(len(self.train) // plain.batch_size, 1))
-        return self.batches(plain, 0, count)
+        return self.batches(plain, *part_of(self.strategy, count))
 
     def deployed(self) -> ImageModel:
         """The model as ``zoo.load`` will give it, in float32, whatever the precision of the training."""

@@ -10,6 +10,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+import tensorflow as tf
+
 from ds_keras import export, zoo
 from ds_keras.core.levels import require_levels
 from ds_keras.experiments.comparison import compare_policies
@@ -17,6 +19,7 @@ from ds_keras.experiments.config import Experiment
 from ds_keras.experiments.run import Run, settings
 from ds_keras.models.supernet import Supernet
 from ds_keras.routing import budget
+from ds_keras.training.distributed.workers import by_chief, job
 from ds_keras.zoo.cards import render
 
 
@@ -27,6 +30,7 @@ def run(
     checkpoint_every: int = 500,
     max_steps: int | None = None,
     verbose: Any = "auto",
+    strategy: tf.distribute.Strategy | None = None,
 ) -> dict[str, Any]:
     """Trains, or goes on training, and writes the preset to ``<workdir>/preset``.
 
@@ -37,6 +41,8 @@ def run(
         checkpoint_every: steps between checkpoints.
         max_steps: stop each stage after so many steps (a trial run).
         verbose: of ``keras.Model.fit``.
+        strategy: ``training.distributed.make_strategy``; default one device. Several workers all call this function,
+            with the same arguments and a ``workdir`` that they share, in which the chief alone writes.
 
     Returns:
         The preset's metrics.
@@ -44,9 +50,12 @@ def run(
     Raises:
         ValueError: bad experiment or data, or a workdir of another experiment.
         FloatingPointError: a loss was not finite; names the step, the level and the last good checkpoint.
+        ConnectionError: another worker is gone.
     """
-    with settings(experiment):
-        current = Run(experiment, workdir, checkpoint_every, max_steps, verbose)
+    strategy = tf.distribute.get_strategy() if strategy is None else strategy
+    with settings(experiment), job(strategy):
+        with strategy.scope():
+            current = Run(experiment, workdir, checkpoint_every, max_steps, verbose)
         return train(current.model, current, command)
 
 
@@ -63,11 +72,13 @@ def train(model: Any, run: Run, command: str) -> dict[str, Any]:
         The preset's metrics.
     """
     require_levels(model)
-    gate = run.gate_trainer()  # made now, so that bad arguments are refused before hours of Stage I
-    seconds = {"stage1": run.train_supernet()}
-    if gate is not None:
-        seconds["stage2"] = run.train_gate(gate)
-    return run.write_preset(run.workdir / "preset", seconds, command)
+    preset = run.workdir / "preset"
+    with run.strategy.scope():
+        gate = run.gate_trainer()  # made now, so that bad arguments are refused before hours of Stage I
+        seconds = {"stage1": run.train_supernet()}
+        if gate is not None:
+            seconds["stage2"] = run.train_gate(gate)
+    return by_chief(run.strategy, lambda: run.write_preset(preset, seconds, command), lambda: zoo.metrics(preset))
 
 
 def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool = True) -> dict[str, Any]:

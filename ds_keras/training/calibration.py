@@ -1,6 +1,6 @@
 """Re-estimates the BatchNorm statistics of every level after Stage I."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -45,6 +45,7 @@ def calibrate_batch_norm(
     levels: Sequence[Any] | None = None,
     quantize: str | None = None,
     start: bool = True,
+    total: Callable[[np.ndarray], np.ndarray] | None = None,
 ) -> int:
     """Replaces every level's moving mean and variance by the statistics of ``dataset``.
 
@@ -58,9 +59,10 @@ def calibrate_batch_norm(
         levels: levels to calibrate; default all, the teacher's included.
         quantize: "int8": statistics of the network that rounds as an int8 file does, after training for it.
         start: False leaves the shared start's statistics as they are, for one that was not trained.
+        total: f(array) -> the sum of it over all workers, where each has batches of its own; default there is one.
 
     Returns:
-        Number of batches used for each level.
+        Number of batches used for each level, by this worker.
 
     Raises:
         ValueError: the dataset is empty, or is an iterator that runs once only.
@@ -80,19 +82,23 @@ def calibrate_batch_norm(
     used = 0
     for level in levels:
         visitor = kind(model.static_level(level))
-        pooled, used = _pooled(model, visitor, dataset, start)
+        pooled, used = _pooled(model, visitor, dataset, start, total)
         for layer, (mean, variance) in zip(visitor.layers, pooled, strict=True):
             layer.set_statistics(visitor.level, mean, variance)
     return used
 
 
 def _pooled(
-    model: "Supernet", visitor: _Moments, dataset: Iterable, start: bool
+    model: "Supernet",
+    visitor: _Moments,
+    dataset: Iterable,
+    start: bool,
+    total_of: Callable[[np.ndarray], np.ndarray] | None,
 ) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
     """Mean and variance over all images for each norm that the level uses, and the number of batches."""
     step = BatchGraph(lambda x: _moments(model, visitor, x, start))
     sums: list[list[np.ndarray]] = []
-    used, images = 0, 0
+    used, images = 0, 0.0
     for batch in dataset:
         x = model.check_images(batch[0] if isinstance(batch, tuple | list) else batch)
         count = int(tf.shape(x)[0])  # the last batch may be a small one
@@ -104,6 +110,11 @@ def _pooled(
         used, images = used + 1, images + count
     if not used:
         raise ValueError("dataset must hold at least one batch, received none")
+    if total_of is not None:
+        flat = total_of(np.concatenate([[images], *(part for pair in sums for part in pair)]))
+        images, ends = flat[0], np.cumsum([len(part) for pair in sums for part in pair])
+        parts = np.split(flat[1:], ends[:-1])
+        sums = [parts[k : k + 2] for k in range(0, len(parts), 2)]
     means = [first / images for first, _ in sums]
     squares = [second / images for _, second in sums]
     return [(mean, np.maximum(square - mean**2, 0)) for mean, square in zip(means, squares, strict=True)], used

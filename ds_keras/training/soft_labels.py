@@ -72,7 +72,7 @@ def repeated(batches: Any, table: np.ndarray, label_weight: float) -> Any:
         label_weight: share of the labels in the targets, in [0, 1].
 
     Returns:
-        f(first, last) -> dataset of (images, (batch, classes) float32 targets).
+        f(first, last, context=None) -> dataset of (images, (batch, classes) float32 targets).
     """
     period, classes = len(table), table.shape[2]
 
@@ -80,7 +80,7 @@ def repeated(batches: Any, table: np.ndarray, label_weight: float) -> Any:
         images, labels = batch
         return images, label_weight * tf.one_hot(labels, classes) + (1 - label_weight) * tf.cast(soft, tf.float32)
 
-    def of(first: int, last: int) -> tf.data.Dataset:
+    def of(first: int, last: int, context: None = None) -> tf.data.Dataset:
         whole = None
         while first < last:
             start = first % period
