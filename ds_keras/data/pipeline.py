@@ -84,9 +84,9 @@ def batches(
         dataset = tf.data.Dataset.range(start_step, last)
         dataset = dataset.map(plan.gather, num_parallel_calls=parallel, deterministic=True)
     else:
-        dataset = tf.data.Dataset.range(start_step * share.count, last * share.count)
+        dataset = tf.data.Dataset.range(start_step * share.images, last * share.images)
         dataset = dataset.map(plan.decode, num_parallel_calls=parallel, deterministic=True)
-        dataset = dataset.batch(share.count, drop_remainder=True).enumerate(start_step)
+        dataset = dataset.batch(share.images, drop_remainder=True).enumerate(start_step)
         dataset = dataset.map(plan.finish, num_parallel_calls=parallel, deterministic=True)
     dataset = share.dealt(dataset)
     if end_step is None:
@@ -138,11 +138,11 @@ def evaluation_batches(
         loaded = resize_and_crop(source.load(index), size, crop_fraction), tf.gather(labels, index)
         return loaded if context is None else (*loaded, tf.cast(example < count, tf.float32))
 
-    dataset = tf.data.Dataset.range(count if context is None else -(-count // batch_size) * share.count)
+    dataset = tf.data.Dataset.range(count if context is None else -(-count // batch_size) * share.images)
     if source.in_memory:
-        dataset = dataset.batch(share.count).map(load, num_parallel_calls=parallel, deterministic=True)
+        dataset = dataset.batch(share.images).map(load, num_parallel_calls=parallel, deterministic=True)
     else:
-        dataset = dataset.map(load, num_parallel_calls=parallel, deterministic=True).batch(share.count)
+        dataset = dataset.map(load, num_parallel_calls=parallel, deterministic=True).batch(share.images)
     return share.dealt(dataset).prefetch(2)
 
 
@@ -184,7 +184,7 @@ class _Plan:
     def gather(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """A batch from memory."""
         share = self.share
-        index = self.position(step * self.batch_size + share.first + tf.range(share.count, dtype=tf.int64))
+        index = self.position(step * self.batch_size + share.first + tf.range(share.images, dtype=tf.int64))
         return self.finish(step, (self.source.load(index), tf.gather(self.labels, index)))
 
     def decode(self, example: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -222,7 +222,7 @@ class _Plan:
             else:
                 images = resize_and_crop(images, self.size)
             images = tf.cast(self.recipe(images, tf.random.fold_in(seed, 0)), tf.float32)
-        return tf.ensure_shape(images, [self.share.count, *self.size, self.source.image_shape[2]])
+        return tf.ensure_shape(images, [self.share.images, *self.size, self.source.image_shape[2]])
 
     def stream(self, kind: int, index: tf.Tensor) -> tf.Tensor:
         """(2,) int64 seed of a stream's ``index``-th element."""

@@ -12,12 +12,12 @@ class Share(NamedTuple):
 
     Args:
         part: the images of the batch.
-        count: how many they are.
+        images: how many they are.
         replicas: that share them, one after another.
     """
 
     part: Part | None
-    count: int
+    images: int
     replicas: int = 1
 
     @classmethod
@@ -55,7 +55,7 @@ class Share(NamedTuple):
         """Where the images that the pipeline makes, counted from 0, lie in the stream of all batches."""
         if self.part is None:
             return place
-        return place // self.count * batch_size + self.first + place % self.count
+        return place // self.images * batch_size + self.first + place % self.images
 
     def dealt(self, dataset: tf.data.Dataset) -> tf.data.Dataset:
         """Batches of the pipeline as batches of its replicas, one after another."""
@@ -63,6 +63,6 @@ class Share(NamedTuple):
             return dataset
 
         def split(*parts: Any) -> tuple:
-            return tuple(tf.reshape(x, [self.replicas, self.count // self.replicas, *x.shape[1:]]) for x in parts)
+            return tuple(tf.reshape(x, [self.replicas, self.images // self.replicas, *x.shape[1:]]) for x in parts)
 
         return dataset.map(split).unbatch()

@@ -124,6 +124,8 @@ def test_flags_of_one_run_are_forgotten_by_the_next():
         ("train", ["--workdir=b"], ["exactly one of --config and --start, received None and None"]),
         ("train", ["--config=a", "--start=b"], ["exactly one of --config and --start, received 'a' and 'b'"]),
         ("train", ["--config=a", "--minutes=5"], ["--minutes does not go with --config, received 5.0"]),
+        ("train", ["--start=a", "--strategy=mirrored"], ["--strategy does not go with --start, received 'mirrored'"]),
+        ("train", ["--config=a", "--workdir=b", "--strategy=multi_worker"], ["TF_CONFIG must be JSON such as"]),
         ("train", ["--start=a", "--dry_run"], ["--dry_run does not go with --start, received True"]),
         ("train", ["--start=a"], ["--start needs --data"]),
         ("train", ["--start=a", "--data=digits", "--minutes=-1"], ["--minutes must be positive, received -1.0"]),

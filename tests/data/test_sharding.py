@@ -88,7 +88,7 @@ def test_an_epoch_of_a_large_set_over_64_workers_has_each_image_once():
     for worker in range(64):
         share = Share.of(context(worker, 64, 64), batch)
         plan = _Plan(source, None, (1, 1), batch, 7, 1, True, 0.0, share)
-        examples = (steps[:, None] * batch + share.first + tf.range(share.count, dtype=tf.int64)).numpy().reshape(-1)
+        examples = (steps[:, None] * batch + share.first + tf.range(share.images, dtype=tf.int64)).numpy().reshape(-1)
         examples = examples[examples < 2 * count]
         places = examples // count * count + plan.position(tf.constant(examples)).numpy()
         seen += np.bincount(places, minlength=2 * count)

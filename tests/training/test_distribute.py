@@ -25,6 +25,9 @@ def run(make, **options):
     trainer.compile(keras.optimizers.SGD(0.1, momentum=0.9), **options)
     logs = trainer.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(16), verbose=0).history
     assert all(np.isfinite(v).all() for v in logs.values()), logs
+    for variable in [*model.variables, *trainer.optimizer.variables]:  # alike on both devices
+        first, *others = tf.distribute.get_strategy().experimental_local_results(variable.value)
+        assert all(np.array_equal(first, other) for other in others), variable.path
     after = snapshot(model)
     assert any(np.any(after[k] != before[k]) for k in after)
     return list(after.values())
@@ -37,6 +40,8 @@ for make in (lambda m: SupernetTrainer(m, num_random=1), lambda m: GateTrainer(m
         two = run(make)
     for a, b in zip(two, run(make, run_eagerly=True), strict=True):
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+with strategy.scope():
+    run(lambda m: SupernetTrainer(m, num_random=1, synchronized=False))
 print("two devices agree with one")
 """
 

@@ -34,7 +34,7 @@ class RecordStorage(DecodedStorage):
     def encoded(self, index: int) -> bytes:
         """See ``Storage``; checks the record first."""
         shard, offset, length, checksum = (int(self.columns[key][index]) for key in list(COLUMNS)[:4])
-        data = os.pread(self._shard(shard).descriptor, length, offset)
+        data = self._shard(shard).read(length, offset)
         if zlib.crc32(data) != checksum:
             raise ValueError(f"record {index} of {self.paths[shard]} at byte {offset} is damaged")
         try:
@@ -65,6 +65,10 @@ class _Shard:
 
     def __init__(self, path: str):
         self.descriptor = os.open(path, os.O_RDONLY)
+
+    def read(self, length: int, offset: int) -> bytes:
+        """Bytes of the file."""
+        return os.pread(self.descriptor, length, offset)
 
     def __del__(self) -> None:
         if hasattr(self, "descriptor"):

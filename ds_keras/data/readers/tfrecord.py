@@ -89,7 +89,7 @@ def write_tfrecords(
     bounds = np.linspace(0, len(source), shards + 1).astype(int)
     names = [f"images-{k:05d}-of-{shards:05d}.tfrecord" for k in range(shards)]
     notes = [directory / f"{name}.done.npz" for name in names]
-    parts: list[dict[str, np.ndarray]] = []
+    parts: list[dict[str, Any]] = []
     for k, name in enumerate(names):
         labels = source.labels[bounds[k] : bounds[k + 1]]
         known = _noted(notes[k], directory / name, labels) if resume else None
@@ -196,7 +196,7 @@ def verify_tfrecords(directory: str | os.PathLike, progress: Callable[[int, int]
             progress(k + 1, len(names))
 
 
-def _noted(note: Path, shard: Path, labels: np.ndarray) -> dict[str, np.ndarray] | None:
+def _noted(note: Path, shard: Path, labels: np.ndarray) -> dict[str, Any] | None:
     """The rows of a shard that an earlier call finished; None where it did not, or not with these images."""
     try:
         known = read_npz(note)

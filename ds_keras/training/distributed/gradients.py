@@ -37,11 +37,11 @@ def same_on_all_replicas(optimizer: Any, gradients: Sequence[tf.Tensor]) -> Sequ
     if inner is optimizer and clips == [None] * 3:
         return gradients
     total = sum_over_replicas(list(gradients))
-    return [gradient / replicas() for gradient in _clipped(total, *clips, scale=optimizer.scale_loss(1.0))]
+    return [gradient / replicas() for gradient in _clipped(total, optimizer.scale_loss(1.0), *clips)]
 
 
 def _clipped(
-    gradients: list[tf.Tensor], norm: float | None, global_norm: float | None, value: float | None, scale: Any
+    gradients: list[tf.Tensor], scale: Any, norm: float | None, global_norm: float | None, value: float | None
 ) -> list[tf.Tensor]:
     """Gradients as Keras clips them, by the first bound that is set; they are ``scale`` times too large."""
     if norm is not None:
