@@ -92,6 +92,7 @@ class Loop:
         self, epoch: int, batches: Any, steps: int, validation: Any, callbacks: list, verbose: Any
     ) -> keras.callbacks.History:
         """What is left of an epoch: Keras' loop on one device, ours where a strategy shares the work."""
+        verbose = verbose if self.writes else 0
         span = {"initial_epoch": epoch, "epochs": epoch + 1, "callbacks": callbacks, "verbose": verbose}
         if distributed.shares_work(self.strategy):
             return distributed.fit(self.trainer, batches, steps, validation, **span)

@@ -53,7 +53,7 @@ class Trainer(keras.Model):
         """
         if isinstance(self.distribute_strategy, tf.distribute.MultiWorkerMirroredStrategy):
             raise ValueError(
-                f"{type(self).__name__}.fit does not run under {type(self.distribute_strategy).__name__}, because of "
+                f"{type(self).__name__}.fit does not run under MultiWorkerMirroredStrategy, because of "
                 "Keras issue 20585; call ds_keras.training.distributed.fit(trainer, batches, steps)"
             )
         self._check_callbacks(kwargs.get("callbacks", args[5] if len(args) > 5 else None))
