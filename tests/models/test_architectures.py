@@ -79,11 +79,10 @@ def every(model, x):
     return logits
 
 
-@pytest.mark.parametrize("fold", [False, True])
-def test_every_level_equals_a_plain_network(model, x, every, fold, tmp_path):
-    for level, expected in enumerate(every):
+def test_every_level_equals_a_plain_network(model, x, every, tmp_path):
+    for level, fold in ((0, False), (1, False), (2, False), (0, True), (2, True)):
         plain = export.subnet(model, level, fold_batch_norm=fold)
-        close(plain(x), expected)
+        close(plain(x), every[level])
         assert all(type(layer).__module__.startswith("keras.") for layer in plain.operations)
         madds, params = cost.count_plain(plain)
         assert madds == cost.madds(model, level)
@@ -126,6 +125,7 @@ def test_a_tensor_level_equals_an_int(model, x, every):
         restore(model, statistics)
 
 
+@only("resnet_basic", "vit_stem")
 def test_routing(model, x, every):
     gate = model.predict_routed(x, policy="gate")
     assert len(set(gate.levels)) > 1
@@ -139,10 +139,12 @@ def test_routing(model, x, every):
     close(cascade.logits, np.stack([every[k][i] for i, k in enumerate(np.array(cascade.levels))]))
 
 
+@pytest.mark.parametrize("levels", [[0], pytest.param([1, 2], marks=pytest.mark.slow)], ids=str)
 @only("resnet_basic", "vit_stem")
-def test_tflite_at_every_level(model, x, every, tmp_path):
-    for path, expected in zip(export.to_tflite(model, tmp_path), every, strict=True):
-        found = path.read_bytes()
+def test_tflite_at_every_level(model, x, every, levels, tmp_path):
+    """The bundle below runs the other levels."""
+    for path, level in zip(export.to_tflite(model, tmp_path, levels), levels, strict=True):
+        found, expected = path.read_bytes(), every[level]
         assert not [name for name in flatbuffer.operators(found) if name.startswith("CUSTOM") or "VAR" in name]
         close(np.concatenate([litert.run_tflite(found, image[None])["logits"] for image in x]), expected)
         close(litert.run_tflite(found, x)["logits"], expected)
@@ -154,20 +156,26 @@ def bundle(model, tmp_path_factory):
 
 
 @only("resnet_basic", "vit_stem")
-def test_route_and_bodies_are_the_level_in_two_files(model, x, every, bundle, tmp_path):
+def test_route_and_bodies_are_the_level_in_two_files(model, x, every, bundle):
+    """That they are the files of ``to_tflite``: below, and for MobileNets in tests/export/bundle/test_writer.py."""
+    reader, visitor = runtime.Bundle(bundle), Compute(0)
+    found = litert.run_tflite(reader.file("route"), x)
+    close(found["gate"], model.gate(visitor, model.start(visitor, tf.constant(x))[1]))
+    close(litert.run_tflite(reader.file("body_1"), found["features"])["logits"], every[1])
+    large = {k.key for k in folded_body(model, 1)[1] if 4 * np.prod(k.sizes) >= pack.SMALLEST}
+    assert large and {copy.kernel for copy in reader.template("body_1").copies} == large
+
+
+@pytest.mark.slow
+def test_the_files_of_a_bundle_are_those_of_to_tflite(model, x, every, bundle, tmp_path):
     (route,) = export.to_tflite(model, tmp_path, part="route")
     (body,) = export.to_tflite(model, tmp_path, levels=[1], part="body")
     assert [path.name for path in (route, body)] == ["route.tflite", "body_1.tflite"]
-    found = litert.run_tflite(route.read_bytes(), x)
-    visitor = Compute(0)
-    close(found["gate"], model.gate(visitor, model.start(visitor, tf.constant(x))[1]))
-    close(litert.run_tflite(body.read_bytes(), found["features"])["logits"], every[1])
-    direct = litert.convert(export.body_network(model, 1))
-    close(litert.run_tflite(direct, found["features"])["logits"], every[1])
     reader = runtime.Bundle(bundle)
     assert reader.file("body_1") == body.read_bytes() and reader.file("route") == route.read_bytes()
-    large = {k.key for k in folded_body(model, 1)[1] if 4 * np.prod(k.sizes) >= pack.SMALLEST}
-    assert large and {copy.kernel for copy in reader.template("body_1").copies} == large
+    features = litert.run_tflite(route.read_bytes(), x)["features"]
+    direct = litert.convert(export.body_network(model, 1))
+    close(litert.run_tflite(direct, features)["logits"], every[1])
 
 
 @only("resnet_basic", "vit_stem")
@@ -217,7 +225,7 @@ class _Active(Shapes):
 
 
 @only("mobilenet_v2", "resnet_basic", "vit_stem")
-@pytest.mark.parametrize("level", [0, 1])
+@pytest.mark.parametrize("level", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_one_level_moves_its_slice_only(make, level):
     model = make()
     x = images(24, model.image_shape[0])
@@ -237,8 +245,10 @@ def test_one_level_moves_its_slice_only(make, level):
     assert any(not mask.all() for mask in visitor.masks.values())
 
 
+@pytest.mark.parametrize("eager", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["eager", "traced"])
 @only("vit_stem")
-def test_both_stages_by_fit(request, make):
+def test_both_stages_by_fit(request, make, eager):
+    """Traced as users run it, in tests/training for MobileNets; here with the slow tests."""
     objective = OBJECTIVES[request.node.callspec.params["make"]]
     model = make()
     size, views = model.image_shape[0], 2 if objective == "mvco" else 1
@@ -246,7 +256,7 @@ def test_both_stages_by_fit(request, make):
     held_out = data.evaluation_batches(source, 24)
     before = snapshot(model)
     stage1 = SupernetTrainer(model, num_random=1, objective=objective)
-    stage1.compile(keras.optimizers.SGD(0.05, momentum=0.9))
+    stage1.compile(keras.optimizers.SGD(0.05, momentum=0.9), run_eagerly=eager)
     stage1.fit(data.batches(source, 8, seed=0, views=views, end_step=3), validation_data=held_out, verbose=0)
     gate = {variable.path for variable in model.gate_variables} | {"gate_shift", "cascade_thresholds"}
     for path, value in snapshot(model).items():
@@ -257,7 +267,7 @@ def test_both_stages_by_fit(request, make):
     calibrate_batch_norm(model, data.batches(source, 12, seed=0, end_step=2))
     before = snapshot(model)
     stage2 = GateTrainer(model, target=None)
-    stage2.compile(keras.optimizers.Adam(0.01))
+    stage2.compile(keras.optimizers.Adam(0.01), run_eagerly=eager)
     history = stage2.fit(data.batches(source, 8, seed=0, end_step=3), validation_data=held_out, verbose=0).history
     assert {"val_level2_accuracy", "val_routed_madds"} <= set(history)
     moved = {path for path, value in snapshot(model).items() if not np.array_equal(value, before[path])}
