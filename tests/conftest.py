@@ -6,7 +6,6 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "-1")
 
 import numpy as np
 import pytest
-from helpers import images, tiny
 from hypothesis import settings
 
 
@@ -19,12 +18,16 @@ def pytest_configure(config):
 @pytest.fixture(scope="module")
 def model():
     """A tiny supernet with random weights and statistics, shared by a module's tests: do not change it."""
+    from helpers import tiny  # here: the process that starts the workers reads this file, and needs no TensorFlow
+
     return tiny()
 
 
 @pytest.fixture(scope="session")
 def x():
     """Twelve 8 px images of varied contrast."""
+    from helpers import images
+
     return images(12)
 
 

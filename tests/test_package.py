@@ -194,7 +194,9 @@ for name in sys.argv[1].split(","):
         assert "KERAS_BACKEND=tensorflow" in line
 
 
+@pytest.mark.slow
 def test_the_torch_backend_of_keras(tmp_path):
+    """As above, with PyTorch itself, whose import takes longest."""
     if importlib.util.find_spec("torch") is None:
         pytest.skip("needs PyTorch: pip install ds_keras[convert]")
     code = """

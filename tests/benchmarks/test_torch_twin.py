@@ -11,8 +11,7 @@ from ds_keras.models.mobilenet import Stage
 pytest.importorskip("torch", reason="needs PyTorch: pip install ds_keras[convert]")
 
 
-@pytest.mark.parametrize("make", [tiny, nano])
-@pytest.mark.parametrize("level", [0, 2])
+@pytest.mark.parametrize(("make", "level"), [(tiny, 2), (nano, 0)])
 @pytest.mark.parametrize("fold", [True, False])
 def test_equals_keras(make, level, fold):
     shape = (8, 8, 1) if make is tiny else (7, 8, 1)  # an odd side too: one-sided padding
@@ -20,7 +19,7 @@ def test_equals_keras(make, level, fold):
     close(torch_twin(subnet(model, level, fold))(x), model(x, level=level))
 
 
-@pytest.mark.parametrize("make", [tiny, nano])
+@pytest.mark.parametrize("make", [pytest.param(tiny, marks=pytest.mark.slow), nano])
 def test_masks_at_full_width_equal_every_level(make):
     model, x = make(), images(6)
     run = masked_twin(model)

@@ -31,7 +31,14 @@ def files(tmp_path_factory):
     return Source.from_arrays(encoded, np.arange(9) % 3, ["a", "b", "c"], "files")
 
 
-@pytest.mark.parametrize(("batch_size", "seed", "starts"), [(1, 0, (3,)), (7, 2**31 - 1, (8, 0)), (64, 9, (5,))])
+@pytest.mark.parametrize(
+    ("batch_size", "seed", "starts"),
+    [
+        (7, 2**31 - 1, (8, 0)),
+        pytest.param(1, 0, (3,), marks=pytest.mark.slow),  # test_order_resumes: of any size, not augmented
+        pytest.param(64, 9, (5,), marks=pytest.mark.slow),
+    ],
+)
 def test_resume_is_exact(source, batch_size, seed, starts):
     whole = run(source, batch_size, seed, EVERYTHING, end_step=10)
     for start in starts:
@@ -46,8 +53,10 @@ def test_order_resumes(source, start, batch_size, seed):
     assert_same(whole[start:], run(source, batch_size, seed, start_step=start, end_step=31))
 
 
-@pytest.mark.parametrize("views", [1, 2])
-@pytest.mark.parametrize("augment", [None, EVERYTHING])
+@pytest.mark.parametrize(
+    ("augment", "views"),
+    [(None, 1), (EVERYTHING, 2), *(pytest.param(*c, marks=pytest.mark.slow) for c in ((None, 2), (EVERYTHING, 1)))],
+)
 def test_resume_is_exact_where_sizes_vary(files, augment, views):
     whole = run(files, 4, 1, augment, image_size=8, end_step=8, views=views)
     part = run(files, 4, 1, augment, image_size=8, start_step=5, end_step=8, views=views, parallel=4)

@@ -126,7 +126,9 @@ def test_clone_has_its_own_weights(x):
     assert np.abs(twin(x, level=1) - model(x, level=1)).max() > 0.01
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
+@pytest.mark.parametrize(
+    "variant", [pytest.param(v, marks=[pytest.mark.slow] * (i % 2)) for i, v in enumerate(VARIANTS)], ids=str
+)
 def test_tensor_level_equals_int_level(x, variant):
     model = tiny(**variant)
     graph = in_graph(lambda x, level: model(x, level=level))

@@ -49,7 +49,14 @@ def test_any_size_from_96(size):
 
 
 @pytest.mark.parametrize(
-    "kwargs", [{}, {"attention": True}, {"activation": "swish"}, {"activation": "hard_swish", "padding": "symmetric"}]
+    "kwargs",
+    [
+        pytest.param({}, marks=pytest.mark.slow),  # test_architectures.py
+        {"attention": True},
+        pytest.param({"activation": "swish"}, marks=pytest.mark.slow),
+        {"activation": "hard_swish", "padding": "symmetric"},
+    ],
+    ids=str,
 )
 def test_levels_equal_plain_networks(kwargs):
     model, x = nano_v2(**kwargs), images(6)

@@ -63,7 +63,7 @@ def test_the_attention_begins_as_the_identity():
     assert np.abs(model.gate_block.attend(Compute(0), x)[0] - x).max() > 0.1
 
 
-@pytest.mark.parametrize("classes", [1000, 7])
+@pytest.mark.parametrize("classes", [7, pytest.param(1000, marks=pytest.mark.slow)])
 def test_keras_weights_give_the_same_logits(classes):
     """Random weights and statistics, at a size that keeps the test short; the architecture is the 224 px one."""
     network = keras.applications.ResNet50(
@@ -93,7 +93,9 @@ def test_keras_weights_give_the_same_logits(classes):
     assert np.abs(model(x, level=2) - expected).max() > 1e-2
 
 
-@pytest.mark.parametrize("make", [keras.applications.MobileNetV2, keras.applications.ResNet101])
+@pytest.mark.parametrize(
+    "make", [keras.applications.MobileNetV2, pytest.param(keras.applications.ResNet101, marks=pytest.mark.slow)]
+)
 def test_another_network_is_refused(make):
     network = make(weights=None, input_shape=(32, 32, 3))
     with pytest.raises(ValueError, match=r"network must be keras\.applications\.ResNet50 with its top, received"):

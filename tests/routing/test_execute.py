@@ -113,7 +113,7 @@ def margins(logits):
     return ordered[..., -1] - ordered[..., -2]
 
 
-@pytest.mark.parametrize("small,large", [(0, 3), (1, 2)])
+@pytest.mark.parametrize(("small", "large"), [(1, 2), pytest.param(0, 3, marks=pytest.mark.slow)])
 def test_cascade_of_two_by_hand(x, every, small, large):
     model = tiny(cascade=(small, large), default_policy="cascade")
     start, _, body = parts(model)
@@ -128,7 +128,7 @@ def test_cascade_of_two_by_hand(x, every, small, large):
         close(model(x), routed.logits)
 
 
-@pytest.mark.parametrize("chain", [(0, 1, 3), (0, 1, 2, 3)])
+@pytest.mark.parametrize("chain", [(0, 1, 3), pytest.param((0, 1, 2, 3), marks=pytest.mark.slow)])
 def test_cascade_of_several_by_hand(x, every, chain):
     model = tiny(cascade=chain, default_policy="cascade")
     start, _, body = parts(model)

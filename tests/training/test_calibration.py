@@ -34,7 +34,7 @@ def test_first_norm_by_hand():
         close(array(model.stem_norm.moving_variance)[row, :channels], variance, tolerance=1e-5)
 
 
-@pytest.mark.parametrize("layout", [{}, WIDE], ids=["same", "wide"])
+@pytest.mark.parametrize("layout", [pytest.param({}, id="same", marks=pytest.mark.slow), pytest.param(WIDE, id="wide")])
 def test_one_batch_equals_a_training_pass_without_memory(layout):
     """With momentum 0 a training pass stores the batch's own statistics: for every level, in every norm."""
     model, twin = nano(bn_momentum=0.0, **layout), nano(bn_momentum=0.0, **layout)

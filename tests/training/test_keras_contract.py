@@ -174,7 +174,7 @@ def test_features_of_a_symbolic_tensor():
 
 
 @every
-@pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
+@pytest.mark.parametrize("policy", ["mixed_float16", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)])
 def test_mixed_precision_trains(kind, policy):
     model = MAKE[kind](dtype=policy)
     for trainer in stages(model):
