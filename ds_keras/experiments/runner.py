@@ -50,7 +50,6 @@ def run(
     Raises:
         ValueError: bad experiment or data, or a workdir of another experiment.
         FloatingPointError: a loss was not finite; names the step, the level and the last good checkpoint.
-        ConnectionError: another worker is gone.
     """
     strategy = tf.distribute.get_strategy() if strategy is None else strategy
     with settings(experiment), job(strategy):

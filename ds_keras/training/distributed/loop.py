@@ -43,7 +43,7 @@ def fit(
 
     Raises:
         ValueError: bad ``steps``.
-        tf.errors.OpError: of a step; a worker that is gone is one (see ``ds_keras.training.distributed.watch``).
+        tf.errors.OpError: of a step; within ``job`` a worker that is gone ends the process.
 
     Source: TensorFlow's guide "Custom training with tf.distribute.Strategy".
 

@@ -77,15 +77,12 @@ def by_chief(strategy: tf.distribute.Strategy, write: Callable[[], Value], read:
 
 @contextlib.contextmanager
 def job(strategy: tf.distribute.Strategy) -> Iterator[None]:
-    """Within it a worker that is gone ends this one, within a minute and with a message that names it.
+    """Within it a worker that is gone ends this process (exit code 1), within a minute, and a message names it.
 
     Workers leave it together. A strategy of one process needs no such care.
 
     Args:
         strategy: of the job.
-
-    Raises:
-        ConnectionError: an operation failed because another worker is gone.
     """
     if not several_workers(strategy):
         yield
@@ -95,14 +92,22 @@ def job(strategy: tf.distribute.Strategy) -> Iterator[None]:
     try:
         yield
         gather(strategy, 1.0)
-    except tf.errors.OpError as error:
+    except tf.errors.OpError:
         lost = watch.look()
         if lost is None:
             raise
-        raise ConnectionError(lost) from error
+        _end(lost)
     finally:
         watch.stop()
     gather(strategy, 1.0)  # nobody leaves while another still watches
+
+
+def _end(message: str) -> None:
+    """Ends the process at once: Python's own exit would wait over a minute for a chief that is gone."""
+    print(f"error: {message}", file=sys.stderr)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(1)
 
 
 class Watch(threading.Thread):
@@ -127,8 +132,7 @@ class Watch(threading.Thread):
         while not self.stopped.wait(EVERY):
             lost = self._lost()
             if lost is not None and not self.stopped.is_set():
-                print(f"error: {lost}", file=sys.stderr, flush=True)
-                os._exit(1)
+                _end(lost)
 
     def look(self) -> str | None:
         """Looks until it is clear; the message about a worker that is gone, or None."""
