@@ -5,7 +5,8 @@ Example:
 """
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 from absl import app, flags
@@ -36,10 +37,15 @@ def reading(
             iter(data.batches(each, batch_size, 0, "rrc,flip", image_size).as_numpy_iterator())
             for each in (stored, source)
         ]
-        times = paired(*(lambda s=stream: [next(s) for _ in range(steps)] for stream in streams), rounds)
-        streams.clear()
+        first, second = (partial(_take, stream, steps) for stream in streams)
+        times = paired(first, second, rounds)
     images = 1e3 * steps * batch_size
     return {"shards": images / times.a_ms, "files": images / times.b_ms, "ratio": times.ratio}
+
+
+def _take(stream: Iterator, count: int) -> None:
+    for _ in range(count):
+        next(stream)
 
 
 def main(_: Sequence[str]) -> None:
