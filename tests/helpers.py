@@ -97,6 +97,11 @@ def nano(**kwargs):
     return fill_model(model)
 
 
+def pair(**kwargs):
+    """As ``nano``, with two levels and two blocks: where the number of levels says nothing."""
+    return nano(stages=(Stage(6, 1), Stage((4, 12), 1, 2, gate=True)), **kwargs)
+
+
 def nano_resnet(**kwargs):
     """As ``nano``: three levels of basic blocks, the last with a kernel that grows, and one that level 0 lacks."""
     stages = (Stage(6, 1), Stage((4, 6, 8), (1, 2, 2), 2, gate=True), Stage((4, 8, 12), 1, kernel=(1, 3, 5)))
@@ -152,9 +157,9 @@ def spread_gate(model):
     head.logits.kernel.assign(kernel / (visitor.features @ kernel).std(0))
 
 
-def budgeted_nano(x, points):
+def budgeted_nano(x, points, **kwargs):
     """``nano`` with images of different levels, and a budget table measured on the images ``x``."""
-    model = nano(gate_hidden=4)
+    model = nano(gate_hidden=4, **kwargs)
     spread_gate(model)
     budget.measure_budget(model, x, np.arange(len(x)) % 3, points=points)
     return model

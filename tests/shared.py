@@ -11,13 +11,21 @@ from ds_keras import export
 
 def budgeted():
     """``nano`` with a budget table: three levels, images of different levels."""
-    return budgeted_nano(images(24), points=9)
+    return budgeted_nano(images(24), points=9, name="budgeted")
+
+
+def described():
+    """``nano`` with labels that a text file has to clean."""
+    return nano(name="small", labels=["cat", "wild\n dog", "été"])
 
 
 MAKE = {
     "labelled": lambda path: export.to_bundle(nano(labels=["a", "b", "c"]), path, licence="none"),
+    "described": lambda path: export.to_bundle(described(), path, licence="CC0-1.0"),
     "int8": lambda path: export.to_bundle(nano(), path, "int8", np.rint(images(8))),
+    "budgeted": lambda path: export.to_bundle(budgeted(), path),
     "budgeted.dsbundle": lambda path: export.to_bundle(budgeted(), path),  # in one file
+    "half": lambda path: export.to_bundle(budgeted(), path, "float16"),
 }
 
 

@@ -6,15 +6,14 @@ import zipfile
 import flatbuffers
 import numpy as np
 import pytest
+import shared
 from ai_edge_litert.interpreter import Interpreter
-from helpers import close, nano
+from helpers import close, pair
 
 from ds_keras import __version__, export
 from ds_keras.export.flatbuffer import unpacked
 from ds_keras.export.tflite.convert import run_tflite
-from ds_keras.runtime import Session
-
-LABELS = ["cat", "wild\n dog", "été"]
+from ds_keras.runtime import Bundle, Session
 
 
 class Table:
@@ -72,18 +71,20 @@ def labels_in(data):
 
 @pytest.fixture(scope="module")
 def model():
-    return nano(name="small", labels=LABELS)
+    return shared.described()
 
 
 @pytest.fixture(scope="module")
-def files(model, tmp_path_factory):
-    """The bytes of each part's file, level 1."""
-    folder = tmp_path_factory.mktemp("files")
-    levels = {"whole": [1], "entry": [1], "body": [1], "route": "all"}
-    return {
-        part: export.to_tflite(model, folder, chosen, part=part, licence="CC0-1.0")[0].read_bytes()
-        for part, chosen in levels.items()
-    }
+def bundle(tmp_path_factory):
+    return shared.bundle("described", tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def files(model, bundle, tmp_path_factory):
+    """The bytes of each part's file, level 1: ``to_tflite`` writes those of a bundle (tests/export/bundle)."""
+    (whole,) = export.to_tflite(model, tmp_path_factory.mktemp("files"), [1], licence="CC0-1.0")
+    parts = {"entry": "entry_1", "body": "body_1", "route": "route"}
+    return {"whole": whole.read_bytes(), **{part: Bundle(bundle).file(name) for part, name in parts.items()}}
 
 
 @pytest.mark.parametrize("part", ["whole", "entry", "body", "route"])
@@ -125,15 +126,14 @@ def test_the_level_for_programs(model, files, part):
     assert own == {"part": part, "level": None if part == "route" else 1, "levels": 3, "madds": madds}
 
 
-def test_files_run_and_bundles_hold_the_same(model, files, tmp_path):
+def test_files_run_and_bundles_hold_the_same(model, files, bundle, tmp_path):
     x = np.random.default_rng(0).uniform(0, 255, (2, 8, 8, 1)).astype("float32")
     close(run_tflite(files["whole"], x)["logits"], model(x, level=1))
-    export.to_bundle(model, tmp_path / "bundle", licence="CC0-1.0")
-    session = Session(tmp_path / "bundle", cache_dir=tmp_path / "cache")
+    session = Session(bundle, cache_dir=tmp_path / "cache")
     for policy, part in (("gate", "body"), ("random", "entry")):
         (path,) = (path for path in session.materialize(policy) if path.name == f"{part}_1.tflite")
         assert path.read_bytes() == files[part]
-    assert session.manifest["licence"] == "CC0-1.0" and session.manifest["labels"] == LABELS
+    assert session.manifest["licence"] == "CC0-1.0" and session.manifest["labels"] == model.labels
 
 
 @pytest.mark.parametrize("licence", [3, b"MIT"])
@@ -145,7 +145,7 @@ def test_a_licence_that_is_no_text(model, tmp_path, licence):
 
 
 def test_without_labels_or_licence(tmp_path):
-    (path,) = export.to_tflite(nano(), tmp_path, [0])
+    (path,) = export.to_tflite(pair(), tmp_path, [0])
     root = Table.root(entries(path.read_bytes())["TFLITE_METADATA"])
     assert root.text(5) == "not stated"
     assert not root.children(3)[0].children(3)[0].children(6)

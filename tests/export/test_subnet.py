@@ -21,8 +21,15 @@ def layers_of(plain):
     return {type(layer) for layer in plain.layers}
 
 
-@pytest.mark.parametrize("variant", VARIANTS, ids=str)
-@pytest.mark.parametrize("fold", [False, True])
+@pytest.mark.parametrize(
+    ("variant", "fold"),
+    [
+        pytest.param(variant, fold, marks=[pytest.mark.slow] * ((i + fold) % 2))  # each in one of two ways, or in both
+        for i, variant in enumerate(VARIANTS)
+        for fold in (False, True)
+    ],
+    ids=str,
+)
 def test_every_level_equals_a_plain_network(variant, fold):
     if variant.get("padding") == "valid":
         variant = {**variant, "input_shape": (24, 24, 1)}

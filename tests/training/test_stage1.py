@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import array, close, images, nano, same, snapshot
+from helpers import array, close, images, nano, pair, same, snapshot
 
 from ds_keras.layers import SliceableBatchNormalization
 from ds_keras.models.mobilenet import Stage
@@ -28,6 +28,12 @@ def make(model, optimizer=None, levels_drawn=None, eager=True, **kwargs):
 def step(trainer, i=0):
     picks = np.arange(8 * i, 8 * i + 8) % 24
     return trainer.train_on_batch(X[picks], Y[picks], return_dict=True)
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    """Three levels: do not change it."""
+    return nano()
 
 
 def softmax(logits):
@@ -56,8 +62,12 @@ def by_hand(model, objective, hard, decay, rate):
 
 @pytest.mark.parametrize(
     ("layout", "objective", "hard"),
-    [({}, "ce", 0.0), ({}, "inplace", 0.3), ({}, "ib", 0.3), (WIDE, "ib", 0.3)],
-    ids=["ce", "inplace", "ib", "wide"],
+    [
+        pytest.param({}, "ce", 0.0, id="ce", marks=pytest.mark.slow),  # of a rounded network: test_quantized.py
+        pytest.param({}, "inplace", 0.3, id="inplace"),
+        pytest.param({}, "ib", 0.3, id="ib", marks=pytest.mark.slow),
+        pytest.param(WIDE, "ib", 0.3, id="wide"),
+    ],
 )
 def test_a_step_equals_one_big_tape(layout, objective, hard):
     model, twin = nano(**layout), nano(**layout)
@@ -74,7 +84,7 @@ def test_a_step_equals_one_big_tape(layout, objective, hard):
             close(a, b, tolerance=1e-5)
 
 
-@pytest.mark.parametrize("layout", [{}, WIDE], ids=["same", "wide"])
+@pytest.mark.parametrize("layout", [pytest.param({}, id="same", marks=pytest.mark.slow), pytest.param(WIDE, id="wide")])
 def test_every_level_may_run_in_every_step(layout):
     """Without a draw: the step is that of a draw that happens to hold all levels, and the graph has no branches."""
     model, twin = nano(**layout), nano(**layout)
@@ -172,7 +182,7 @@ def test_teacher_is_the_moving_average():
 @pytest.mark.parametrize(("steps", "equal"), [(2, True), (3, False)])
 def test_distillation_starts_late(steps, equal):
     """Until ``distill_start`` the others learn the labels; ``distill_start=2`` differs from the third step on."""
-    models = nano(), nano()
+    models = pair(), pair()
     for trainer in (make(models[0], objective="ce"), make(models[1], objective="ib", distill_start=2)):
         for i in range(steps):
             step(trainer, i)
@@ -219,14 +229,14 @@ def test_a_wider_teacher_trains():
 def test_fit_learns_and_reports_every_level():
     """Brightness decides the class: a few epochs lower the loss."""
     x = X * 0 + 100.0 * Y[:, None, None, None].astype("float32") + X / 10
-    model = nano(default_policy="cascade")
+    model = pair(default_policy="cascade")
     trainer = make(model, keras.optimizers.Adam(0.01), eager=False)
     validation = {"validation_data": (x, Y), "validation_freq": 15}
     history = trainer.fit(x, Y, batch_size=8, epochs=15, verbose=0, **validation).history
     assert history["largest_loss"][-1] < 0.8 * history["largest_loss"][0]
     assert history["largest_accuracy"][-1] > 0.8
     logs = {name: values[-1] for name, values in history.items()}
-    for level in range(3):
+    for level in range(2):
         right = np.argmax(model(x, level=level), 1) == Y
         assert logs[f"val_level{level}_accuracy"] == pytest.approx(right.mean())
         share = np.mean(np.argmax(model.route(x), 1) == level)
@@ -254,14 +264,14 @@ def test_fit_learns_and_reports_every_level():
         ({"levels": [3]}, "level must be an integer"),
     ],
 )
-def test_bad_arguments(arguments, message):
+def test_bad_arguments(untrained, arguments, message):
     with pytest.raises(ValueError, match=message):
-        SupernetTrainer(nano(), **arguments)
+        SupernetTrainer(untrained, **arguments)
 
 
-def test_compile_errors():
-    trainer = SupernetTrainer(nano(), objective="ce")
-    part = SupernetTrainer(nano(), objective="ce", levels=[0, 1])
+def test_compile_errors(untrained):
+    trainer = SupernetTrainer(untrained, objective="ce")
+    part = SupernetTrainer(untrained, objective="ce", levels=[0, 1])
     with pytest.raises(ValueError, match=r"optimizer.weight_decay must be 0 where a part .* received 0.004"):
         part.compile(keras.optimizers.AdamW())
     for argument in ({"loss": "mse"}, {"metrics": ["accuracy"]}):
@@ -277,7 +287,7 @@ def test_weighted_images():
     """Weights scale what each image adds to every pass; ``class_weight`` is Keras' way to write them."""
 
     def moved(**weights):
-        model = nano(bn_momentum=1.0)
+        model = pair(bn_momentum=1.0)
         before = array(model.classifier.kernel)
         trainer = make(model, keras.optimizers.SGD(1.0), objective="ce", weight_decay=0.0, num_random=0)
         trainer.train_on_batch(X[:8], Y[:8], **weights)
@@ -293,16 +303,16 @@ def test_weighted_images():
 
 def test_a_class_that_is_not_there():
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"labels must be classes in \[0, 2\]"):
-        make(nano()).train_on_batch(X, Y + 1)
+        make(pair()).train_on_batch(X, Y + 1)
 
 
 def test_validation_follows_the_policy_and_takes_soft_labels():
     """What was traced under another policy is traced anew."""
-    model = nano(default_policy="cascade", cascade=(0, 2))
+    model = pair(default_policy="cascade")
     trainer, soft = make(model, eager=False), np.eye(3, dtype="float32")[Y]
     first = trainer.evaluate(X, soft, verbose=0, return_dict=True)
     assert first == pytest.approx(trainer.evaluate(X, Y, verbose=0, return_dict=True))
-    for policy in (0, 2):
+    for policy in (0, 1):
         model.default_policy = policy
         found = trainer.evaluate(X, Y, verbose=0, return_dict=True)
         assert found["routed_madds"] == pytest.approx(model.predict_routed(X).madds.mean(), rel=1e-5)

@@ -5,8 +5,9 @@ import zipfile
 
 import numpy as np
 import pytest
+import shared
 from damaged import parts_of
-from helpers import budgeted_nano, close, images, nano
+from helpers import close, images, pair
 
 from ds_keras.export import subnet, to_bundle, to_tflite
 from ds_keras.export.bundle import writer
@@ -20,14 +21,13 @@ X = images(16)
 @pytest.fixture(scope="module")
 def network():
     """Three levels, random weights and statistics, a budget table: do not change it."""
-    return budgeted_nano(X, points=5)
+    return shared.budgeted()
 
 
 @pytest.fixture(scope="module")
-def both(network, tmp_path_factory):
+def both(tmp_path_factory):
     """The bundle in single and in half precision: do not change them."""
-    folder = tmp_path_factory.mktemp("bundles")
-    return {kind: to_bundle(network, folder / str(kind) / "bundle", kind) for kind in (None, "float16")}
+    return {kind: shared.bundle(name, tmp_path_factory) for kind, name in ((None, "budgeted"), ("float16", "half"))}
 
 
 @pytest.fixture(params=[None, "float16"], ids=str)
@@ -58,7 +58,8 @@ def test_the_parts(network, written):
 def test_the_files_are_byte_equal_to_those_of_to_tflite(network, written, tmp_path):
     quantization, path = written
     bundle = Bundle(path)
-    for part, levels in {"route": "all", "entry": [1], "body": [2]}.items():
+    parts = {None: {"route": "all", "entry": [1], "body": [2]}, "float16": {"body": [1]}}[quantization]
+    for part, levels in parts.items():
         (file,) = to_tflite(network, tmp_path, levels, quantization, part=part)
         assert bundle.file(file.stem) == file.read_bytes()
 
@@ -124,12 +125,12 @@ def test_a_move_that_fails_brings_the_older_bundle_back(network, both, tmp_path,
 
 def test_equal_kernels(tmp_path):
     """All zero: the converter may join their constants, and a plan names each kernel once."""
-    model = nano()
+    model = pair()
     for variable in model.trainable_variables:
         if len(variable.shape) > 1:
             variable.assign(np.zeros(variable.shape))
     session = Session(to_bundle(model, tmp_path / "bundle"))
-    for level in range(3):
+    for level in range(2):
         close(session.run(X, level=level).logits, model(X, level=level))
 
 

@@ -24,8 +24,11 @@ def network():
 
 @pytest.fixture(scope="module", params=[None, "float16"], ids=str)
 def exported(request, network, tmp_path_factory):
+    """Quantization, and its files by level."""
     directory = tmp_path_factory.mktemp("tflite") / "new" / "folder"
-    return request.param, to_tflite(network, directory, quantization=request.param)
+    levels = {None: [0, 1, 2], "float16": [1]}[request.param]
+    files = to_tflite(network, directory, "all" if len(levels) == 3 else levels, request.param)
+    return request.param, dict(zip(levels, files, strict=True))
 
 
 def invoke(path, x):
@@ -42,17 +45,17 @@ def invoke(path, x):
 
 def test_every_level_equals_keras(network, exported):
     quantization, paths = exported
-    assert [path.name for path in paths] == ["level_0.tflite", "level_1.tflite", "level_2.tflite"]
-    assert sorted(paths[0].parent.iterdir()) == paths
+    assert [path.name for path in paths.values()] == [f"level_{level}.tflite" for level in paths]
+    assert sorted(paths[1].parent.iterdir()) == list(paths.values())
     every = [np.asarray(network(X, level=level)) for level in range(3)]
-    for path, expected in zip(paths, every, strict=True):
-        close(invoke(path, X), expected, TOLERANCE[quantization])
+    for level, path in paths.items():
+        close(invoke(path, X), every[level], TOLERANCE[quantization])
     for a, b in ((0, 1), (1, 2), (0, 2)):  # a file of another level would not pass
         assert np.abs(every[a] - every[b]).max() > 5 * TOLERANCE[quantization] * max(1, np.abs(every[b]).max())
 
 
 def test_the_interface(exported):
-    for path in exported[1]:
+    for path in exported[1].values():
         interpreter = Interpreter(model_path=str(path))
         assert interpreter.get_signature_list() == {"serve": {"inputs": ["images"], "outputs": ["logits"]}}
         (image,), (logits,) = interpreter.get_input_details(), interpreter.get_output_details()
@@ -64,7 +67,7 @@ def test_the_interface(exported):
 
 def test_builtin_operators_only(exported):
     quantization, paths = exported
-    for path in paths:
+    for path in paths.values():
         found = set(flatbuffer.operators(path.read_bytes()))
         assert "CONV_2D" in found and found <= BUILTIN
         assert ("DEQUANTIZE" in found) == (quantization == "float16")

@@ -8,8 +8,8 @@ import zipfile
 from importlib import resources
 
 import pytest
+import shared
 from damaged import as_directory
-from helpers import nano
 from programs import run_command
 
 from ds_keras import export, zoo
@@ -74,8 +74,8 @@ def test_a_folder_for_a_server(stub, tmp_path):
     assert "data-model.dsbundle" not in made.read_text() and "connect-src &#x27;self&#x27;" in made.read_text()
 
 
-def test_a_bundle_in_a_directory(stub, tmp_path):
-    made = export.to_bundle(nano(), tmp_path / "nano")
+def test_a_bundle_in_a_directory(stub, tmp_path, tmp_path_factory):
+    made = shared.bundle("labelled", tmp_path_factory)
     export.to_web(made, tmp_path / "site")
     found = Bundle(tmp_path / "site" / "model.dsbundle")
     assert found.id == Bundle(made).id and found.file("body_2") == Bundle(made).file("body_2")
