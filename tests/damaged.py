@@ -19,6 +19,7 @@ from ds_keras.runtime.template import (
     LITERALS,
     PLAN,
     TAIL,
+    lent,
     separate_template,
     shared_template,
 )
@@ -187,7 +188,8 @@ def template_of(parts, file):
     if manifest["format_version"] == 2:
         return separate_template(parts[part], files[file]["size"], kernels)
     sizes = {name: entry["size"] for name, entry in files.items()}
-    return shared_template(parts[route], None if part == route else parts[part], file, sizes, kernels)
+    own = None if part == route else parts[part]
+    return shared_template(lent(parts[route]), parts[route], own, file, sizes, kernels)
 
 
 def _with_row(rng, parts, part, change):

@@ -13,6 +13,7 @@ import json
 import re
 
 from ds_keras.cli.flags import Flags
+from ds_keras.core.files import parse_json
 
 COLUMNS = ("mean", "sd", "difference", "difference_sd")
 VARIANT = (
@@ -22,7 +23,7 @@ VARIANT = (
 VERBOSE = True  # log lines, not only warnings
 FLAGS = Flags()
 FLAGS.string("config", None, "Python file that defines EXPERIMENT.", required=True)
-FLAGS.string("workdir", None, "Directory of the runs and of ablation.json.", required=True)
+FLAGS.destination("workdir", None, "Directory of the runs and of ablation.json.", required=True)
 FLAGS.repeated("variant", VARIANT, required=True)
 FLAGS.words("seeds", ["0", "1", "2"], "Seeds.")
 FLAGS.switch("policies", False, "Run Stage II, and compare gate and cascade.")
@@ -50,8 +51,8 @@ def main(command: str) -> None:
     if FLAGS.epochs is not None:
         changes["stage1"] = dataclasses.replace(experiment.stage1, epochs=FLAGS.epochs, cycles=1)
     variants = dict(_variant(text) for text in FLAGS.variant)
-    if not all(seed.isdecimal() for seed in FLAGS.seeds):
-        raise ValueError(f"seeds must be integers of at least 0, received {FLAGS.seeds}")
+    if not all(seed.isdecimal() and len(seed) < 10 for seed in FLAGS.seeds):
+        raise ValueError(f"--seeds must be integers in [0, 10**9), received {FLAGS.seeds}")
     seeds = [int(seed) for seed in FLAGS.seeds]
     experiment = dataclasses.replace(experiment, **changes)
     result = ablate(
@@ -71,8 +72,8 @@ def main(command: str) -> None:
 
 def _variant(text: str) -> tuple[str, dict]:
     try:
-        arguments = json.loads(text)
-    except json.JSONDecodeError as error:
+        arguments = parse_json(text.encode())
+    except ValueError as error:
         raise ValueError(f"variant must be a JSON object, received {text!r} ({error})") from None
     if not isinstance(arguments, dict):
         raise ValueError(f"variant must be a JSON object, received {text!r}")

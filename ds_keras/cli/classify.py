@@ -8,12 +8,14 @@ Example:
     ds-keras classify --bundle=model.dsbundle --top=3 --budget=0.3 photos/*.jpg
 """
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from absl import logging
 
 from ds_keras.cli.flags import Flags
+from ds_keras.core.files import expanded, shown
 
 if TYPE_CHECKING:
     from ds_keras.photos import Classification
@@ -37,8 +39,8 @@ def main(_: str) -> None:
     if FLAGS.keras and FLAGS.bundle:
         raise ValueError(f"--keras needs --preset, received --bundle={FLAGS.bundle}")
     for photo in FLAGS.rest:
-        if not Path(photo).expanduser().is_file():
-            raise ValueError(f"photo must be an image file, {photo!r} is {_what(Path(photo).expanduser())}")
+        if not os.path.isfile(expanded(photo)):
+            raise ValueError(f"photo must be an image file, {photo!r} is {_what(expanded(photo))}")
     bundle = FLAGS.bundle or _bundle()
     found = _in_keras() if bundle is None else _in_litert(bundle)
     rows = [HEADER, *(row for photo, one in zip(FLAGS.rest, found, strict=True) for row in _rows(photo, one))]
@@ -49,7 +51,9 @@ def main(_: str) -> None:
 
 
 def _what(path: Path) -> str:
-    return "a directory" if path.is_dir() else "missing"
+    if path.is_dir():
+        return "a directory"
+    return "no regular file" if os.path.lexists(path) else "missing"
 
 
 def _bundle() -> Any:
@@ -87,5 +91,5 @@ def _rows(photo: str, found: "Classification") -> list[tuple[str, ...]]:
     for i, (label, probability) in enumerate(zip(found.labels, found.probabilities, strict=True)):
         level = "" if found.level is None else str(found.level)
         ends = (photo, level, f"{found.madds / 1e6:.2f}") if i == 0 else ("", "", "")
-        rows.append((ends[0], label, f"{100 * probability:.1f}", *ends[1:]))
+        rows.append((ends[0], shown(label), f"{100 * probability:.1f}", *ends[1:]))
     return rows

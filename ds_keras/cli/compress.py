@@ -14,7 +14,7 @@ FLAGS = Flags()
 FLAGS.string("preset", None, "Preset, alias or directory.", required=True)
 FLAGS.integer("level", 0, "Level to compress.", lower_bound=0)
 FLAGS.string("data", None, "Data set (see ds_keras.data.load).", required=True)
-FLAGS.string("output", None, "Directory for level_<k>.tflite and level_<k>_<methods>.tflite.", required=True)
+FLAGS.destination("output", None, "Directory for level_<k>.tflite and level_<k>_<methods>.tflite.", required=True)
 FLAGS.words("methods", ["quantize"], "One or more of prune, cluster, quantize.")
 FLAGS.integer("epochs", 1, "Epochs of each method.", lower_bound=1)
 FLAGS.integer("batch_size", 128, "Images of a training step.", lower_bound=1)
@@ -24,7 +24,7 @@ FLAGS.number("sparsity", 0.5, "Share of zeros in each pruned kernel.")
 FLAGS.integer("clusters", 16, "Distinct weights in each clustered kernel.")
 FLAGS.integer("seed", 0, "Of the order of the images and their augmentation.", lower_bound=0)
 FLAGS.integer("rounds", 200, "Pairs of the paired timing.", lower_bound=3)
-FLAGS.string("json", None, "Write the figures to this file too.")
+FLAGS.destination("json", None, "Write the figures to this file too.", file=True)
 
 
 def main(_: str) -> None:

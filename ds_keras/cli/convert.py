@@ -14,7 +14,7 @@ from ds_keras.cli.flags import Flags
 
 FLAGS = Flags()
 FLAGS.string("checkpoint", None, "The .pth.tar file.", required=True)
-FLAGS.string("output", None, "Directory of the new preset.", required=True)
+FLAGS.destination("output", None, "Directory of the new preset.", required=True)
 FLAGS.words("strides", None, "Strides of the stem and of every stage (default: the published 2,1,2,2,2,2).")
 FLAGS.switch("ema", False, "Take the averaged weights (state_dict_ema).")
 FLAGS.integer("image_size", 224, "Height and width of the images.", lower_bound=1)

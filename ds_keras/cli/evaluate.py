@@ -21,9 +21,9 @@ FLAGS.string("split", "test", "Part of the data set: train, test, or a further o
 FLAGS.switch("by_position", False, "Compare classes by position where --data names them in another way.")
 FLAGS.integer("batch_size", 256, "Images at a time.", lower_bound=1)
 FLAGS.choice("policies", "default", ["default", "all"], "all: compare the policies at equal cost too.")
-FLAGS.string("plot", None, "With --policies=all: draw accuracy against MAdds into this PNG.")
+FLAGS.destination("plot", None, "With --policies=all: draw accuracy against MAdds into this PNG.", file=True)
 FLAGS.string("bundle", None, "Run this bundle of the preset too, and compare it with Keras image by image.")
-FLAGS.string("json", None, "Write the figures to this file too.")
+FLAGS.destination("json", None, "Write the figures to this file too.", file=True)
 
 
 def main(_: str) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 VERBOSE = True  # a line for each level
 FLAGS = Flags()
 FLAGS.string("preset", None, "Preset, alias or directory.", required=True)
-FLAGS.string("output", None, "Directory; FILE.dsbundle for a bundle in one file; FILE.onnx.", required=True)
+FLAGS.destination("output", None, "Directory; FILE.dsbundle for a bundle in one file; FILE.onnx.", required=True)
 FLAGS.choice(
     "format", "tflite", ["tflite", "bundle", "onnx"], "A TFLite or ONNX file for each level, or a bundle of all."
 )
@@ -51,10 +51,10 @@ def main(_: str) -> None:
         return _write_one(model)
     if FLAGS.levels == ["all"]:
         levels = list(range(len(model.levels)))
-    elif FLAGS.levels and all(level.strip().isdigit() for level in FLAGS.levels):
+    elif FLAGS.levels and all(level.strip().isdecimal() and len(level) < 10 for level in FLAGS.levels):
         levels = [model.level_index(int(level)) for level in FLAGS.levels]
     else:
-        raise ValueError(f"--levels must be 'all' or integers, received {','.join(FLAGS.levels)!r}")
+        raise ValueError(f"--levels must be 'all' or integers, received {','.join(FLAGS.levels)!r:.200}")
     whole = "a bundle" if FLAGS.format == "bundle" else f"--chosen_by={FLAGS.chosen_by}"
     if FLAGS.levels != ["all"] and (FLAGS.format == "bundle" or FLAGS.chosen_by != "file"):
         raise ValueError(f"--levels must be 'all' for {whole}, received {','.join(FLAGS.levels)!r}")

@@ -6,6 +6,8 @@ from typing import Any
 
 from absl import flags
 
+from ds_keras.core.files import check_output, shown
+
 QUOTES = "'"  # absl puts a default into them
 
 
@@ -23,15 +25,23 @@ class Flags(flags.FlagValues):
     def __init__(self) -> None:
         super().__init__()
         # absl takes attributes for flags
-        self.__dict__.update(required=[], rest=[], positional_help=None)
+        self.__dict__.update(required=[], rest=[], destinations=[], positional_help=None)
         self.set_gnu_getopt(True)  # flags may follow arguments
 
     def string(self, name: str, default: str | None, text: str, **options: Any) -> None:
         """Defines a flag of text; options: ``required``."""
         self._define(flags.DEFINE_string, name, default, text, **options)
 
+    def destination(self, name: str, default: str | None, text: str, **options: Any) -> None:
+        """Defines a flag that names what the command writes; it is refused before the work where that cannot be.
+
+        Options: ``required``; ``file`` where it cannot be a directory.
+        """
+        self.destinations.append((name, options.pop("file", False)))
+        self.string(name, default, text, **options)
+
     def integer(self, name: str, default: int | None, text: str, **options: Any) -> None:
-        """Defines a flag of an integer; options: ``required``, ``lower_bound``."""
+        """Defines a flag of an integer; options: ``required``, ``lower_bound``, ``upper_bound``."""
         self._define(flags.DEFINE_integer, name, default, text, **options)
 
     def number(self, name: str, default: float | None, text: str, **options: Any) -> None:
@@ -81,15 +91,24 @@ class Flags(flags.FlagValues):
         try:
             rest = self(["", *map(_at_home, arguments)])[1:]
         except flags.Error as error:
-            raise ValueError(str(error)) from None
+            raise ValueError(shown(error, 500)) from None
         if missing := [f"--{name}" for name in self.required if self[name].value is None]:
             raise ValueError(f"needs {' and '.join(missing)}; see --help")
         if rest and self.positional_help is None:
             raise ValueError(f"unexpected argument {rest[0]!r}; see --help")
         if self.positional_help is not None and not rest:
             raise ValueError(f"needs at least one {self.positional_help[0]}; see --help")
+        for name, file in self.destinations:
+            if self[name].value is not None:
+                self._check_output(name, self[name].value, file)
         self.__dict__["rest"] = rest
         return rest
+
+    def _check_output(self, name: str, value: str, file: bool) -> None:
+        try:
+            check_output(value, file)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"--{name} must be a place to write to, received '{shown(value)}': {error}") from None
 
     def describe(self) -> str:
         """What ``--help`` says of each flag, in the order of their definition."""

@@ -23,7 +23,7 @@ FLAGS.string("bundle", None, "Bundle of the model, to measure milliseconds with.
 FLAGS.string("device", None, "Figures that a page of ds-keras web saved: the milliseconds of that device.")
 FLAGS.switch("images", False, "Show images: pass the page on only where the data's terms allow it.")
 FLAGS.integer("rounds", 10, "Timings of each part of the bundle.", lower_bound=3)
-FLAGS.string("output", "report.html", "File to write.")
+FLAGS.destination("output", "report.html", "File to write.", file=True)
 
 
 def main(command: str) -> None:

@@ -19,11 +19,11 @@ FLAGS = Flags()
 FLAGS.string("config", None, "Python file that defines EXPERIMENT; or give --start.")
 FLAGS.string("start", None, "Preset, alias or directory that is tuned to --data.")
 FLAGS.number("minutes", None, "Time of a run with --start, for everything; 15 where it is left out.")
-FLAGS.string(
+FLAGS.destination(
     "workdir", None, "Directory of this run: checkpoints, logs, result. With --start, runs/<folder of photos>."
 )
 FLAGS.string("data", None, "Where the data lies, instead of the config's own (see ds_keras.data.load).")
-FLAGS.integer("seed", None, "Seed, instead of the config's own.")
+FLAGS.integer("seed", None, "Seed, instead of the config's own.", lower_bound=0, upper_bound=2**32 - 1)
 FLAGS.integer("checkpoint_every", 500, "Steps between checkpoints.", lower_bound=1)
 FLAGS.integer("max_steps", None, "Stop each stage after so many steps.", lower_bound=1)
 FLAGS.choice(

@@ -6,6 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from ds_keras.convert.torch_file import MAX_BYTES
+from ds_keras.core.files import check_regular
 from ds_keras.models.vit import DSViT
 
 WIDTHS = {192: "tiny", 384: "small"}
@@ -30,8 +32,15 @@ def read_safetensors(path: str | os.PathLike) -> dict[str, np.ndarray]:
     except ImportError as error:
         raise ImportError("read_safetensors() needs safetensors: pip install ds_keras[pretrained]") from error
     try:
+        check_regular(path, MAX_BYTES)
         return load_file(os.fspath(path))
-    except (OSError, SafetensorError) as error:
+    except (
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        SafetensorError,
+    ) as error:
         raise ValueError(f"path must be a safetensors file, received {os.fspath(path)!r}: {error}") from error
 
 
@@ -82,6 +91,8 @@ def from_deit(
         if value is None or value.shape != tuple(shape):
             got = None if value is None else value.shape
             raise ValueError(f"weights: {name} must have the shape {tuple(shape)}, received {got}")
+        if not np.isfinite(value).all():
+            raise ValueError(f"weights: {name} must be finite, received NaN or infinity")
         return value
 
     def dense(name: str, layer: Any) -> None:

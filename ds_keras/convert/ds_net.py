@@ -3,7 +3,6 @@
 Every tensor has one place in the model; a tensor without a place and a place without a tensor are errors.
 """
 
-import argparse
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -14,6 +13,9 @@ import keras
 import numpy as np
 from absl import logging
 
+from ds_keras.convert.torch_file import read_tensors
+from ds_keras.core.backend import at_most
+from ds_keras.core.files import shown
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
 from ds_keras.models.mobilenet import DSMobileNet, Stage
 from ds_keras.models.stage import at_levels
@@ -26,6 +28,7 @@ _FIXED = ("stem", "stages", "num_classes", "stem_stride", "padding", "attention"
 _HEAD = re.compile(r"blocks\.(\d+)\.first_block\.gate\.gate\.0\.weight")
 # Where each axis of our kernel lies in PyTorch's.
 _CONV, _DEPTHWISE, _LINEAR, _VECTOR = (2, 3, 1, 0), (2, 3, 0, 1), (1, 0), (0,)
+MORE_WEIGHTS = 1 << 24  # that a network may have besides twice as many as its checkpoint: a gate of its own
 _HEAD_AXES = (1, 0, 2, 3)  # linear here, a 1x1 convolution there
 # Where a tensor goes: the shape that it must have, and what writes it.
 _Place = tuple[tuple[int, ...], Callable[[np.ndarray], None]]
@@ -56,7 +59,11 @@ def from_official(
     Example:
         >>> model = ds_keras.convert.from_official("DS_MBNet-70_1.pth.tar")
     """
-    return from_state_dict(_read(path, "state_dict_ema" if ema else "state_dict"), input_shape, strides, **kwargs)
+    state = read_tensors(path, "state_dict_ema" if ema else "state_dict")
+    try:
+        return from_state_dict(state, input_shape, strides, **kwargs)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def from_state_dict(
@@ -109,31 +116,12 @@ def from_state_dict(
     if tuple(input_shape)[-1:] == (3,):
         kwargs = {"mean": MEAN, "std": STD, **kwargs}
     kwargs |= {"num_classes": _need(state, "classifier.bias").size, "padding": "symmetric"}
-    model = DSMobileNet(stem, stages, input_shape=input_shape, stem_stride=strides[0], **kwargs)
-    model.build()
+    weights = 2 * sum(value.size for value in state.values()) + MORE_WEIGHTS
+    with at_most(layers=2 * len(state) + 100, weights=weights):  # before memory is taken for what the shapes say
+        model = DSMobileNet(stem, stages, input_shape=input_shape, stem_stride=strides[0], **kwargs)
+        model.build()
     _pour(state, _plan(model, outputs, copy_head))
     return model
-
-
-def _read(path: str | os.PathLike, entry: str) -> dict[str, np.ndarray]:
-    """The tensors under ``entry`` of a checkpoint file."""
-    open(path, "rb").close()  # an OSError that names the path comes before any other
-    try:
-        import torch
-    except ImportError as error:
-        raise ImportError("reading a PyTorch checkpoint needs PyTorch: pip install ds_keras[convert]") from error
-    try:
-        # timm's trainer, which DS-Net uses, can store its arguments beside the weights: a Namespace is plain data.
-        with torch.serialization.safe_globals([argparse.Namespace]):
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a bad file fails in many ways inside PyTorch
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise ValueError(f"{path} is not a PyTorch checkpoint of tensors and plain data only: {reason}") from error
-    state = checkpoint.get(entry) if isinstance(checkpoint, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        held = _listed(sorted(map(str, checkpoint))) if isinstance(checkpoint, dict) else type(checkpoint).__name__
-        raise ValueError(f"{path} must hold {entry!r}, a dictionary of tensors; it holds {held}")
-    return {str(key): value.detach().to(torch.float32).numpy() for key, value in state.items()}
 
 
 def _architecture(state: Mapping[str, np.ndarray]) -> tuple[tuple[int, ...], list[dict[str, Any]]]:
@@ -247,4 +235,5 @@ def _pour(state: Mapping[str, np.ndarray], plan: Mapping[str, _Place]) -> None:
 
 def _listed(names: Sequence[str]) -> str:
     """The first few names, for an error message."""
-    return (", ".join(names[:8]) or "nothing") + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
+    return (", ".join(map(shown, names[:8])) or "nothing") + more

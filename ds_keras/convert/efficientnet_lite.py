@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ds_keras.convert.importance import order_channels
+from ds_keras.convert.torch_file import read_tensors
 from ds_keras.models.mobilenet_v2 import DSMobileNetV2
 
 
@@ -125,9 +126,7 @@ def read_weights(variant: int) -> dict[str, np.ndarray]:
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if digest != source.sha256:
         raise ValueError(f"{path} must have the sha256 {source.sha256}, received {digest}")
-    import torch
-
-    return {name: value.numpy() for name, value in torch.load(path, "cpu", weights_only=True).items()}
+    return read_tensors(path)
 
 
 def from_efficientnet_lite(
@@ -167,6 +166,8 @@ def from_efficientnet_lite(
         if value is None or value.shape != tuple(shape):
             got = None if value is None else value.shape
             raise ValueError(f"weights: {name} must have the shape {tuple(shape)} (Keras' axes), received {got}")
+        if not np.isfinite(value).all():
+            raise ValueError(f"weights: {name} must be finite, received NaN or infinity")
         return value
 
     for name, layer in _pairs(model):

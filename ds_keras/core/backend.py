@@ -1,7 +1,9 @@
-"""What Keras runs on: TensorFlow (checked once: kernels are sliced with ``tf.slice``), a dtype policy, replicas."""
+"""What Keras runs on: TensorFlow (checked once: kernels are sliced with ``tf.slice``), policy, replicas, bounds."""
 
 import contextlib
+import contextvars
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import keras
@@ -27,6 +29,44 @@ def dtype_policy(policy: Any) -> Iterator[None]:
         yield
     finally:
         keras.config.set_dtype_policy(before)
+
+
+@dataclass
+class _Left:
+    layers: int
+    weights: int
+
+
+_left: contextvars.ContextVar[_Left | None] = contextvars.ContextVar("_left", default=None)
+
+
+@contextlib.contextmanager
+def at_most(layers: int, weights: int) -> Iterator[None]:
+    """Bounds the networks that are made within: a config of others may ask for more than any memory holds.
+
+    Args:
+        layers: sliceable layers and blocks of them.
+        weights: numbers in all kernels.
+    """
+    token = _left.set(_Left(layers, weights))
+    try:
+        yield
+    finally:
+        _left.reset(token)
+
+
+def spend(layers: int = 0, weights: int = 0) -> None:
+    """What is about to be made counts against ``at_most``.
+
+    Raises:
+        ValueError: it would be too much.
+    """
+    left = _left.get()
+    if left is None:
+        return
+    left.layers, left.weights = left.layers - layers, left.weights - weights
+    if min(left.layers, left.weights) < 0:
+        raise ValueError("it describes a larger network than the weights are of")
 
 
 def float32_variables() -> contextlib.AbstractContextManager[None]:

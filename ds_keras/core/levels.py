@@ -14,7 +14,7 @@ from typing import Any, TypeAlias, overload
 import numpy as np
 import tensorflow as tf
 
-import ds_keras.core.backend  # noqa: F401
+from ds_keras.core.backend import spend
 
 Size: TypeAlias = int | tf.Tensor
 
@@ -99,6 +99,7 @@ def first_levels(depths: Sequence[int]) -> list[int]:
         >>> first_levels([1, 2, 4])
         [0, 1, 2, 2]
     """
+    spend(layers=depths[-1])
     return [sum(depth <= i for depth in depths) for i in range(depths[-1])]
 
 

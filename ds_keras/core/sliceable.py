@@ -1,5 +1,6 @@
 """What every sliceable layer shares: full weights, the size of a slice, and what a level's slice costs and becomes."""
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ds_keras.core.backend import spend
 from ds_keras.core.fake_quant import fake_quant_kernel
 from ds_keras.core.levels import Size, check_level, slice_kernel, slice_size
 
@@ -30,6 +32,7 @@ class SliceableLayer(keras.layers.Layer):
     kernel_axis: int | None = None  # of the output channels in the kernel, each of which has a scale in int8
 
     def __init__(self, sizes: Sequence[int] | None = None, divisor: int = 1, **kwargs: Any):
+        spend(layers=1)
         # autocast=False: weights are cast after the cut, and a ratio tensor keeps its float32.
         super().__init__(autocast=False, **kwargs)
         if divisor < 1:
@@ -112,6 +115,7 @@ class SliceableLayer(keras.layers.Layer):
 
     def add_kernel(self, name: str, shape: Sequence[int], initializer: Any, trainable: bool = True) -> keras.Variable:
         """A full float32 weight that is cut before it is cast."""
+        spend(weights=math.prod(shape))
         return self.add_weight(
             name=name, shape=tuple(shape), initializer=initializer, trainable=trainable, autocast=False
         )

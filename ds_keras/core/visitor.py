@@ -12,7 +12,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ds_keras.core.backend import replicas, rows_of_replica
+from ds_keras.core.backend import replicas, rows_of_replica, spend
 from ds_keras.core.levels import Level, LevelTensor
 from ds_keras.core.sliceable import Shape, SliceableLayer
 
@@ -112,6 +112,7 @@ class SliceableBlock(keras.layers.Layer):
     """
 
     def __init__(self, first_level: int = 0, **kwargs: Any):
+        spend(layers=1)
         super().__init__(**kwargs)
         self.first_level = first_level
 

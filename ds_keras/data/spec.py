@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from ds_keras.core.files import expanded
 from ds_keras.data.readers.folder import TEST_FOLDERS, image_folder
 from ds_keras.data.readers.idx import fashion_mnist
 from ds_keras.data.readers.named import digits, keras_dataset, tfds
@@ -61,7 +62,7 @@ def load(spec: str) -> dict[str, Source]:
 
 def _suggestion(spec: Any) -> str:
     """What a path that names no form may have meant."""
-    path = Path(spec or "absent").expanduser() if isinstance(spec, str | os.PathLike) else Path("absent")
+    path = expanded(spec or "absent") if isinstance(spec, str | os.PathLike) else Path("absent")
     if path.is_dir():
         return f": did you mean 'folder:{spec}'?"
     return f": did you mean 'pack:{spec}'?" if path.suffix == ".npz" else ""

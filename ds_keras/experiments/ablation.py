@@ -1,16 +1,14 @@
 """Paired comparisons of training: variants of one experiment, trained from the same seeds on the same batches."""
 
-import json
 import os
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any
 
 from absl import logging
 
 from ds_keras import data
-from ds_keras.core.files import write_json
+from ds_keras.core.files import expanded, read_json, write_json
 from ds_keras.experiments.config import Experiment, TrainingStage
 from ds_keras.experiments.policy_scores import cross_fitted, paired, policy_rows
 from ds_keras.experiments.run import Run, settings
@@ -63,7 +61,7 @@ def ablate(
     """
     if not variants or not seeds:
         raise ValueError(f"variants and seeds must not be empty, received {variants!r} and {seeds!r}")
-    workdir, sources = Path(workdir).expanduser(), data.load(experiment.data)
+    workdir, sources = expanded(workdir), data.load(experiment.data)
     if split not in ("held_out", *sources):
         raise ValueError(f"split must be 'held_out' or one of {sorted(sources)}, received {split!r}")
     changed = {name: _changed(experiment, arguments, policies) for name, arguments in variants.items()}
@@ -132,7 +130,7 @@ def _score(run: Run, split: str, policies: bool) -> dict[str, Any]:
     """Top-1 of every level in percent, and the policies' curves; kept beside the run, with what they hold for."""
     path = run.workdir / f"{split}.json"
     holds_for = {"max_steps": run.max_steps}
-    known = json.loads(path.read_text()) if path.exists() else {}
+    known = read_json(path) if path.exists() else {}
     if known.items() >= holds_for.items() and ("folds" in known or not policies):
         return known
     gate = run.gate_trainer()

@@ -1,5 +1,6 @@
 """An experiment as plain values: what ``zoo/<preset>/experiment.py`` holds and ``tools/train.py`` runs."""
 
+import os
 import runpy
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -7,6 +8,83 @@ from pathlib import Path
 from typing import Any
 
 import keras
+
+from ds_keras.core.files import expanded, shown
+from ds_keras.data import augmentation
+from ds_keras.training.arguments import NOT_NEGATIVE, POSITIVE, SHARE, Check, check_arguments, one_of
+
+
+def _whole(value: Any, least: int) -> bool:
+    return type(value) is int and value >= least
+
+
+def _pair(value: Any) -> bool:
+    return isinstance(value, tuple | list) and len(value) == 2 and all(_whole(n, 1) for n in value)
+
+
+def _at_least(least: int) -> Check:
+    return lambda value: _whole(value, least), f"an integer of at least {least}"
+
+
+def _or_none(check: Check) -> Check:
+    return lambda value: value is None or check[0](value), f"{check[1]}, or None"
+
+
+def _recipe(value: Any) -> bool:
+    return isinstance(value, str) and augmentation(value) is not None  # it raises for what it does not know
+
+
+_TEXT: Check = (lambda value: isinstance(value, str), "a string")
+_NAME: Check = (lambda value: isinstance(value, str) and value.strip() != "", "a string that is not empty")
+_PAIR: Check = (_pair, "two integers of at least 1")
+_AUGMENT: Check = (_recipe, "a string (see ds_keras.data.augmentation)")
+_CALLED: Check = (callable, "a function")
+_STAGE_FIELDS: dict[str, Check] = {
+    "epochs": _at_least(1),
+    "learning_rate": POSITIVE,
+    "optimizer": (lambda value: value in ("sgd", "adam", "adamw"), "'sgd', 'adam' or 'adamw'"),
+    "batch_size": _at_least(1),
+    "warmup": SHARE,
+    "cycles": (_at_least(1)[0], "at least 1"),
+    "augment": _AUGMENT,
+    "clip_norm": _or_none(POSITIVE),
+    "weight_decay": NOT_NEGATIVE,
+    "mixup": NOT_NEGATIVE,
+    "image_size": _or_none(_PAIR),
+    "repeat": _at_least(0),
+    "label_weight": SHARE,
+    "seconds": _or_none(POSITIVE),
+    "trainer": (lambda value: isinstance(value, dict) and all(isinstance(k, str) for k in value), "a dictionary"),
+}
+_FIELDS: dict[str, Check] = {
+    "name": _NAME,
+    "data": _NAME,
+    "model": _CALLED,
+    "stage1": (lambda value: isinstance(value, TrainingStage), "a TrainingStage"),
+    "stage2": (lambda value: value is None or isinstance(value, TrainingStage), "a TrainingStage, or None"),
+    "image_size": _or_none(_PAIR),
+    "held_out": (
+        lambda value: _whole(value, 1) or (isinstance(value, float) and 0 < value < 1),
+        "an integer of at least 1, or a share in (0, 1)",
+    ),
+    "train_images": (_or_none(_at_least(1))[0], "at least 1"),
+    "calibration": _PAIR,
+    "calibration_augment": _or_none(_AUGMENT),
+    "order_images": _at_least(0),
+    "teacher": _or_none(_CALLED),
+    "teacher_size": _or_none(_PAIR),
+    "tolerance": SHARE,
+    "precision": one_of(("float32", "mixed_float16", "mixed_bfloat16")),
+    "data_terms": _TEXT,
+    "licence": _TEXT,
+    "labels": (
+        lambda value: (
+            value is None or (isinstance(value, tuple | list) and all(isinstance(label, str) for label in value))
+        ),
+        "names, or None",
+    ),
+    "seed": (lambda value: _whole(value, 0) and value < 2**32, "an integer in [0, 2**32)"),
+}
 
 
 @dataclass(frozen=True)
@@ -32,6 +110,9 @@ class TrainingStage:
         seconds: the stage ends after so much time, wherever it is, and the learning rate falls with the time, not with
             the steps (the warm-up is 20 steps then); None trains all epochs.
         trainer: further arguments of the trainer.
+
+    Raises:
+        ValueError: a value that its field cannot have, or weight decay without "adamw".
     """
 
     epochs: int
@@ -50,6 +131,14 @@ class TrainingStage:
     seconds: float | None = field(default=None, repr=False)  # whose directory a run's is does not depend on it
     trainer: dict[str, Any] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        check_arguments(_STAGE_FIELDS, vars(self))
+        if self.weight_decay and self.optimizer != "adamw":
+            raise ValueError(
+                f"weight_decay of a stage belongs to optimizer='adamw', received {self.weight_decay!r} with "
+                f"{self.optimizer!r}; the trainer has an L2 one of its own"
+            )
+
     def make_optimizer(self, steps: int) -> keras.optimizers.Optimizer:
         """The optimizer with its schedule.
 
@@ -58,17 +147,7 @@ class TrainingStage:
 
         Returns:
             Keras optimizer.
-
-        Raises:
-            ValueError: unknown optimizer, no cycle, or weight decay without "adamw".
         """
-        if self.cycles < 1:
-            raise ValueError(f"cycles must be at least 1, received {self.cycles!r}")
-        if self.weight_decay and self.optimizer != "adamw":
-            raise ValueError(
-                f"weight_decay of a stage belongs to optimizer='adamw', received {self.weight_decay!r} with "
-                f"{self.optimizer!r}; the trainer has an L2 one of its own"
-            )
         cycle = max(steps // self.cycles, 1)
         warmup = max(round(cycle * self.warmup), 1)
         schedule: Any = keras.optimizers.schedules.CosineDecay(
@@ -82,12 +161,10 @@ class TrainingStage:
             return keras.optimizers.SGD(schedule, momentum=0.9, nesterov=True, global_clipnorm=self.clip_norm)
         if self.optimizer == "adam":
             return keras.optimizers.Adam(schedule, global_clipnorm=self.clip_norm)
-        if self.optimizer == "adamw":
-            optimizer = keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay, global_clipnorm=self.clip_norm)
-            # Names that do not end so; Keras asks by the name of the tf.Variable, "kernel:0".
-            optimizer.exclude_from_weight_decay(var_names=[r"(?<!kernel)(?<!kernel:0)$"])
-            return optimizer
-        raise ValueError(f"optimizer must be 'sgd', 'adam' or 'adamw', received {self.optimizer!r}")
+        optimizer = keras.optimizers.AdamW(schedule, weight_decay=self.weight_decay, global_clipnorm=self.clip_norm)
+        # Names that do not end so; Keras asks by the name of the tf.Variable, "kernel:0".
+        optimizer.exclude_from_weight_decay(var_names=[r"(?<!kernel)(?<!kernel:0)$"])
+        return optimizer
 
 
 @keras.saving.register_keras_serializable("ds_keras")
@@ -146,7 +223,10 @@ class Experiment:
         data_terms: one line for the card: what the data is and its terms.
         licence: of the weights; "" for none stated.
         labels: names of the classes as users read them, in the order of the data's; None keeps the data's own.
-        seed: of everything random.
+        seed: of everything random, in [0, 2**32).
+
+    Raises:
+        ValueError: a value that its field cannot have, or values that do not go together.
     """
 
     name: str
@@ -171,8 +251,7 @@ class Experiment:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if self.train_images is not None and self.train_images < 1:
-            raise ValueError(f"train_images must be at least 1, received {self.train_images!r}")
+        check_arguments(_FIELDS, vars(self))
         if (self.teacher is None) != (self.stage1.repeat == 0):
             raise ValueError(f"stage1: repeat must be above 0 with a teacher only, received {self.stage1.repeat!r}")
         if self.stage1.repeat and self.stage1.mixup:
@@ -196,14 +275,15 @@ def read_experiment(path: str | Path) -> Experiment:
     Raises:
         ValueError: no such file, one that Python cannot run, or it defines no ``EXPERIMENT``.
     """
-    path = Path(path).expanduser()
-    if not path.is_file():
-        what = "received the directory" if path.is_dir() else "this one is missing:"
+    path = expanded(path)
+    if not os.path.isfile(path):
+        what = "received the directory" if os.path.isdir(path) else "this one is missing:"
         raise ValueError(f"config must be a Python file, {what} {str(path)!r}")
     try:
         experiment = runpy.run_path(str(path)).get("EXPERIMENT")
-    except Exception as error:  # whatever the file raises
-        raise ValueError(f"config {str(path)!r} does not run: {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # whatever the file raises; it may also call exit()
+        raise ValueError(f"config {str(path)!r} does not run: {type(error).__name__}: {shown(error, 500)}") from error
     if not isinstance(experiment, Experiment):
-        raise ValueError(f"{path} must define EXPERIMENT = ds_keras.experiments.Experiment(...), found {experiment!r}")
+        found = shown(repr(experiment))
+        raise ValueError(f"{path} must define EXPERIMENT = ds_keras.experiments.Experiment(...), found {found}")
     return experiment

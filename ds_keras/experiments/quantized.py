@@ -1,13 +1,12 @@
 """A trained preset's int8 bundle, and what it gives on the test images."""
 
 import os
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ds_keras import data, export, zoo
-from ds_keras.core.files import write_bytes, write_json
+from ds_keras.core.files import expanded, write_bytes, write_json
 from ds_keras.evaluation import parity
 from ds_keras.experiments.config import Experiment
 from ds_keras.models.vit import DSViT
@@ -36,7 +35,7 @@ def quantize_preset(experiment: Experiment, directory: str | os.PathLike, comman
     Example:
         >>> quantize_preset(experiment, "zoo/ds_resnet_cifar10")["rows"]
     """
-    directory = Path(directory).expanduser()
+    directory = expanded(directory)
     model, metrics = zoo.load(directory), zoo.metrics(directory)
     sources = data.load(experiment.data)
     quantization, images = "dynamic_int8", None

@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from ds_keras import data, zoo
 from ds_keras.core.backend import dtype_policy
+from ds_keras.core.files import expanded
 from ds_keras.core.image_model import ImageModel
 from ds_keras.evaluation.tables import evaluate, evaluate_levels
 from ds_keras.experiments.comparison import compare_policies
@@ -70,7 +71,7 @@ class Run:
         for name, value in counts.items():
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive integer, received {value!r}")
-        self.experiment, self.workdir = experiment, Path(workdir).expanduser()
+        self.experiment, self.workdir = experiment, expanded(workdir)
         self.checkpoint_every, self.max_steps, self.verbose = checkpoint_every, max_steps, verbose
         self.strategy = tf.distribute.get_strategy()
         self.sources = data.load(experiment.data) if sources is None else dict(sources)

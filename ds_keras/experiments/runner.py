@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from ds_keras import export, zoo
+from ds_keras.core.files import expanded
 from ds_keras.core.levels import require_levels
 from ds_keras.experiments.comparison import compare_policies
 from ds_keras.experiments.config import Experiment
@@ -98,7 +99,7 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
     Raises:
         ValueError: no preset there, or one of another network.
     """
-    directory = Path(directory).expanduser()
+    directory = expanded(directory)
     old, trained = zoo.metrics(directory), zoo.load(directory)
     with settings(experiment), tempfile.TemporaryDirectory() as workdir:
         current = Run(experiment, workdir)

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from ds_keras.core.files import write_json
+from ds_keras.core.files import read_json, write_json
 from ds_keras.core.image_model import ImageModel
 from ds_keras.experiments.config import Experiment
 
@@ -27,6 +27,6 @@ def claim(workdir: Path, experiment: Experiment, model: ImageModel) -> None:
     del record["model"]["preprocessing"]  # of photos: no part of training
     record = json.loads(json.dumps(record))
     path = workdir / "experiment.json"
-    if path.exists() and json.loads(path.read_text()) != record:
+    if path.exists() and read_json(path) != record:
         raise ValueError(f"workdir {str(workdir)!r} holds another experiment ({path}); give an empty directory")
     write_json(path, record)

@@ -63,8 +63,11 @@ class SliceableDepthwiseConv2D(Convolution):
         self._check_sizes(channels, "channels")
         # The fan of a depthwise kernel is its area: initialise it as a 1-channel convolution with C filters.
         area_first = (*self.kernel_size, 1, channels)
-        values = tf.transpose(self.kernel_initializer(area_first, "float32"), [0, 1, 3, 2])
-        self.kernel = self.add_kernel("kernel", values.shape, lambda shape, dtype: values)
+
+        def initial(shape: Shape, dtype: Any) -> tf.Tensor:
+            return tf.transpose(self.kernel_initializer(area_first, "float32"), [0, 1, 3, 2])
+
+        self.kernel = self.add_kernel("kernel", (*self.kernel_size, channels, 1), initial)
         self.built = True
 
     def call(

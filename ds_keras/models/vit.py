@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from ds_keras.core.backend import spend
 from ds_keras.core.levels import SliceLevel, first_levels
 from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.core.visitor import SliceableBlock, Visitor
@@ -176,6 +177,7 @@ class DSViT(Supernet):
         self.gate_tokens = Regrid((tokens, width), name="gate_tokens", **named)
         self.active = ActiveSlice(width, [row.width for row in self.rows], name="active", **named)
         self.blocks = []
+        spend(layers=table["shared_depth"])
         for i, first_level in enumerate([0] * table["shared_depth"] + first_levels(self.depths)):
             rows = [self.rows[-1]] * count if i < table["shared_depth"] else self.rows
             given = {"first_level": first_level, "name": f"block{i + 1}", **named}

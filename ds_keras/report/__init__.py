@@ -4,7 +4,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ds_keras.core.files import write_bytes
+from ds_keras.core.files import expanded, write_bytes
 from ds_keras.report import details, figures, page, sections
 from ds_keras.report.facts import Facts, read_device, read_log, time_bundle
 from ds_keras.routing import replay as curves
@@ -94,4 +94,4 @@ def write_report(
     ]
     name = facts.card.get("experiment") or facts.card.get("name", model.name)
     write_bytes(output, page.document(f"Report: {name}", parts).encode())
-    return Path(output).expanduser()
+    return expanded(output)

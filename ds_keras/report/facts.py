@@ -1,13 +1,12 @@
 """What a report is made of: one pass over the images, the time of a bundle's parts, the log of a run."""
 
 import functools
-import json
 import math
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ds_keras.core.files import expanded, parse_json, read_json, read_limited
 from ds_keras.core.levels import require_levels
 from ds_keras.policies.budget_table import Times
 from ds_keras.policies.registry import find
@@ -17,6 +16,8 @@ from ds_keras.routing.execute import routing_spec
 if TYPE_CHECKING:
     from ds_keras.data import Source
     from ds_keras.models.supernet import Supernet
+
+MAX_LOG = 64 << 20  # bytes of a run's log
 
 
 class Facts:
@@ -99,7 +100,7 @@ def read_device(facts: Facts, path: Any) -> dict[str, Any]:
         ValueError: not such a file, or figures of another model.
     """
     try:
-        figures = json.loads(Path(path).expanduser().read_text())
+        figures = read_json(expanded(path))
         if (figures["format"], figures["format_version"]) != ("ds_keras.device", 1):
             raise ValueError(f"format {figures['format']!r}, version {figures['format_version']!r}")
         times, routed = Times(**figures["times"]), figures["routed"] or {"images": 0, "ms": 0, "largest_ms": 0}
@@ -115,7 +116,7 @@ def read_device(facts: Facts, path: Any) -> dict[str, Any]:
             "largest": routed["largest_ms"],
         }
         costs = [row["madds"] for row in figures["levels"]]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"device must be what a page of ds-keras web saved, {path} is not: {error!r}") from None
     spec = routing_spec(facts.model)
     own = [spec.start + body for body in spec.bodies]
@@ -137,16 +138,12 @@ def read_log(path: Any) -> dict[str, list[dict[str, Any]]]:
         ValueError: no such file, or a line that is not of a run.
     """
     stages: dict[str, list[dict[str, Any]]] = {}
-    try:
-        lines = Path(path).read_text().splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read {path}: {error}") from None
-    for number, text in enumerate(lines, 1):
+    for number, text in enumerate(read_limited(path, MAX_LOG).splitlines(), 1):
         try:
-            line = json.loads(text)
+            line = parse_json(text)
             values = {key: float(value) for key, value in line.items() if key != "stage"}
             stages.setdefault(str(line["stage"]), []).append({**values, "step": int(line["step"])})
-        except (json.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
             raise ValueError(f"{path}, line {number} is not of a run's log: {error!r}") from None
     return stages
 

@@ -1,19 +1,19 @@
 """Reads a bundle: every number is checked before it is used, every part against its hash. numpy alone."""
 
+import contextlib
 import hashlib
-import json
 import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from ds_keras.core.files import expanded, parse_json, shown
 from ds_keras.runtime.manifest import FORMAT, INDEX, check_manifest, file_names
 from ds_keras.runtime.materialize import Template, materialize
-from ds_keras.runtime.template import bounded, separate_template, shared_template
+from ds_keras.runtime.template import bounded, lent, separate_template, shared_template
 
 MAX_INDEX = 16 << 20  # bytes of bundle.json
 
@@ -34,18 +34,19 @@ class Bundle:
     """
 
     def __init__(self, path: str | os.PathLike):
-        self.path = Path(path).expanduser()
-        if self.path.is_dir():
+        self.path = expanded(path)
+        if os.path.isdir(self.path):
             self._read: Callable[[str, int], bytes] = self._from_directory
-        elif self.path.is_file():
+        elif os.path.isfile(self.path):
             self._read = self._from_archive
         else:
-            raise ValueError(f"path must be a bundle (a directory, or a file), {str(path)!r} does not exist")
+            what = "is neither" if os.path.lexists(self.path) else "does not exist"
+            raise ValueError(f"path must be a bundle (a directory, or a file), {shown(path)!r} {what}")
         text = self._read(INDEX, MAX_INDEX)
         self.id = hashlib.sha256(text).hexdigest()
         try:
-            self.manifest: dict[str, Any] = json.loads(text.decode())
-        except (ValueError, RecursionError) as error:
+            self.manifest: dict[str, Any] = parse_json(text)
+        except ValueError as error:
             raise ValueError(f"{self.path}: {INDEX} is damaged: {error}") from None
         try:
             check_manifest(self.manifest)
@@ -103,12 +104,21 @@ class Bundle:
         files = self.manifest["files"]
         entry, route = files[name], files["route"]["part"]
         part, sizes = entry["part"], {file: files[file]["size"] for file in files}
-        data, kernels, alone = self.part(part), self.manifest["kernels"], self.manifest["format_version"] == 2
-        shared = data if alone or part == route else self.part(route)
+        kernels = self.manifest["kernels"]
+        if self.manifest["format_version"] == 2:
+            with self._blaming(part):
+                return separate_template(self.part(part), entry["size"], kernels)
+        shared, data = self.part(route), None if part == route else self.part(part)
+        with self._blaming(route):
+            words = lent(shared)
+        with self._blaming(part):
+            return shared_template(words, shared, data, name, sizes, kernels)
+
+    @contextlib.contextmanager
+    def _blaming(self, part: str) -> Iterator[None]:
+        """Whatever fails within is a fault of this part."""
         try:
-            if alone:
-                return separate_template(data, entry["size"], kernels)
-            return shared_template(shared, None if part == route else data, name, sizes, kernels)
+            yield
         except Exception as error:  # what zipfile raises for a damaged archive has no common type
             raise ValueError(f"{self.path}: {part} is damaged: {error}") from None
 

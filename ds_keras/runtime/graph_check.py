@@ -39,6 +39,29 @@ def check_graph(data: bytes) -> None:
         raise ValueError(f"its graph is damaged: {error}") from None
 
 
+def output_shape(data: bytes, name: str) -> tuple[int, ...]:
+    """The shape of an output of the signature.
+
+    Args:
+        data: TFLite file, or its graph alone.
+        name: of the output.
+
+    Raises:
+        ValueError: there is no such output, or the graph is damaged.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    try:
+        model = schema.Model.GetRootAs(data)
+        signature = model.SignatureDefs(0)
+        found = [signature.Outputs(i) for i in range(signature.OutputsLength())]
+        index = next(output.TensorIndex() for output in found if output.Name() == name.encode())
+        _indices([index], range(model.Subgraphs(0).TensorsLength()))
+        return tuple(model.Subgraphs(0).Tensors(index).ShapeAsNumpy().tolist())
+    except (*ERRORS, StopIteration) as error:
+        raise ValueError(f"its graph is damaged: {error}") from None
+
+
 def _check(data: bytes) -> None:
     from ai_edge_litert import schema_py_generated as schema
 

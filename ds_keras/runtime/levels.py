@@ -7,9 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from ds_keras.core.files import sweep, write_bytes
+from ds_keras.core.files import expanded, read_limited, sweep, write_bytes
 from ds_keras.runtime.bundle import Bundle
-from ds_keras.runtime.graph_check import check_graph
+from ds_keras.runtime.graph_check import check_graph, output_shape
 from ds_keras.runtime.network import ENGINES, Compiled, Interpreted, compiled_with_cache
 
 OUTPUTS = {"route": {"features", "gate"}, "entry": {"features", "logits"}, "body": {"logits"}}  # of the files
@@ -41,7 +41,7 @@ class Levels:
             raise ValueError(
                 f"weight_cache needs engine='compiled' and a cache_dir, received {engine!r} and {cache_dir!r}"
             )
-        cache_dir = None if cache_dir is None else Path(cache_dir).expanduser()
+        cache_dir = None if cache_dir is None else expanded(cache_dir)
         if cache_dir is not None and cache_dir.exists() and not cache_dir.is_dir():
             raise ValueError(f"cache_dir must be a directory, received the file {str(cache_dir)!r}")
         self.bundle, self.num_threads, self.keep = bundle, num_threads, keep
@@ -100,8 +100,8 @@ class Levels:
         if self.cache_dir is None:
             return self.bundle.file(name)
         path = self.path(name)
-        with contextlib.suppress(OSError):
-            if self.bundle.is_file(name, data := path.read_bytes()):
+        with contextlib.suppress(ValueError):  # there is none, or a pipe, a device, a larger file
+            if self.bundle.is_file(name, data := read_limited(path, self.bundle.manifest["files"][name]["size"])):
                 return data
         data = self.bundle.file(name)
         try:
@@ -123,7 +123,30 @@ class Levels:
         shape = tuple(self.bundle.manifest["image_shape"])
         if "features" in wanted and network.input_shape[1:] != shape:  # a body takes features
             raise ValueError(f"{where} must take images of shape {shape}, it takes {network.input_shape[1:]}")
+        for output, count in self._counts().items():
+            if output in wanted and network.output_shapes[output] != (1, count):
+                raise ValueError(f"{where} must give {count} {output}, its shape is {network.output_shapes[output]}")
         return network
+
+    def _counts(self) -> dict[str, int]:
+        """Numbers that a file gives, by output."""
+        manifest = self.bundle.manifest
+        return {"logits": manifest["num_classes"], "gate": len(manifest["madds"]["body"])}
+
+    def check_classes(self) -> None:
+        """Compares the bundle's classes with the graph of a file that gives logits; the file is not made for it.
+
+        Raises:
+            ValueError: others, or a damaged part.
+        """
+        name, count = "body_0", self._counts()["logits"]
+        where = f"{self.bundle.path}: {name}"
+        try:
+            shape = output_shape(self.bundle.template(name).graph, "logits")
+        except ValueError as error:
+            raise ValueError(f"{where} cannot be opened: {error}") from None
+        if shape != (1, count):
+            raise ValueError(f"{where} must give {count} logits, its shape is {shape}")
 
     def _engine(self, data: bytes, name: str, where: str) -> Any:
         if self.engine == "interpreter":

@@ -41,7 +41,9 @@ class Interpreted:
         (detail,) = runner.get_input_details().values()
         self.input, self.dtype = detail["index"], detail["dtype"]
         self.input_shape = tuple(int(n) for n in detail["shape"])
-        indices = {name: detail["index"] for name, detail in runner.get_output_details().items()}
+        details = runner.get_output_details()
+        self.output_shapes = {name: tuple(int(n) for n in detail["shape"]) for name, detail in details.items()}
+        indices = {name: detail["index"] for name, detail in details.items()}
         self.outputs = {name: self.interpreter.tensor(index) for name, index in indices.items()}
 
     def __call__(self, x: Any, lend: bool = False) -> dict[str, Any]:
@@ -82,6 +84,7 @@ class Compiled:
         (self.input,) = names["inputs"]
         details = self.model.get_output_tensor_details(SIGNATURE)
         self.outputs = {name: tuple(details[name]["shape"]) for name in names["outputs"]}
+        self.output_shapes = {name: tuple(int(n) for n in shape) for name, shape in self.outputs.items()}
         detail = self.model.get_input_tensor_details(SIGNATURE)[self.input]
         self.dtype, self.input_shape = np.dtype(detail["dtype"]), tuple(int(n) for n in detail["shape"])
         self.x = self.model.create_input_buffer_by_name(SIGNATURE, self.input)

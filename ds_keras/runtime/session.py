@@ -74,7 +74,10 @@ class Session:
         alone = *range(self.num_levels), *names(())
         self._policies: dict[PolicyName, Policy] = {policy: find(policy, self.spec) for policy in alone}
         self._lock = threading.RLock()
-        self._levels.open(self.files()[0])  # a damaged bundle fails here
+        first = self.files()[0]
+        self._levels.open(first)  # a damaged bundle fails here
+        if first == "route":  # which gives no logits
+            self._levels.check_classes()
 
     knobs = moved.alias("Session.knobs", "settings")
 

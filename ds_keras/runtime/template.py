@@ -6,13 +6,13 @@ its own, and copies from what was there before.
 """
 
 import io
-import json
 import zipfile
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from ds_keras.core.files import parse_json
 from ds_keras.runtime.manifest import checked_plan, need, whole
 from ds_keras.runtime.materialize import Template
 
@@ -66,16 +66,35 @@ def separate_template(part: bytes, size: int, kernels: dict[str, Any]) -> Templa
     graph, tail, plan, factors = _members(part, limits)
     need(len(factors) % 4 == 0, f"{FACTORS} of whole numbers", len(factors))
     values = np.frombuffer(factors, "<f4")
-    copies = checked_plan(json.loads(plan), kernels, len(graph), len(values), size - len(tail))
+    copies = checked_plan(parse_json(plan), kernels, len(graph), len(values), size - len(tail))
     return Template(graph, copies, values, tail, size)
 
 
+def lent(route: bytes) -> tuple[bytes, bytes]:
+    """What the route's part of a version 3 bundle lends to every level: words and the pattern.
+
+    Args:
+        route: part of the route.
+
+    Raises:
+        Exception: the part is damaged; what ``zipfile`` raises has no common type.
+    """
+    pattern, packed = _members(route, {PATTERN: MAX_GRAPH, WORDS: MAX_PLAN})
+    return joined_planes(packed), pattern
+
+
 def shared_template(
-    route: bytes, level: bytes | None, name: str, sizes: dict[str, int], kernels: dict[str, Any]
+    borrowed: tuple[bytes, bytes],
+    route: bytes,
+    level: bytes | None,
+    name: str,
+    sizes: dict[str, int],
+    kernels: dict[str, Any],
 ) -> Template:
     """The template of a file of a version 3 bundle.
 
     Args:
+        borrowed: see ``lent``.
         route: part of the route.
         level: part of the file's level; None for the route itself.
         name: of the file.
@@ -88,13 +107,12 @@ def shared_template(
     Raises:
         Exception: a part is damaged; what ``zipfile`` raises has no common type.
     """
-    pattern, packed = _members(route, {PATTERN: MAX_GRAPH, WORDS: MAX_PLAN})
-    words = joined_planes(packed)
+    words, pattern = borrowed
     if level is not None:
         (packed,) = _members(level, {WORDS: MAX_PLAN})
         words += joined_planes(packed)
     text, literals = _members(route if level is None else level, {PLAN: MAX_PLAN, LITERALS: MAX_GRAPH})
-    plan, source, used = json.loads(text), words + pattern, 0
+    plan, source, used = parse_json(text), words + pattern, 0
     need(isinstance(plan["files"], list) and isinstance(plan["copies"], list), "lists of files and copies", name)
     need(len(plan["files"]) <= MAX_FILES, f"at most {MAX_FILES} files in a part", len(plan["files"]))
     for file in plan["files"]:

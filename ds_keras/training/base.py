@@ -245,10 +245,14 @@ class LevelTrainer(Trainer):
         return self.supernet.default_policy, self.supernet.cascade
 
     def make_test_function(self, force: bool = False) -> Any:
-        """As Keras'; traced anew where the model routes in another way than when it was traced."""
+        """As Keras'; traced anew where the model routes in another way than when it was traced. XLA cannot route."""
         routes = self.routes
         force, self._routes = force or routes != self._routes, routes
-        return super().make_test_function(force)
+        compiled, self.jit_compile = self.jit_compile, False
+        try:
+            return super().make_test_function(force)
+        finally:
+            self.jit_compile = compiled
 
     def test_step(self, data: Any) -> dict[str, Any]:
         """Accuracy of every level, of the routed model, and the argmax mix of the gate; weights of images count."""

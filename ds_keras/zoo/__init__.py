@@ -4,11 +4,23 @@ import contextlib
 import difflib
 import inspect
 import json
+import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ds_keras.core.files import replacing, sha256, write_bytes, write_json
+from ds_keras.core.files import (
+    check_regular,
+    expanded,
+    read_json,
+    read_limited,
+    replacing,
+    sha256,
+    shown,
+    sweep,
+    write_bytes,
+    write_json,
+)
 from ds_keras.zoo.classes import with_classes
 from ds_keras.zoo.sizes import at_size
 
@@ -27,6 +39,10 @@ CONFIG, WEIGHTS, METRICS, CARD = "config.json", "model.weights.h5", "metrics.jso
 NEXT = "next.weights.h5"  # of a save that is under way
 BUNDLE, INT8_BUNDLE, PLOT = "model.dsbundle", "model_int8.dsbundle", "policies.png"
 DYNAMIC = "dynamic.tflite"  # of a network without levels
+MAX_FILES, MAX_BYTES = 100, 1 << 30  # of those that a config hashes, and of all of them together
+MAX_TEXT = 16 << 20  # bytes of a card
+MAX_LEVELS, MAX_PIXELS = 1000, 1 << 26  # of a config: entries of a list in a table, numbers in an image
+MORE_LAYERS = 100  # that a network may have without weights, besides as many as it has arrays of them
 
 
 def load(name: str | os.PathLike, num_classes: int | None = None, image_size: Any = None) -> "ImageModel":
@@ -51,23 +67,21 @@ def load(name: str | os.PathLike, num_classes: int | None = None, image_size: An
         >>> logits = model(images)
     """
     from ds_keras import models
-    from ds_keras.core.backend import float32_variables
+    from ds_keras.core.backend import at_most, float32_variables
+    from ds_keras.zoo import weights
 
     folder = _folder(name)
     record = _record(folder)
     files = {name: folder / name for name in record["sha256"]} | {WEIGHTS: _weights(folder, record)}
-    for name, path in files.items():
-        _check_hash(path, record["sha256"][name])
+    _check_hashes(files, record["sha256"])
     if record.get("class") not in models.__all__ or record["class"] == "Supernet":
         raise ValueError(
-            f"{folder / CONFIG}: class must be a model of ds_keras.models, received {record.get('class')!r}"
+            f"{folder / CONFIG}: class must be a model of ds_keras.models, received {shown(repr(record.get('class')))}"
         )
-    with float32_variables():
+    size = weights.measure(files[WEIGHTS])
+    with float32_variables(), at_most(layers=2 * size.arrays + MORE_LAYERS, weights=size.values):
         model = _build(getattr(models, record["class"]), record["config"], folder / CONFIG)
-    try:
-        model.load_weights(files[WEIGHTS])
-    except Exception as error:  # what h5py and Keras raise for a file of another network has no common type
-        raise ValueError(f"{files[WEIGHTS]} does not hold the weights of this network: {error}") from error
+    weights.load(model, files[WEIGHTS])
     model = model if num_classes is None else with_classes(model, num_classes)
     return model if image_size is None else at_size(model, image_size)
 
@@ -88,14 +102,15 @@ def save(
     Returns:
         The directory.
     """
-    directory = Path(directory).expanduser()
+    directory = expanded(directory)
     model.build()
     config = {name: value for name, value in model.get_config().items() if name != "dtype"}  # float32, as the weights
     json.dumps([config, metrics])  # what cannot be written is refused before anything is
     with contextlib.suppress(ValueError, OSError):  # there is a preset: its last save may not have been finished
         os.replace(_weights(directory, _record(directory)), directory / WEIGHTS)
-    with replacing(directory / NEXT) as weights:
-        model.save_weights(weights)
+    sweep(directory)  # what killed saves left
+    with replacing(directory / NEXT) as temporary:
+        model.save_weights(temporary)
     record = {
         "format_version": FORMAT_VERSION,
         "class": type(model).__name__,
@@ -123,7 +138,7 @@ class Card(dict[str, Any]):
     def __str__(self) -> str:
         path = Path(self["folder"]) / CARD
         if path.is_file():
-            return path.read_text(encoding="utf-8")
+            return read_limited(path, MAX_TEXT).decode(errors="replace")
         return "\n".join(f"{name}: {value}" for name, value in self.items())
 
 
@@ -143,7 +158,7 @@ def card(name: str | os.PathLike) -> Card:
         >>> print(ds_keras.zoo.card("ds_mobilenet"))
     """
     folder = _folder(name)
-    found = metrics(folder) if (folder / METRICS).exists() else {}
+    found = metrics(folder) if os.path.lexists(folder / METRICS) else {}
     return Card({"name": folder.name, **found, "sha256": _record(folder)["sha256"], "folder": str(folder)})
 
 
@@ -159,7 +174,7 @@ def metrics(directory: str | os.PathLike) -> dict[str, Any]:
     Raises:
         ValueError: no such file, or unreadable JSON.
     """
-    return _read(Path(directory).expanduser() / METRICS)
+    return _read(expanded(directory) / METRICS)
 
 
 def bundle(name: str | os.PathLike, int8: bool = False) -> Path:
@@ -224,29 +239,27 @@ def _folder(name: str | os.PathLike) -> Path:
     chosen = ALIASES.get(name, name) if isinstance(name, str) else None  # a ``Path`` is always a directory
     if chosen in shipped:
         return presets() / chosen
-    folder = Path(name).expanduser()
-    if (folder / CONFIG).is_file():
+    folder = expanded(name)
+    if os.path.isfile(folder / CONFIG):  # False for what no file system takes as a name
         return folder
-    near = difflib.get_close_matches(str(name), [*shipped, *ALIASES], n=3)
+    near = difflib.get_close_matches(str(name)[:100], [*shipped, *ALIASES], n=3)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise ValueError(
-        f"unknown preset {str(name)!r}: {hint}shipped are {', '.join(shipped)} "
+        f"unknown preset '{shown(name)}': {hint}shipped are {', '.join(shipped)} "
         f"(aliases: {', '.join(ALIASES)}), or give a directory with a {CONFIG}"
     )
 
 
 def _read(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text())
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
-        raise ValueError(f"cannot read {path}: {error}") from None
+    value = read_json(path)
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object, received {type(value).__name__}")
     return value
 
 
 def _is_hash(name: str, value: Any) -> bool:
-    return isinstance(value, str) and Path(name).name == name
+    plain = name.isprintable() and 0 < len(name) <= 100 and name != ".." and Path(name).name == name
+    return isinstance(value, str) and plain
 
 
 def _record(folder: Path) -> dict[str, Any]:
@@ -254,19 +267,29 @@ def _record(folder: Path) -> dict[str, Any]:
     path = folder / CONFIG
     record = _read(path)
     if record.get("format_version") != FORMAT_VERSION:
-        raise ValueError(f"{path}: format_version must be {FORMAT_VERSION}, received {record.get('format_version')!r}")
+        raise ValueError(
+            f"{path}: format_version must be {FORMAT_VERSION}, received {shown(repr(record.get('format_version')))}"
+        )
     hashes = record.get("sha256")
-    if not isinstance(hashes, dict) or WEIGHTS not in hashes or not all(map(_is_hash, hashes, hashes.values())):
-        raise ValueError(f"{path}: sha256 must map file names, {WEIGHTS!r} among them, to hashes, received {hashes!r}")
+    plain = isinstance(hashes, dict) and WEIGHTS in hashes and all(map(_is_hash, hashes, hashes.values()))
+    if not plain or len(hashes) > MAX_FILES:
+        raise ValueError(
+            f"{path}: sha256 must map at most {MAX_FILES} file names, {WEIGHTS!r} among them, to hashes, received "
+            f"{shown(hashes)}"
+        )
     if not isinstance(record.get("config"), dict):
-        raise ValueError(f"{path}: config must be a JSON object, received {record.get('config')!r}")
+        raise ValueError(f"{path}: config must be a JSON object, received {shown(repr(record.get('config')))}")
     return record
 
 
 def _weights(folder: Path, record: dict[str, Any]) -> Path:
     """The file that a config's hash means: the next weights where a save was killed before its last step."""
     following = folder / NEXT
-    return following if following.is_file() and sha256(following) == record["sha256"][WEIGHTS] else folder / WEIGHTS
+    with contextlib.suppress(OSError, ValueError):  # there is none, or none that a save wrote
+        check_regular(following, MAX_BYTES)
+        if sha256(following) == record["sha256"][WEIGHTS]:
+            return following
+    return folder / WEIGHTS
 
 
 def _build(model_class: Any, config: dict[str, Any], path: Path) -> "ImageModel":
@@ -278,18 +301,47 @@ def _build(model_class: Any, config: dict[str, Any], path: Path) -> "ImageModel"
     expected -= {"kwargs", "levels", "teacher_level"}
     if set(config) | {"preprocessing"} != expected or not isinstance(config["name"], str):
         missing, unknown = sorted(expected - set(config) - {"preprocessing"}), sorted(set(config) - expected)
-        raise ValueError(f"{path}: config must have a name, lacks {missing} and has the unknown entries {unknown}")
+        raise ValueError(
+            f"{path}: config must have a name, lacks {missing} and has the unknown entries {shown(unknown)}"
+        )
     try:
+        _check_bounds(config)
         model = model_class.from_config(config)
         model.build()
     except Exception as error:  # a damaged value can fail anywhere
-        raise ValueError(f"{path}: the config does not describe a {model_class.__name__}: {error}") from error
+        raise ValueError(
+            f"{path}: the config does not describe a {model_class.__name__}: {shown(error, 500)}"
+        ) from error
     return model
 
 
-def _check_hash(path: Path, expected: str) -> None:
-    if not path.is_file():
-        raise ValueError(f"{path} is missing")
-    found = sha256(path)
-    if found != expected:
-        raise ValueError(f"{path} is damaged or not the published file: sha256 {found}, expected {expected}")
+def _check_bounds(config: dict[str, Any]) -> None:
+    """Refuses tables and images that would take long, or much memory, whatever the weights are."""
+    shape = config["input_shape"]
+    plain = isinstance(shape, list) and len(shape) == 3 and all(type(n) is int and n > 0 for n in shape)
+    if not plain or math.prod(shape) > MAX_PIXELS:
+        raise ValueError(f"input_shape must be (height, width, channels) of at most {MAX_PIXELS} numbers in all")
+    if not config["name"].isprintable() or len(config["name"]) > 100:
+        raise ValueError(f"name must be at most 100 printable characters, received '{shown(config['name'])}'")
+    tables = [value for name, value in config.items() if name not in ("labels", "budget_table")]
+    while tables:
+        value = tables.pop()
+        if isinstance(value, list) and len(value) > MAX_LEVELS:
+            raise ValueError(f"a list of {len(value)} entries, at most {MAX_LEVELS} are allowed")
+        tables += value if isinstance(value, list) else value.values() if isinstance(value, dict) else ()
+
+
+def _check_hashes(files: dict[str, Path], hashes: dict[str, str]) -> None:
+    left = MAX_BYTES
+    for name, path in files.items():
+        if not os.path.isfile(path):
+            raise ValueError(f"{path} is {'no regular file' if os.path.lexists(path) else 'missing'}")
+        try:
+            check_regular(path, left)
+            left, found = left - path.stat().st_size, sha256(path)
+        except (OSError, ValueError) as error:
+            raise ValueError(f"cannot read {path}: {error}") from None
+        if found != hashes[name]:
+            raise ValueError(
+                f"{path} is damaged or not the published file: sha256 {found}, expected {shown(hashes[name])}"
+            )

@@ -2,10 +2,9 @@
 
 import functools
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ds_keras.core.files import write_bytes, write_json
+from ds_keras.core.files import expanded, write_bytes, write_json
 from ds_keras.policies.registry import ABOUT
 from ds_keras.zoo.markdown import table
 
@@ -115,7 +114,7 @@ def annotate(
     """
     from ds_keras import zoo  # which needs this module
 
-    directory = Path(directory).expanduser().resolve()
+    directory = expanded(directory).resolve()
     if not (directory / zoo.CONFIG).is_file() or not (directory / zoo.METRICS).is_file():
         raise ValueError(f"directory must hold a {zoo.CONFIG} and a {zoo.METRICS}, received {str(directory)!r}")
     if title is None and (text or result is not None):

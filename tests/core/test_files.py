@@ -1,3 +1,4 @@
+import errno
 import hashlib
 import json
 import os
@@ -5,7 +6,17 @@ import os
 import numpy as np
 import pytest
 
-from ds_keras.core.files import replacing, sha256, sweep, write_bytes, write_json
+from ds_keras.core.files import (
+    check_output,
+    parse_json,
+    read_json,
+    replacing,
+    sha256,
+    shown,
+    sweep,
+    write_bytes,
+    write_json,
+)
 
 
 def contents(folder):
@@ -37,6 +48,42 @@ def test_a_block_that_raises_leaves_the_old_file(tmp_path, written, error):
             temporary.write_bytes(written)
         raise error
     assert contents(tmp_path) == {"file.bin": b"old"} and list(tmp_path.iterdir()) == [path]
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path):
+    with pytest.raises(OSError, match="No space left on device: .*report.html"), replacing(tmp_path / "report.html"):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not list(tmp_path.iterdir())
+
+
+def test_places_to_write_to(tmp_path):
+    (tmp_path / "file").write_bytes(b"x")
+    for good in ("new", "new/deep/file", "file", "."):
+        check_output(tmp_path / good)
+    os.mkfifo(tmp_path / "pipe")
+    for bad, why in {
+        "file/in": "is no directory",
+        "x" * 300: "255 bytes",
+        "a\0": "no path",
+        "pipe": "no regular file",
+    }.items():
+        with pytest.raises(ValueError, match=why):
+            check_output(tmp_path / bad)
+    with pytest.raises(ValueError, match="it is a directory"):
+        check_output(tmp_path, file=True)
+
+
+@pytest.mark.parametrize("data", [b"[" * 65 + b"]" * 65, b"[" * 10**6, b"1" * 20, b"\xff", b"{} {}", b""])
+def test_json_is_bounded(tmp_path, data):
+    (tmp_path / "a.json").write_bytes(data)
+    with pytest.raises(ValueError, match="cannot read .*a.json: "):
+        read_json(tmp_path / "a.json")
+    assert parse_json(b'{"[[[": [1, "\\"[[["]}') == {"[[[": [1, '"[[[']}
+
+
+def test_names_of_others_are_shown_without_codes():
+    text = shown("a\x1b[31m\ud800\nü" + "x" * 300)
+    assert text.isprintable() and text.startswith(r"a\x1b[31m\ud800\nü") and text.endswith("xxx...")
 
 
 def test_a_block_that_writes_nothing(tmp_path):

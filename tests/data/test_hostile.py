@@ -8,9 +8,10 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from fuzz import fuzz
 from PIL import Image
 
-from ds_keras.data import jpeg_pack, lossless_pack, read_tfrecords, write_tfrecords
+from ds_keras.data import decode_image, jpeg_pack, lossless_pack, read_tfrecords, write_tfrecords
 from ds_keras.data.readers.npz import read_npz
 
 
@@ -150,3 +151,45 @@ def test_a_label_that_is_not_the_index(records):
     source.storage.columns["label"][3] = 2
     with pytest.raises(ValueError, match=r"record 3, in .*: the label is 0, in the index 2"):
         source.storage.read(3)
+
+
+counted = pytest.mark.parametrize("count", [40, pytest.param(2000, marks=pytest.mark.slow)])
+
+
+@counted
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP"])
+def test_fuzz_images(tmp_path, form, count):
+    content, path = io.BytesIO(), tmp_path / "photo"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 16, 3), "uint8")).save(content, form)
+
+    def read(data):
+        path.write_bytes(data)
+        assert decode_image(str(path), 3).shape[2] == 3
+
+    fuzz(read, [content.getvalue()], count, names="photo")
+
+
+@counted
+def test_fuzz_packs(tmp_path, count):
+    path = tmp_path / "pack.npz"
+    seed = pack(path).read_bytes()
+
+    def read(data):
+        path.write_bytes(data)
+        jpeg_pack(path)
+
+    fuzz(read, [seed], count, names="pack")
+
+
+@counted
+@pytest.mark.parametrize("name", ["index.json", "index.npz", "images-00001-of-00002.tfrecord"])
+def test_fuzz_records(records, name, count):
+    path = records / name
+
+    def read(data):
+        path.write_bytes(data)
+        source = read_tfrecords(records)
+        for index in range(len(source)):
+            source.storage.read(index)
+
+    fuzz(read, [path.read_bytes()], count, names="set")

@@ -1,7 +1,9 @@
 import gzip
+import os
 
 import numpy as np
 import pytest
+from fuzz import fuzz
 
 from ds_keras.data import fashion_mnist
 
@@ -52,6 +54,42 @@ def test_damage(folder):
             path.write_bytes(content)
             with pytest.raises(ValueError, match=message):
                 fashion_mnist(folder)
+
+
+def test_what_is_declared_but_not_there(folder):
+    path = folder / NAMES["train"][0]
+    path.write_bytes(gzip.compress(b"\0\0\x08\x03" + b"\xff" * 12))
+    with pytest.raises(ValueError, match="declares the shape .*4294967295.*, more than 268435456 bytes"):
+        fashion_mnist(folder)
+    path.write_bytes(gzip.compress(idx(np.zeros([7, 28, 28])) + bytes(1 << 28)))  # some kilobytes
+    with pytest.raises(ValueError, match="should hold 5488 bytes .* but holds more"):
+        fashion_mnist(folder)
+    path.write_bytes(gzip.compress(idx(np.zeros([7, 14, 56]))))
+    with pytest.raises(ValueError, match=r"train images must have the shape \(28, 28\), received \(14, 56\)"):
+        fashion_mnist(folder)
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte.gz is no regular file"):
+        fashion_mnist(folder)
+
+
+def test_labels_that_are_no_class(folder):
+    (folder / NAMES["test"][1]).write_bytes(gzip.compress(idx(np.array([0, 10, 2]))))
+    with pytest.raises(ValueError, match=r"test labels must lie in \[0, 10\), .* test labels\[1\] is 10"):
+        fashion_mnist(folder)
+
+
+@pytest.mark.parametrize("count", [100, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("packed", [True, False], ids=["the file", "what is in it"])
+def test_fuzz(folder, count, packed):
+    path = folder / NAMES["train"][0]
+    seed = path.read_bytes()
+
+    def read(data):
+        path.write_bytes(data if packed else gzip.compress(data, 1))
+        fashion_mnist(folder)
+
+    fuzz(read, [seed if packed else gzip.decompress(seed)], count, names="train")
 
 
 def test_the_real_files(shared_data):

@@ -43,6 +43,23 @@ def test_keras_dataset_errors(monkeypatch):
         data.keras_dataset("cifar")
 
 
+@pytest.mark.parametrize(
+    ("images", "labels", "message"),
+    [
+        (np.zeros([2, 8, 8], "uint8"), [0, 10], r"labels must be in \[0, 10\)"),
+        (np.zeros([2, 8, 8], "uint8"), [0.0, 1.0], "labels must be integers"),
+        (np.zeros([2, 8, 8], "uint8"), [0], "labels must be integers of shape"),
+        (np.full([2, 8, 8], 300), [0, 1], "images must be uint8"),
+        (np.zeros([2, 8], "uint8"), [0, 1], "images must be uint8 of shape"),
+        (np.zeros([0, 8, 8], "uint8"), [], "labels must be integers|at least one image"),
+    ],
+)
+def test_keras_data_that_are_no_images_and_classes(monkeypatch, images, labels, message):
+    monkeypatch.setattr(keras.datasets.mnist, "load_data", lambda: ((images, labels), (images, labels)))
+    with pytest.raises(ValueError, match=f"keras.datasets.mnist, train: .*{message}"):
+        data.keras_dataset("mnist")
+
+
 def test_tfds_is_named_where_it_is_missing(monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
     with pytest.raises(ImportError, match=r"pip install tensorflow-datasets"):
@@ -74,6 +91,14 @@ def test_tfds(monkeypatch):
     for fake, message in (
         (fake_tfds(("train",), features), "must have the splits train and test"),
         (fake_tfds(("train", "test"), {"image": features["image"]}), "must have the features image and label"),
+        (
+            fake_tfds(("train", "test"), {**features, "image": None}),
+            "must have images .height, width, channels., it has",
+        ),
+        (
+            fake_tfds(("train", "test"), {**features, "label": types.SimpleNamespace(names=["x"])}),
+            r"tfds 'letters', train: labels must be in \[0, 1\)",
+        ),
     ):
         monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake)
         with pytest.raises(ValueError, match=message):

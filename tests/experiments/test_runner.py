@@ -300,6 +300,51 @@ def test_adamw_shrinks_kernels_only():
         np.testing.assert_allclose(after, before[path] * (0.95 if shrinks else 1.0), rtol=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("epochs", value) for value in (0, -1, 1.5, True, "1", None, float("nan"))],
+        *[("learning_rate", value) for value in (0, -1.0, float("nan"), float("inf"), "0.1", None)],
+        *[("batch_size", value) for value in (0, 2.0, None)],
+        *[("warmup", value) for value in (-0.1, 1.1, float("nan"))],
+        *[("cycles", 0), ("augment", "spin"), ("augment", "shift:1e9"), ("augment", None), ("clip_norm", 0)],
+        *[("weight_decay", -1), ("mixup", float("nan")), ("image_size", 32), ("image_size", (0, 8)), ("repeat", -1)],
+        *[("label_weight", 2), ("seconds", 0), ("seconds", float("inf")), ("trainer", None), ("trainer", {1: 2})],
+    ],
+)
+def test_values_that_a_stage_cannot_have(field, value):
+    with pytest.raises(ValueError, match=f"{field} must be|augmentation 's"):
+        TrainingStage(**{"epochs": 1, "learning_rate": 0.1, field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        *[("name", ""), ("name", None), ("data", 3), ("model", "m"), ("stage1", None), ("stage2", {}), ("seed", -1)],
+        *[("seed", 2**32), ("seed", 1.0), ("held_out", 0), ("held_out", 1.0), ("held_out", float("nan"))],
+        *[("train_images", 0), ("calibration", 3), ("calibration", (0, 5)), ("calibration_augment", "spin")],
+        *[("order_images", -1), ("teacher", "t"), ("teacher_size", (8,)), ("tolerance", float("nan"))],
+        *[("precision", "float16"), ("data_terms", None), ("licence", 1), ("labels", "abc"), ("labels", (1,))],
+    ],
+)
+def test_values_that_an_experiment_cannot_have(field, value):
+    good = {"name": "a", "data": "digits", "model": nano, "stage1": TrainingStage(1, 0.1), "stage2": None}
+    Experiment(**good)
+    with pytest.raises(ValueError, match=f"{field} must be|augmentation 's"):
+        Experiment(**{**good, field: value})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["exit()", "raise SystemExit('bye\\nbye')", "1 / 0", "(", "import nothing_of_this_name", "def f(): f()\nf()"],
+)
+def test_a_config_that_ends_or_raises(tmp_path, text):
+    (tmp_path / "config.py").write_text(text)
+    with pytest.raises(ValueError, match="config .*config.py' does not run: ") as error:
+        read_experiment(tmp_path / "config.py")
+    assert len(str(error.value).splitlines()) == 1
+
+
 def test_bad_optimizers():
     with pytest.raises(ValueError, match="optimizer must be 'sgd', 'adam' or 'adamw', received 'lion'"):
         TrainingStage(1, 0.1, "lion").make_optimizer(10)

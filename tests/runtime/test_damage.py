@@ -9,14 +9,15 @@ import zipfile
 import numpy as np
 import pytest
 import shared
-from damaged import as_version_2, parts_of
+from damaged import as_file, as_version_2, parts_of
+from fuzz import fuzz
 from helpers import images
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ds_keras.runtime import Bundle, Session
 from ds_keras.runtime.manifest import check_manifest, checked_plan
-from ds_keras.runtime.template import shared_template
+from ds_keras.runtime.template import lent, shared_template
 
 X = images(2)
 
@@ -34,8 +35,8 @@ def parts(versions, request):
 
 
 def write(directory, parts, rehash):
-    manifest = json.loads(parts["bundle.json"])
     if rehash:
+        manifest = json.loads(parts["bundle.json"])
         for name, part in manifest["parts"].items():
             part |= {"bytes": len(parts[name]), "sha256": hashlib.sha256(parts[name]).hexdigest()}
         parts = {**parts, "bundle.json": json.dumps(manifest).encode()}
@@ -108,6 +109,17 @@ def test_the_damaged_part_is_named(parts, tmp_path, name):
     (path / name).unlink()
     with pytest.raises(ValueError, match=f"{name} is missing"):
         run_all(path)
+
+
+def test_a_level_does_not_answer_for_the_route(versions, tmp_path):
+    """Every level borrows from the route's part: it is the one to name, and an opened bundle may have lost it."""
+    content, parts = io.BytesIO(), versions[3]
+    with zipfile.ZipFile(io.BytesIO(parts["route.zip"])) as old, zipfile.ZipFile(content, "w", 8) as new:
+        for member in old.namelist():
+            new.writestr(member, b"x" if member == "words.bin" else old.read(member))
+    path = write(tmp_path / "bundle", {**parts, "route.zip": content.getvalue()}, rehash=True)
+    with pytest.raises(ValueError, match="bundle: route.zip is damaged: .* words.bin of whole numbers"):
+        Bundle(path).file("entry_1")
 
 
 WRONG = {
@@ -209,9 +221,8 @@ def test_pieces_that_reach_outside(versions, file, change):
 
     def read(content):
         level = None if file == "route" else content
-        return shared_template(
-            content if level is None else parts["route.zip"], level, file, sizes, manifest["kernels"]
-        )
+        route = content if level is None else parts["route.zip"]
+        return shared_template(lent(route), route, level, file, sizes, manifest["kernels"])
 
     with zipfile.ZipFile(io.BytesIO(parts[part])) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
@@ -243,7 +254,8 @@ def test_a_part_of_many_files_is_refused_before_they_are_made(versions, name):
         for member, data in {**members, "plan.json": json.dumps(plan).encode()}.items():
             archive.writestr(member, data)
     with pytest.raises(ValueError, match="at most 2 files in a part, received 10000"):
-        shared_template(parts["route.zip"], content.getvalue(), name, sizes, manifest["kernels"])
+        route = parts["route.zip"]
+        shared_template(lent(route), route, content.getvalue(), name, sizes, manifest["kernels"])
 
 
 def test_the_rows_of_a_budget_table_rise(parts):
@@ -316,3 +328,23 @@ def test_an_archive_with_paths_writes_nothing(parts, tmp_path):
     session = Session(tmp_path / "x.dsbundle", cache_dir=tmp_path / "cache")
     session.materialize()
     assert {file.name for file in tmp_path.iterdir()} == {"x.dsbundle", "cache"}
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("what", ["bundle.json", "route.zip", "level_1.zip", "one file"])
+def test_fuzz(versions, tmp_path, what, count):
+    """Damaged bytes, under hashes that match again where that can be; every file is made, none is run."""
+    parts, single = versions[3], tmp_path / "bundle.dsbundle"
+    as_file(single, parts)
+
+    def read(data):
+        path = single
+        if what == "one file":
+            path.write_bytes(data)
+        else:
+            path = write(tmp_path / "bundle", {**parts, what: data}, rehash=what != "bundle.json")
+        bundle = Bundle(path)
+        for name in ("route", "entry_1", "body_1"):
+            bundle.file(name)
+
+    fuzz(read, [single.read_bytes() if what == "one file" else parts[what]], count, names="bundle")

@@ -1,11 +1,15 @@
 import itertools
+import json
 import os
+import shutil
 import subprocess
 import sys
 import threading
+import zipfile
 
 import numpy as np
 import pytest
+from damaged import as_directory, parts_of
 from helpers import close, images, same
 
 from ds_keras.photos import Preprocessing
@@ -214,6 +218,77 @@ def test_threads_share_a_session(session):
     for thread in threads:
         thread.join()
     assert not wrong
+
+
+def test_many_threads_on_one_open_file(path, session):
+    """Each level closes the last one's file: the threads end, with the right answers."""
+    small, expected = Session(path, keep=1), [session.run(X[:2], level=level).logits for level in range(3)]
+    wrong = []
+
+    def work(number):
+        for i in range(2):
+            level = (number + i) % 3
+            if not np.array_equal(small.run(X[:2], level=level).logits, expected[level]):
+                wrong.append(level)
+
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(24)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not wrong and not any(thread.is_alive() for thread in threads)
+
+
+def test_a_cache_that_is_deleted_while_it_is_used(path, session, tmp_path):
+    cached = Session(path, cache_dir=tmp_path / "cache", keep=1)
+    for level in (0, 1, 0, 1):
+        shutil.rmtree(tmp_path / "cache", ignore_errors=True)
+        same(cached.run(X[:2], level=level).logits, session.run(X[:2], level=level).logits)
+    assert all(file.is_file() for file in cached.materialize())
+
+
+@pytest.mark.parametrize("kind", ["pipe", "device", "link", "directory", "sparse", "no link's end"])
+def test_what_lies_in_the_cache_instead_of_a_file(path, session, tmp_path, kind):
+    """It is made again; what a link points to stays as it is."""
+    first = Session(path, cache_dir=tmp_path / "cache").materialize(0)[0]
+    other = tmp_path / "other"
+    other.write_bytes(b"precious")
+    first.unlink()
+    if kind == "pipe":
+        os.mkfifo(first)
+    elif kind == "directory":
+        first.mkdir()
+    elif kind == "sparse":
+        first.touch()
+        os.truncate(first, 100 << 30)
+    else:
+        first.symlink_to({"device": "/dev/zero", "link": other}.get(kind, tmp_path / "absent"))
+    cached = Session(path, cache_dir=tmp_path / "cache")
+    same(cached.run(X[:2], level=0).logits, session.run(X[:2], level=0).logits)
+    assert other.read_bytes() == b"precious" and not (tmp_path / "absent").exists()
+    if kind != "directory":
+        assert first.is_file() and not first.is_symlink()
+
+
+@pytest.mark.parametrize("policy", ["gate", "cascade", 2])
+def test_classes_of_another_number_than_the_graphs_are_refused_on_opening(path, tmp_path, policy):
+    parts = parts_of(path) if path.is_dir() else {}
+    if not parts:
+        with zipfile.ZipFile(path) as archive:
+            parts = {name: archive.read(name) for name in archive.namelist()}
+    manifest = json.loads(parts["bundle.json"])
+    classes = manifest["num_classes"]
+    manifest |= {"num_classes": classes + 1, "labels": None}
+    manifest["policy"]["default"] = policy
+    as_directory(tmp_path / "other", {**parts, "bundle.json": json.dumps(manifest).encode()})
+    with pytest.raises(ValueError, match=rf"other: .* must give {classes + 1} logits, its shape is \(1, {classes}\)"):
+        Session(tmp_path / "other")
+
+
+@pytest.mark.parametrize("name", ["a" * 300, "a\0b", "~nobody_of_this_name", "\ud800"])
+def test_names_that_no_bundle_has(name):
+    with pytest.raises(ValueError, match="path must be a bundle"):
+        Session(name)
 
 
 def test_a_weight_cache_that_cannot_be_kept(path, session, tmp_path, monkeypatch):

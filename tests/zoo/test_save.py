@@ -113,6 +113,16 @@ def dies_moving(path):
     return lambda source, target: boom() if Path(source) == path else move(source, target)
 
 
+def test_a_save_sweeps_what_killed_ones_left(network, preset):
+    left = preset / ".writing-killed"
+    left.mkdir()
+    (left / "next.weights.h5").write_bytes(b"half")
+    (preset / ".writing-young").mkdir()
+    os.utime(left, (0, 0))
+    zoo.save(network, preset)
+    assert not left.exists() and (preset / ".writing-young").exists()
+
+
 @pytest.mark.parametrize("what", ["labels", "metrics"])
 def test_a_save_of_what_is_not_json(network, preset, what):
     """The old preset stays whole: nothing is moved into place before all of it could be written."""

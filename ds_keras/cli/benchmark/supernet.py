@@ -68,6 +68,8 @@ def _model() -> "ImageModel":
     make = getattr(getattr(models, FLAGS.architecture), FLAGS.layout, None)
     if make is None:
         raise ValueError(f"{FLAGS.architecture} has no layout {FLAGS.layout!r}")
+    if FLAGS.levels and not all(level.isdecimal() and len(level) < 10 for level in FLAGS.levels):
+        raise ValueError(f"--levels must be integers, received {','.join(FLAGS.levels)!r:.200}")
     levels = {"levels": [int(level) for level in FLAGS.levels]} if FLAGS.levels else {}
     model = make(1000 if FLAGS.layout == "imagenet" else 10, **levels)
     model.build()

@@ -6,10 +6,8 @@ Example:
     ds-keras annotate --preset=runs/digits/preset --title=Ablation --text="Three seeds." --result=ablation.json
 """
 
-import json
-from pathlib import Path
-
 from ds_keras.cli.flags import Flags
+from ds_keras.core.files import read_json
 
 FLAGS = Flags()
 FLAGS.string("preset", None, "Directory of the preset.", required=True)
@@ -22,6 +20,4 @@ def main(_: str) -> None:
     """Reads the flags, writes metrics and card."""
     from ds_keras.zoo.cards import annotate
 
-    annotate(
-        FLAGS.preset, FLAGS.title, FLAGS.text, json.loads(Path(FLAGS.result).read_text()) if FLAGS.result else None
-    )
+    annotate(FLAGS.preset, FLAGS.title, FLAGS.text, read_json(FLAGS.result) if FLAGS.result else None)

@@ -4,9 +4,11 @@ Example:
     ds-keras card --preset=ds_mobilenet_digits
 """
 
+import os
 from pathlib import Path
 
 from ds_keras.cli.flags import Flags
+from ds_keras.core.files import read_limited, shown
 
 FLAGS = Flags()
 FLAGS.string("preset", None, "Preset, alias or directory.", required=True)
@@ -17,6 +19,7 @@ def main(_: str) -> None:
     from ds_keras import zoo
 
     path = Path(zoo.card(FLAGS.preset)["folder"]) / zoo.CARD
-    if not path.is_file():
+    if not os.path.lexists(path):
         raise ValueError(f"{path} is missing: the preset {FLAGS.preset!r} has no card")
-    print(path.read_text(encoding="utf-8"), end="")
+    text = read_limited(path, zoo.MAX_TEXT).decode(errors="replace")
+    print("\n".join(shown(line, len(line)) for line in text.split("\n")), end="")  # no codes that move the cursor

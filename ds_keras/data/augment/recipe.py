@@ -8,6 +8,8 @@ import tensorflow as tf
 from ds_keras.data.augment import basic as augment
 from ds_keras.data.augment.trivial import rand_augment, trivial_augment
 
+MAX_WHOLE = 4096  # pixels that an image is moved by, or operations in a row
+
 Operation = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 FORMS = (
     "rrc[:smallest area[:largest area]]",
@@ -141,6 +143,6 @@ def _within(value: float, low: float, high: float) -> float:
 
 
 def _whole(value: float, low: int) -> int:
-    if not value.is_integer() or value < low:
+    if not value.is_integer() or not low <= value <= MAX_WHOLE:
         raise ValueError
     return int(value)

@@ -11,6 +11,7 @@ from typing import overload
 
 import numpy as np
 
+from ds_keras.core.files import expanded
 from ds_keras.data.decode import EXTENSIONS, decode
 from ds_keras.data.readers.storage import FileStorage
 from ds_keras.data.readers.tree import TEST_FOLDERS, Tree
@@ -81,7 +82,7 @@ def image_folder(
     """
     if split not in (None, "train", "test"):
         raise ValueError(f"split must be None, 'train' or 'test', received {split!r}")
-    tree = Tree(Path(directory).expanduser(), follow_links)  # no shell expands "~" after "folder:"
+    tree = Tree(expanded(directory), follow_links)  # no shell expands "~" after "folder:"
     root = tree.root
     train_folder, test_folder = tree.splits()
     train, classes = _read(tree, train_folder, None, verify)

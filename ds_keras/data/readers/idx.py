@@ -1,12 +1,14 @@
 """Fashion-MNIST from its four original idx files."""
 
 import gzip
+import math
 import os
 import zlib
 from pathlib import Path
 
 import numpy as np
 
+from ds_keras.data.readers.npz import check_labels
 from ds_keras.data.source import Source
 
 FASHION_MNIST_CLASSES = (
@@ -21,6 +23,8 @@ FASHION_MNIST_CLASSES = (
     "Bag",
     "Ankle boot",
 )
+SHAPE = (28, 28)
+MAX_SIZE = 1 << 28  # bytes of a file, unpacked
 _UINT8 = 8  # type code of an idx file
 
 
@@ -48,6 +52,9 @@ def fashion_mnist(directory: str | os.PathLike) -> dict[str, Source]:
         labels = read_idx(Path(directory) / f"{prefix}-labels-idx1-ubyte.gz", rank=1)
         if len(images) != len(labels):
             raise ValueError(f"{directory}: {len(images)} {split} images but {len(labels)} labels")
+        if images.shape[1:] != SHAPE or not len(images):
+            raise ValueError(f"{directory}: {split} images must have the shape {SHAPE}, received {images.shape[1:]}")
+        check_labels(labels, len(FASHION_MNIST_CLASSES), directory, f"{split} labels")
         name = f"fashion_mnist/{split}"
         splits[split] = Source.from_arrays(images[..., None], labels, FASHION_MNIST_CLASSES, name)
     return splits
@@ -68,21 +75,29 @@ def read_idx(path: str | os.PathLike, rank: int) -> np.ndarray:
         ValueError: not gzip, truncated, not an idx file of bytes of that rank, or too long.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"{path} is missing")
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"{path} is {'no regular file' if os.path.lexists(path) else 'missing'}")
     try:
         with gzip.open(path, "rb") as file:
-            data = file.read()
+            shape = _shape(path, file.read(4 + 4 * rank), rank)
+            size = math.prod(shape)
+            if size > MAX_SIZE:
+                raise ValueError(f"{path} declares the shape {shape}, more than {MAX_SIZE} bytes")
+            data = file.read(size)
+            left = len(file.read(1))
     except (OSError, EOFError, zlib.error) as error:
         raise ValueError(f"{path} is truncated or damaged: {error}") from error
-    header = 4 + 4 * rank
-    if len(data) < header or data[:4] != bytes([0, 0, _UINT8, rank]):
-        wanted = bytes([0, 0, _UINT8, rank]).hex()
+    if len(data) != size or left:
+        holds = "more" if left else len(data)
+        raise ValueError(f"{path} should hold {size} bytes for the shape {shape}, but holds {holds}")
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _shape(path: Path, header: bytes, rank: int) -> list[int]:
+    """The shape that the header of an idx file declares."""
+    wanted = bytes([0, 0, _UINT8, rank])
+    if len(header) < 4 + 4 * rank or header[:4] != wanted:
         raise ValueError(
-            f"{path} is not an idx file of bytes of rank {rank}: it starts with {data[:4].hex()}, not {wanted}"
+            f"{path} is not an idx file of bytes of rank {rank}: it starts with {header[:4].hex()}, not {wanted.hex()}"
         )
-    shape = np.frombuffer(data, ">u4", rank, 4).astype(int).tolist()
-    size = int(np.prod(shape, dtype=object))
-    if len(data) - header != size:
-        raise ValueError(f"{path} should hold {size} bytes for the shape {shape}, but holds {len(data) - header}")
-    return np.frombuffer(data, np.uint8, size, header).reshape(shape)
+    return np.frombuffer(header, ">u4", rank, 4).astype(int).tolist()

@@ -72,10 +72,12 @@ def keras_dataset(name: str) -> dict[str, Source]:
         ) from error
     splits = {}
     for split, (images, labels) in zip(("train", "test"), raw, strict=True):
-        images = np.asarray(images, np.uint8)
-        images = images[..., None] if images.ndim == 3 else images
-        labels = np.asarray(labels).reshape(-1).astype(np.int32)
-        splits[split] = Source.from_arrays(images, labels, KERAS_DATASETS[name], f"{name}/{split}")
+        images = np.asarray(images)
+        images, labels = images[..., None] if images.ndim == 3 else images, np.asarray(labels).reshape(-1)
+        try:
+            splits[split] = Source.from_arrays(images, labels, KERAS_DATASETS[name], f"{name}/{split}")
+        except ValueError as error:
+            raise ValueError(f"keras.datasets.{name}, {split}: {error}") from error
     return splits
 
 
@@ -110,12 +112,18 @@ def tfds(name: str, data_dir: str | None = None) -> dict[str, Source]:
         raise ValueError(f"{name!r} must have the splits train and test (or validation), it has {available}")
     if "image" not in features or "label" not in features:
         raise ValueError(f"{name!r} must have the features image and label, it has {tuple(features)}")
-    height, width, channels = features["image"].shape
+    try:
+        height, width, channels = features["image"].shape
+    except (AttributeError, TypeError, ValueError):
+        raise ValueError(f"{name!r} must have images (height, width, channels), it has {features['image']}") from None
     splits = {}
     for split, key in (("train", "train"), ("test", test)):
         dataset = builder.as_dataset(split=key, shuffle_files=False, decoders={"image": library.decode.SkipDecoding()})
         rows = [(bytes(row["image"]), int(row["label"])) for row in dataset.as_numpy_iterator()]
         files, labels = [row[0] for row in rows], [row[1] for row in rows]
         shape = (height, width, 1 if channels == 1 else 3)
-        splits[split] = Source.from_arrays(files, labels, features["label"].names, f"{name}/{split}", shape)
+        try:
+            splits[split] = Source.from_arrays(files, labels, features["label"].names, f"{name}/{split}", shape)
+        except ValueError as error:
+            raise ValueError(f"tfds {name!r}, {split}: {error}") from error
     return splits

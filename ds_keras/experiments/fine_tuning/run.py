@@ -1,7 +1,6 @@
 """Tunes a pretrained network to photos by the clock; it ends with preset, card, report and bundle."""
 
 import importlib.util
-import json
 import math
 import os
 import re
@@ -15,7 +14,7 @@ import keras
 from absl import logging
 
 from ds_keras import data, export, zoo
-from ds_keras.core.files import write_json
+from ds_keras.core.files import read_json, write_json
 from ds_keras.core.levels import require_levels
 from ds_keras.data import Source
 from ds_keras.experiments.config import Experiment, TrainingStage
@@ -141,7 +140,7 @@ def _known(workdir: Path, request: dict[str, Any]) -> plan.Recipe | None:
     path = workdir / PLAN
     if not path.is_file():
         return None
-    record = json.loads(path.read_text())
+    record = read_json(path)
     if record["request"] != request:
         raise ValueError(
             f"workdir {str(workdir)!r} holds another run, with {record['request']}; give an empty directory, or the "

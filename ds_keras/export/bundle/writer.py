@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ds_keras.core.files import WRITING, write_bytes
+from ds_keras.core.files import WRITING, expanded, write_bytes
 from ds_keras.export.bundle.parts import level_parts
 from ds_keras.export.kernel import DTYPES, payload, stored_shapes
 from ds_keras.export.metadata import about, check_licence
@@ -68,7 +68,7 @@ def to_bundle(
         >>> ds_keras.runtime.Session("ds_mobilenet.dsbundle").run(images)
     """
     check_licence(licence)
-    path = Path(path).expanduser()
+    path = expanded(path)
     if path.is_dir() and (others := _others(path)):
         raise ValueError(
             f"path must be a new directory or a bundle, received {str(path)!r}, which holds other files: {others[:3]}"

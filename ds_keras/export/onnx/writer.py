@@ -11,7 +11,7 @@ import numpy as np
 
 from ds_keras import __version__
 from ds_keras.core import cost
-from ds_keras.core.files import write_bytes
+from ds_keras.core.files import expanded, write_bytes
 from ds_keras.core.levels import SliceLevel, require_levels
 from ds_keras.export.metadata import check_licence
 from ds_keras.export.onnx.convert import convert, package, runner
@@ -69,7 +69,7 @@ def to_onnx(model: "Supernet", path: str | os.PathLike, level: Any = None, licen
     """
     check_licence(licence)
     require_levels(model)
-    path, count = Path(path).expanduser(), len(model.levels)
+    path, count = expanded(path), len(model.levels)
     if isinstance(level, str) and level != GATE:
         raise ValueError(f"level must be None, 'gate' or an integer in [0, {count}), received {level!r}")
     if path.is_dir():

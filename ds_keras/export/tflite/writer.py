@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ds_keras.core.files import write_bytes
+from ds_keras.core.files import expanded, write_bytes
 from ds_keras.core.levels import require_levels
 from ds_keras.export.metadata import about, check_licence, described
 from ds_keras.export.progress import reported
@@ -69,7 +69,7 @@ def to_tflite(
         raise ValueError(f"part must be one of {PARTS}, received {part!r}")
     if levels != "all" and not isinstance(levels, list | tuple | range):
         raise ValueError(f"levels must be 'all' or a list of integers, received {levels!r}")
-    directory = Path(directory).expanduser()
+    directory = expanded(directory)
     if directory.suffix in (".tflite", ".dsbundle", ".onnx"):
         raise ValueError(f"directory must be that of the files, received {str(directory)!r}, which looks like a file")
     if directory.exists() and not directory.is_dir():

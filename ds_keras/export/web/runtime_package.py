@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
-from ds_keras.core.files import write_bytes
+from ds_keras.core.files import expanded, write_bytes
 
 NAME, VERSION, LICENCE = "@litertjs/core", "2.5.3", "Apache-2.0"
 URL = f"https://registry.npmjs.org/{NAME}/-/core-{VERSION}.tgz"
@@ -45,7 +45,7 @@ def runtime_files(folder: str | os.PathLike | None = None) -> dict[str, bytes]:
         >>> runtime_files("node_modules/@litertjs/core")["dist/index.js"]
     """
     if folder is not None:
-        return dict(_read(_package_in(Path(folder).expanduser())))
+        return dict(_read(_package_in(expanded(folder))))
     cached = cache_folder()
     try:
         return dict(_read(cached))

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ds_keras.core.files import write_bytes
+from ds_keras.core.files import expanded, write_bytes
 from ds_keras.export.web import page, runtime_package
 from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.graph_check import check_graph
@@ -50,7 +50,7 @@ def to_web(
     Example:
         >>> export.to_web(ds_keras.zoo.bundle("ds_mobilenet"), "page.html")
     """
-    bundle = bundle if isinstance(bundle, Bundle) else Bundle(Path(bundle).expanduser())
+    bundle = bundle if isinstance(bundle, Bundle) else Bundle(expanded(bundle))
     for name in bundle.files:
         check_graph(bundle.file(name))
     files = runtime_package.runtime_files(runtime)
@@ -62,7 +62,7 @@ def to_web(
         "pictures": [base64.b64encode(_content(picture)).decode() for picture in pictures],
         "sizes": {name: len(content) for name, content in wasm.items()},
     }
-    output = Path(output).expanduser()
+    output = expanded(output)
     apart = output.suffix.lower() not in (".html", ".htm")
     text = page.document(bundle.manifest["name"], settings, files, {} if apart else data, apart)
     if apart:
@@ -74,7 +74,7 @@ def to_web(
 
 
 def _content(file: str | os.PathLike | bytes) -> bytes:
-    return file if isinstance(file, bytes) else Path(file).expanduser().read_bytes()
+    return file if isinstance(file, bytes) else expanded(file).read_bytes()
 
 
 def packed(data: bytes) -> bytes:

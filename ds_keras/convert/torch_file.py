@@ -1,0 +1,106 @@
+"""Reads the tensors of a PyTorch file: no code, and nothing that needs more memory than the file has bytes."""
+
+import argparse
+import os
+import zipfile
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from ds_keras.core.files import check_regular, shown
+
+MAX_BYTES = 1 << 30  # of a file
+
+
+def read_tensors(path: str | os.PathLike, entry: str | None = None) -> dict[str, np.ndarray]:
+    """The tensors of a file that ``torch.save`` wrote.
+
+    Args:
+        path: of the file.
+        entry: the checkpoint holds its tensors under this name; None where it is itself the dictionary of tensors.
+
+    Returns:
+        {name: float32 array}.
+
+    Raises:
+        OSError: the file cannot be read.
+        ImportError: PyTorch is not installed.
+        ValueError: another kind of file, or of tensor. The message names the file, and the tensor.
+    """
+    open_regular(path)
+    try:
+        import torch
+    except ImportError as error:
+        raise ImportError("reading a PyTorch checkpoint needs PyTorch: pip install ds_keras[convert]") from error
+    try:
+        _check_archive(path)
+        # timm's trainer, which DS-Net uses, can store its arguments beside the weights: a Namespace is plain data.
+        with torch.serialization.safe_globals([argparse.Namespace]):
+            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # a bad file fails in many ways inside PyTorch
+        reason = shown((str(error).strip() or type(error).__name__).splitlines()[0])
+        raise ValueError(f"{path} is not a PyTorch checkpoint of tensors and plain data only: {reason}") from error
+    state = checkpoint
+    if entry is not None:
+        state = checkpoint.get(entry) if isinstance(checkpoint, Mapping) else None
+    if not isinstance(state, Mapping) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(
+            f"{path} must hold {entry or 'tensors'!r}, a dictionary of tensors; it holds {_held(checkpoint)}"
+        )
+    size, values = os.path.getsize(path), 0
+    for key, value in state.items():
+        if not isinstance(key, str):
+            raise ValueError(f"{path}: every tensor must have a string as its name, received {type(key).__name__}")
+        if fault := _fault(value, torch):
+            raise ValueError(f"{path}: {shown(key)} must be a plain tensor of real numbers, it is {fault}")
+        size, values = size - value.numel() * value.element_size(), values + value.numel()
+        if size < 0 or 4 * values > MAX_BYTES:
+            raise ValueError(f"{path}: {shown(key)} and those before it take more bytes than the file, or {MAX_BYTES}")
+    return {key: value.detach().to(torch.float32).numpy() for key, value in state.items()}
+
+
+def open_regular(path: str | os.PathLike) -> None:
+    """Refuses a file that cannot be read, before PyTorch or another library looks at it.
+
+    Raises:
+        OSError: it names the file.
+        ValueError: a pipe, a device, or a file of more than ``MAX_BYTES``.
+    """
+    try:
+        check_regular(path, MAX_BYTES)
+    except ValueError as error:
+        raise ValueError(f"cannot read {shown(path)}: {error}") from None
+    open(path, "rb").close()
+
+
+def _check_archive(path: str | os.PathLike) -> None:
+    """Refuses an archive that unpacks to more than it is. The older format, which is none, packs nothing."""
+    if not zipfile.is_zipfile(path):
+        return
+    with zipfile.ZipFile(path) as archive:
+        files = archive.infolist()
+    if any(info.compress_type != zipfile.ZIP_STORED for info in files):
+        raise ValueError("its parts are compressed, which PyTorch does not write")
+    if sum(info.file_size for info in files) > os.path.getsize(path):
+        raise ValueError("its parts declare more bytes than the file has")
+
+
+def _fault(value: Any, torch: Any) -> str | None:
+    """What a tensor is that cannot be a weight."""
+    if value.layout != torch.strided or value.is_nested:
+        return f"of the layout {value.layout}"
+    if value.device.type != "cpu":
+        return f"on the device {value.device.type!r}, without numbers"
+    if value.is_quantized or value.is_complex():
+        return f"of {value.dtype}"
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        return f"of shape {tuple(value.shape)}, more than its bytes"
+    return None
+
+
+def _held(checkpoint: Any) -> str:
+    if not isinstance(checkpoint, Mapping):
+        return type(checkpoint).__name__
+    names = [key if isinstance(key, str) else type(key).__name__ for key in list(checkpoint)[:8]]
+    return shown(", ".join(names) or "nothing")

@@ -1,0 +1,131 @@
+"""Checkpoints of others: refused with one error that names file and tensor, before memory is taken."""
+
+import io
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from fuzz import fuzz
+
+torch = pytest.importorskip("torch")
+
+from ds_keras.convert import ds_net  # noqa: E402
+from ds_keras.convert.torch_file import MAX_BYTES, read_tensors  # noqa: E402
+
+
+def saved(path, state, **options):
+    torch.save({"state_dict": state}, path, **options)
+    return path
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}], ids=["zip", "legacy"])
+def test_tensors(tmp_path, options):
+    state = {"a": torch.ones(2, 3, dtype=torch.float16), "n": torch.tensor(5)}
+    found = read_tensors(saved(tmp_path / "a.pth", state, **options), "state_dict")
+    assert {name: (value.dtype, value.tolist()) for name, value in found.items()} == {
+        "a": (np.float32, [[1.0] * 3] * 2),
+        "n": (np.float32, 5.0),
+    }
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: torch.ones(3, dtype=torch.complex64), "it is of torch.complex64"),
+        (lambda: torch.ones(3, 3).to_sparse(), "it is of the layout torch.sparse_coo"),
+        (lambda: torch.ones(3, 3, device="meta"), "it is on the device 'meta', without numbers"),
+        (lambda: torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), "it is of torch.qint8"),
+        (lambda: torch.ones(1).expand(10**13), r"it is of shape \(10000000000000,\), more than its bytes"),
+    ],
+    ids=["complex", "sparse", "meta", "quantized", "expanded"],
+)
+@pytest.mark.filterwarnings("ignore")  # of PyTorch
+def test_tensors_that_are_no_weights(tmp_path, make, message):
+    path = saved(tmp_path / "a.pth", {"good": torch.ones(1), "conv.weight": make()})
+    with pytest.raises(ValueError, match=f"a.pth: conv.weight must be a plain tensor of real numbers, {message}"):
+        read_tensors(path, "state_dict")
+
+
+def test_tensors_that_share_their_bytes(tmp_path):
+    one = torch.ones(1000, 1000)
+    path = saved(tmp_path / "a.pth", {f"w{i}": one for i in range(5)})
+    with pytest.raises(ValueError, match="a.pth: w1 and those before it take more bytes than the file"):
+        read_tensors(path, "state_dict")
+
+
+class Evil:
+    def __reduce__(self):
+        return os.system, ("true",)
+
+
+def test_other_files(tmp_path):
+    path = tmp_path / "a.pth"
+    torch.save({"state_dict": Evil()}, path)
+    with pytest.raises(ValueError, match="a.pth is not a PyTorch checkpoint of tensors and plain data only"):
+        read_tensors(path, "state_dict")
+    path.write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(ValueError, match="a.pth is not a PyTorch checkpoint of tensors and plain data only"):
+        read_tensors(path, "state_dict")
+    torch.save({"state_dict": {1: torch.ones(1)}}, path)
+    with pytest.raises(ValueError, match="a.pth: every tensor must have a string as its name, received int"):
+        read_tensors(path, "state_dict")
+    torch.save({(1, 2): 1}, path)
+    with pytest.raises(ValueError, match="a.pth must hold 'state_dict', a dictionary of tensors; it holds tuple"):
+        read_tensors(path, "state_dict")
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("archive/data.pkl", bytes(1 << 24))
+    with pytest.raises(ValueError, match="its parts are compressed"):
+        read_tensors(path, "state_dict")
+    os.truncate(path, MAX_BYTES + 1)
+    with pytest.raises(ValueError, match=f"cannot read .*a.pth: {MAX_BYTES + 1} bytes, at most"):
+        read_tensors(path, "state_dict")
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="cannot read .*a.pth: it is not a regular file"):
+        read_tensors(path, "state_dict")
+
+
+STATE = {
+    "blocks.0.first_block.gate.gate.0.weight": torch.ones(2, 4, 1, 1),
+    "blocks.0.first_block.bn2.aux_bn.0.running_mean": torch.ones(4),
+    "blocks.0.first_block.bn2.aux_bn.1.running_mean": torch.ones(8),
+    "blocks.0.first_block.conv_dw.weight": torch.ones(8, 1, 3, 3),
+    "bn1.aux_bn.0.running_mean": torch.ones(4),
+    "classifier.bias": torch.ones(3),
+}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"blocks.0.residual_blocks.999999.x": torch.ones(1)},
+        {"blocks.0.first_block.conv_dw.weight": torch.ones(1, 99_999)},
+        {"blocks.0.first_block.bn2.aux_bn.999999.running_mean": torch.ones(1)},
+        {"blocks.999999.x": torch.ones(1)},
+        {"x" * 10**6: torch.ones(1)},
+        {"\x1b[31m": torch.ones(1)},
+    ],
+    ids=["depth", "kernel", "levels", "stages", "a long name", "a name that is no text"],
+)
+def test_shapes_that_ask_for_more_than_they_are(tmp_path, more):
+    path = saved(tmp_path / "a.pth", {**STATE, **more})
+    with pytest.raises(ValueError, match="a.pth: ") as error:
+        ds_net.from_official(path, (32, 32, 3), strides=[1, 1])
+    assert len(str(error.value)) < 3000 and str(error.value).isprintable()
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}], ids=["zip", "legacy"])
+@pytest.mark.parametrize("count", [50, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.filterwarnings("ignore")  # of PyTorch
+def test_fuzz(tmp_path, options, count):
+    content = io.BytesIO()
+    torch.save({"state_dict": {"a": torch.ones(3, 4), "b": torch.arange(5)}}, content, **options)
+    path = tmp_path / "a.pth"
+
+    def read(data):
+        path.write_bytes(data)
+        read_tensors(path, "state_dict")
+
+    fuzz(read, [content.getvalue()], count, names="a.pth", untouched=True)
