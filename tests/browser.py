@@ -11,10 +11,12 @@ import time
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 FLAGS = (
-    *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
+    *("--headless", "--no-sandbox", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe"),
     *("--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"),
 )
+
+GRAPHICS = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader", "--enable-features=Vulkan")
 
 
 class Browser:
@@ -23,6 +25,7 @@ class Browser:
     Args:
         *flags: besides ``FLAGS``.
         seconds: that one call may take.
+        gpu: with a graphics processor, which Chromium itself computes.
 
     Example:
         >>> with Browser() as browser:
@@ -30,8 +33,8 @@ class Browser:
         ...     browser.run("1 + 1")
     """
 
-    def __init__(self, *flags, seconds=180):
-        self.flags, self.seconds = flags, seconds
+    def __init__(self, *flags, seconds=180, gpu=False):
+        self.flags, self.seconds = (*(GRAPHICS if gpu else ["--disable-gpu"]), *flags), seconds
         self.count, self.rest, self.events = 0, b"", []
 
     def __enter__(self):

@@ -13,6 +13,8 @@ from ds_keras.policies.registry import find
 from ds_keras.routing import replay as curves
 from ds_keras.routing.execute import routing_spec
 
+WHERE = {"wasm": "", "webgpu": ", on its graphics processor"}  # a page computes
+
 if TYPE_CHECKING:
     from ds_keras.data import Source
     from ds_keras.models.supernet import Supernet
@@ -109,7 +111,7 @@ def read_device(facts: Facts, path: Any) -> dict[str, Any]:
             raise ValueError(f"milliseconds {numbers}")
         found = {
             "times": times,
-            "device": str(figures["device"]["browser"]),
+            "device": str(figures["device"]["browser"]) + WHERE[figures.get("runtime", {}).get("accelerator", "wasm")],
             "images": int(routed["images"]),
             "policy": figures["policy"]["name"],
             "routed": routed["ms"],

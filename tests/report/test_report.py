@@ -5,6 +5,7 @@ import re
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -237,6 +238,10 @@ def test_the_figures_of_a_device(network, source, tmp_path):
     assert "On the 7 pictures that were shown to the page, policy &#x27;gate&#x27; takes 4.0000 ms" in text
     assert "Measured in a browser: &lt;i&gt;Browser&lt;/i&gt;." in text
     assert "<td>7.7500</td><td>9.0000</td>" in text
+    figures_of(network, path, runtime={"accelerator": "webgpu"})
+    assert (
+        facts.read_device(SimpleNamespace(model=network), path)["device"] == "<i>Browser</i>, on its graphics processor"
+    )
     for changes, words in {
         "other": ({"format": "other"}, "device must be what a page of ds-keras web saved"),
         "short": ({"times": {"start": 1}}, "device must be what a page of ds-keras web saved"),

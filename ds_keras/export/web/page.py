@@ -14,14 +14,14 @@ from ds_keras.export.web.runtime_package import BUILDS, LIBRARY
 # In the order in which they use each other. The first eight need no browser.
 READER = ("sha256", "archive", "manifest", "template", "materialize", "bundle", "policies", "router")
 SCRIPTS = (*READER, "engine", "image", "timing", "classifier", "figures", "camera", "view", "app")
-LIBRARY_CHANGES = (  # as a plain script, which opens from a disk too; with int8 features; without asking for a GPU
+LIBRARY_CHANGES = (  # as a plain script, which opens from a disk too; int8 features; no GPU until one is wanted
     ('import { createWasmLib } from "@litertjs/wasm-utils";\n', ""),
     (
         "elementType: ElementType.UINT8\n  }\n]);",
         "elementType: ElementType.UINT8\n  },\n"
         '  { dtype: "int8", typedArrayConstructor: Int8Array, elementType: ElementType.INT8 }\n]);',
     ),
-    ("await Environment.create()", "await Environment.create({ webGpuDevice: null })"),  # the processor alone
+    ("await Environment.create()", "await Environment.create({ webGpuDevice: null })"),
     ("export {\n  CompiledModel,", "globalThis.LiteRtJs = {\n  CompiledModel,"),
 )  # fmt: skip
 # Nothing is fetched from any host, and no other script runs, whatever a label or a licence holds.

@@ -10,6 +10,8 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+from absl import logging
+
 from ds_keras.core.files import expanded, write_bytes
 
 NAME, VERSION, LICENCE = "@litertjs/core", "2.5.3", "Apache-2.0"
@@ -94,6 +96,7 @@ def _check(data: bytes, name: str, digest: str, where: str) -> None:
 
 
 def _fetched() -> dict[str, bytes]:
+    logging.info("fetching %s %s from %s, once: 12 MB", NAME, VERSION, URL)
     try:
         with urllib.request.urlopen(URL, timeout=SECONDS) as response:
             packed = response.read()

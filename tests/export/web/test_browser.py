@@ -21,6 +21,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
 ]
 COUNT = 20
+NOTES = ("accelerator-note", "error")
 INSECURE = "--host-resolver-rules=MAP plain.test 127.0.0.1"
 # no relaxed SIMD, as in Safari: the page's own test of it fails
 WITHOUT_RELAXED = """{
@@ -139,12 +140,22 @@ def test_times_and_the_file_of_figures(browser):
     assert len(figures["expected"]) == 81
 
 
+@pytest.fixture(scope="module")
+def photos(runtime, tmp_path_factory):
+    """The page of the default preset, as ``make web`` has it."""
+    folder = tmp_path_factory.mktemp("photos")
+    return export.to_web(zoo.bundle("ds_mobilenet"), folder / "page.html", runtime, zoo.card("ds_mobilenet"))
+
+
 @pytest.mark.parametrize("width", [390, 1440])
-def test_camera_and_width(digits, width):
+@pytest.mark.parametrize("name", ["digits", "photos"])
+def test_camera_and_width(request, name, width):
+    page = request.getfixturevalue(name)
     with Browser() as browser:
         browser.screen(width, 844, dark=width == 1440)
-        browser.open(digits.as_uri())
+        browser.open(page.as_uri())
         of(browser, "1")
+        assert "This one knows " in browser.run("document.getElementById('intro').textContent")
         browser.run("document.getElementById('camera').click()")
         end = time.monotonic() + 60
         while of(browser, "c.seen.reduce((a, b) => a + b)") < 3:
@@ -155,7 +166,48 @@ def test_camera_and_width(digits, width):
             "[...document.querySelectorAll('button, select, .button, input[type=range]')].filter((e) => e.offsetHeight"
         )
         assert browser.run(f"{small} && e.offsetHeight < 44).length") == 0
-        assert browser.complaints == []
+        browser.run("document.getElementById('camera').click()")
+        assert not browser.run("document.getElementById('picture').hidden")  # the last frame stays
+        assert browser.run("document.getElementById('video').hidden")
+        assert browser.complaints == [] and browser.requests == [page.as_uri()]
+
+
+def choose_graphics(browser):
+    """Asks for WebGPU, and gives what the page says of it: a note, or an error."""
+    choose = "s.value = 'webgpu'; s.dispatchEvent(new Event('change'))"
+    browser.run(f"{{ const s = document.getElementById('accelerator'); {choose} }}")
+    end = time.monotonic() + 120
+    while True:
+        note, error = (browser.run(f"document.getElementById('{name}').textContent") for name in NOTES)
+        if "run there" in note or error:
+            return note, error
+        assert time.monotonic() < end, note
+        time.sleep(0.2)
+
+
+def test_on_a_graphics_processor(digits):
+    """The numbers are the processor's, but for rounding."""
+    x = images(COUNT)
+    with Browser(gpu=True) as browser:
+        browser.open(digits.as_uri())
+        of(browser, "1")
+        if not browser.run("navigator.gpu?.requestAdapter().then((adapter) => adapter !== null)"):
+            pytest.skip("needs a Chromium with SwiftShader")
+        expected = list(routed(browser, x, "1"))
+        assert choose_graphics(browser) == ("3 of 3 networks run there, in float32.", "")
+        for found, wanted in zip(routed(browser, x, "1"), expected, strict=True):
+            np.testing.assert_allclose(found, wanted, atol=1e-3)
+        assert of(browser, "c.networks.accelerator") == "webgpu"
+        assert browser.requests == [digits.as_uri()]
+
+
+def test_without_a_graphics_processor(digits):
+    with Browser() as browser:
+        browser.open(digits.as_uri())
+        of(browser, "1")
+        assert "no graphics processor" in choose_graphics(browser)[1]
+        assert browser.run("document.getElementById('accelerator').value") == "wasm"
+        assert len(list(routed(browser, images(1), "1"))) == 3
 
 
 @pytest.mark.parametrize("form", ["page.html", "site"])

@@ -39,12 +39,21 @@ async function start() {
   showLoading(null);
   document.querySelector("main").hidden = false;
   showName(classifier.manifest.name);
+  byId("knows").textContent = knows(classifier.manifest.labels ?? []);
   showLadder(classifier.costs);
   about();
   wire();
   policies();
   await offerPictures();
   return classifier;
+}
+
+const MAX_NAMED = 20; // classes
+
+/** What the network can tell apart, where that is short enough to read. */
+function knows(labels) {
+  if (!labels.length || labels.length > MAX_NAMED) return "";
+  return `This one knows ${labels.join(", ")}: shown anything else, it can only be wrong.`;
 }
 
 function about() {
@@ -57,6 +66,7 @@ function about() {
     ["Trained on", known.trained_on],
     ["Bundle", `${manifest.quantization ?? "float32"}, ${bundle.id.slice(0, 16)}`],
     ["Runs with", `LiteRT.js: ${name} ${version}, Apache-2.0 (apache.org/licenses/LICENSE-2.0), adapted to run inside this page; ${build} build, one thread`],
+    ["Was run in", "Chromium on a computer with Linux. Not yet in Safari or Firefox, nor on a phone"],
     ["Your pictures", "stay on this device. The page asks no other host for anything, and its security policy forbids it."],
   ];
   showAbout(rows.filter(([, text]) => text));
@@ -142,14 +152,14 @@ function story({ policy, level }, ran) {
   if (policy === "gate") return `The gate sent this picture to level ${level}.`;
   if (policy !== "cascade") return `Every picture runs at level ${level}.`;
   if (ran.length === 1) return `Level ${level} was sure at once.`;
-  const unsure = ran.slice(0, -1);
-  return `Level ${unsure.join(" and ")} ${unsure.length > 1 ? "were" : "was"} not sure, so level ${level} ran too and answered.`;
+  const unsure = ran.slice(0, -1), several = unsure.length > 1;
+  return `Level${several ? "s" : ""} ${unsure.join(" and ")} ${several ? "were" : "was"} not sure, so level ${level} ran too and answered.`;
 }
 
 async function watch() {
   while (camera.runs) {
     const pixels = camera.frame();
-    if (pixels) await answer(pixels);
+    if (pixels) await answer((lastPixels = pixels));
     await new Promise((resolve) => requestAnimationFrame(resolve));
   }
 }
@@ -158,6 +168,7 @@ async function toggleCamera() {
   showError(null);
   if (camera.runs) {
     camera.stop();
+    if (lastPixels) showPicture(lastPixels); // the last frame stays
   } else {
     await camera.start();
     [byId("video").hidden, byId("picture").hidden, byId("empty").hidden] = [false, true, true];
@@ -200,11 +211,31 @@ async function measure() {
     if (routed) rows.push({ name: `Routed, on ${routed.images} pictures you showed`, work: routed.madds / classifier.largest, ms: routed.ms, routed: true });
     const expected = classifier.expected();
     if (expected?.passes) rows.push({ name: "Routed, as expected on held-out pictures", work: classifier.fraction, ms: composed(times, policy, expected.passes), routed: true });
-    showTimes(rows, `One picture at a time, median of ${ROUNDS} batches. LiteRT.js, ${classifier.build} build, one thread.`);
+    const where = classifier.timed.accelerator === "webgpu" ? "graphics processor" : "one thread";
+    showTimes(rows, `One picture at a time, median of ${ROUNDS} batches. LiteRT.js, ${classifier.build} build, ${where}.`);
     byId("save").hidden = false;
     showExpected();
   } finally {
     [button.disabled, bar.hidden] = [false, true];
+  }
+}
+
+/** Moves to the processor or the graphics processor; what was timed on the other one is no longer shown. */
+async function chooseAccelerator(accelerator) {
+  byId("times").hidden = byId("times-note").hidden = byId("save").hidden = true;
+  byId("accelerator-note").textContent = "Opening the networks there";
+  try {
+    const [there, all] = await classifier.useAccelerator(accelerator);
+    const rest = there < all ? " The others cannot, and stay on the processor." : "";
+    byId("accelerator-note").textContent = accelerator === "wasm" ? "" : `${there} of ${all} networks run there, in float32.${rest}`;
+  } catch (error) {
+    byId("accelerator-note").textContent = "";
+    byId("accelerator").value = "wasm";
+    await classifier.useAccelerator("wasm");
+    throw error;
+  } finally {
+    showExpected();
+    await answerAgain();
   }
 }
 
@@ -230,6 +261,8 @@ function wire() {
   byId("invert").onchange = told(answerAgain);
   byId("policy").onchange = told(({ target: { value } }) => choose(/^\d+$/.test(value) ? Number(value) : value));
   byId("budget").oninput = told(spend);
+  byId("accelerator-row").hidden = !navigator.gpu;
+  byId("accelerator").onchange = told(({ target }) => chooseAccelerator(target.value));
   byId("measure").onclick = told(measure);
   byId("save").onclick = () => saveAs("figures.json", JSON.stringify(deviceFigures(classifier.timed), null, 1));
   const frame = byId("frame");

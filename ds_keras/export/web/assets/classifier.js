@@ -43,6 +43,18 @@ class Classifier {
     this.restart();
   }
 
+  /** Runs on "wasm", the processor, or "webgpu". Gives [networks of the policy that do, all of them]: some cannot. */
+  useAccelerator(accelerator) {
+    return this.inTurn(async () => {
+      this.restart();
+      this.timed = null;
+      await this.networks.use(accelerator);
+      const files = this.router.files(this.policy), opened = [];
+      for (const file of files) opened.push(await this.networks.open(file));
+      return [opened.filter(({ runs }) => runs === accelerator).length, files.length];
+    });
+  }
+
   /** Forgets what was seen under other settings. */
   restart() {
     Object.assign(this, { seen: Array(this.levels).fill(0), times: [] });
@@ -112,7 +124,7 @@ class Classifier {
       const times = await timeParts(this.router, images[0] ?? noise, (share) => progress(part * share));
       const tell = (share) => progress(part + (1 - part) * share);
       const routed = images.length ? await timeRouted(this.router, images, policy, settings, tell) : null;
-      this.timed = { ...this, times, routed, policy, settings, fraction };
+      this.timed = { ...this, times, routed, policy, settings, fraction, accelerator: this.networks.accelerator };
       return this.timed;
     });
   }

@@ -17,9 +17,32 @@ async function startLiteRt(readData) {
   return build;
 }
 
+/** Lets LiteRT.js use the graphics processor. Throws where the browser gives none. */
+async function startWebGpu(library) {
+  const environment = await library.Environment.create(); // asks for a device
+  if (!environment.webGpuDevice) throw new Error("This browser gives no graphics processor (WebGPU). The processor goes on.");
+  library.getGlobalLiteRt().setDefaultEnvironment(environment);
+}
+
 class Networks {
   constructor(bundle, library) {
-    Object.assign(this, { bundle, library, opened: new Map(), bytes: 0 });
+    Object.assign(this, { bundle, library, opened: new Map(), bytes: 0, accelerator: "wasm" });
+  }
+
+  /** Sets where networks run: "wasm", the processor, or "webgpu". What is open is closed. */
+  async use(accelerator) {
+    for (const { model } of this.opened.values()) model.delete();
+    Object.assign(this, { opened: new Map(), bytes: 0, accelerator: "wasm" });
+    if (accelerator === "webgpu" && !this.library.getWebGpuDevice()) await startWebGpu(this.library);
+    this.accelerator = accelerator;
+  }
+
+  /** A network, on the graphics processor if all of it runs there, else on the processor: {model, runs}. */
+  async compiled(data) {
+    const model = await this.library.loadAndCompile(data, { accelerator: this.accelerator, gpuOptions: { precision: "fp32" } });
+    if (this.accelerator === "wasm" || model.isFullyAccelerated) return { model, runs: this.accelerator };
+    model.delete();
+    return { model: await this.library.loadAndCompile(data, { accelerator: "wasm" }), runs: "wasm" };
   }
 
   /** Makes a file and opens it. */
@@ -31,9 +54,9 @@ class Networks {
       return known;
     }
     const data = await this.bundle.file(name);
-    const model = await this.library.loadAndCompile(data, { accelerator: "wasm" });
+    const { model, runs } = await this.compiled(data);
     const [input] = model.getInputDetails();
-    const network = { model, input: input.name, dtype: input.dtype, shape: [...input.shape], size: data.length };
+    const network = { model, runs, input: input.name, dtype: input.dtype, shape: [...input.shape], size: data.length };
     this.opened.set(name, network);
     this.bytes += data.length;
     for (const [other, { model, size }] of this.opened) {

@@ -1,7 +1,7 @@
 // The figures of this device as a file, which `ds-keras report --device=` draws.
 "use strict";
 
-function deviceFigures({ bundle, runtime, build, times, routed, policy, fraction, settings }) {
+function deviceFigures({ bundle, runtime, build, accelerator, times, routed, policy, fraction, settings }) {
   const { manifest } = bundle;
   return {
     format: "ds_keras.device",
@@ -11,7 +11,7 @@ function deviceFigures({ bundle, runtime, build, times, routed, policy, fraction
     bundle: bundle.id,
     quantization: manifest.quantization ?? null,
     device: { browser: navigator.userAgent, processors: navigator.hardwareConcurrency ?? null },
-    runtime: { ...runtime, build, threads: 1 },
+    runtime: { ...runtime, build, accelerator, threads: 1 },
     policy: { name: policy, budget: fraction, settings },
     times: { start: times.start, bodies: times.bodies, judge: times.judge, gate: times.gate },
     levels: times.levels.map((ms, level) => ({ level, madds: manifest.madds.start + manifest.madds.body[level], ms })),
