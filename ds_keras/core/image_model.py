@@ -125,9 +125,22 @@ class ImageModel(keras.Model):
         )
 
     def summary(self, *args: Any, **kwargs: Any) -> None:
-        """As Keras', of the built network."""
+        """As Keras', of the built network, with ``output_shapes``."""
         self.build()
-        super().summary(*args, **kwargs)
+        shapes = self.output_shapes()
+        kept = {layer: dict(vars(layer)) for layer in shapes}
+        for layer, shape in shapes.items():  # where Keras looks for them
+            vars(layer).update(output_shape=shape, _build_shapes_dict={"input_shape": shape})
+        try:
+            super().summary(*args, **kwargs)
+        finally:
+            for layer, attributes in kept.items():
+                vars(layer).clear()
+                vars(layer).update(attributes)
+
+    def output_shapes(self) -> dict[keras.layers.Layer, Shape]:
+        """(None, height, width, channels) or (None, channels) that each layer gives, for ``summary``."""
+        return {}
 
     def run_photos(self, x: np.ndarray) -> tuple[Any, Any, Any]:
         """Runs images for ``classify``.

@@ -123,22 +123,12 @@ class SliceableNetwork(ImageModel):
         self.gate(visitor, gate_features)
         self.body(visitor, features)
 
-    def summary(self, *args: Any, **kwargs: Any) -> None:
-        """As Keras'; the shapes are those of the largest level."""
-        self.build()
+    def output_shapes(self) -> dict[keras.layers.Layer, Any]:
+        """See the base class; those of the largest level."""
         visitor = OutputShapes()
         self._visit_shapes(visitor)
         layers = self._flatten_layers(include_self=False)
-        shapes = {layer: shape for layer in layers if (shape := visitor.of(layer)) is not None}
-        kept = {layer: dict(vars(layer)) for layer in shapes}
-        for layer, shape in shapes.items():  # where Keras looks for them
-            vars(layer).update(output_shape=shape, _build_shapes_dict={"input_shape": shape})
-        try:
-            super().summary(*args, **kwargs)
-        finally:
-            for layer, attributes in kept.items():
-                vars(layer).clear()
-                vars(layer).update(attributes)
+        return {layer: shape for layer in layers if (shape := visitor.of(layer)) is not None}
 
     def call(self, x: Any, level: Any, training: bool = False) -> tf.Tensor:
         """Logits of one level.

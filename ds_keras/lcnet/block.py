@@ -119,6 +119,11 @@ class SkippableBlock(keras.layers.Layer):
         x = tf.cast(x, self.compute_dtype)
         return tf.nn.conv2d(x, tf.cast(kernel, x.dtype), stride, "SAME")
 
+    def compute_output_shape(self, input_shape: Sequence[Any]) -> tuple[Any, ...]:
+        """(batch, height, width, channels) of what a block gives."""
+        batch, height, width, _ = input_shape
+        return (batch, math.ceil(height / self.stride), math.ceil(width / self.stride), self.width)
+
     def costs(self, height: int, width: int) -> Costs:
         """Multiply-adds for one image of this height and width."""
         before, area = height * width, math.ceil(height / self.stride) * math.ceil(width / self.stride)

@@ -183,12 +183,20 @@ class LCResNet(SkippedCosts, ImageModel):
         """Creates every weight. Called by the first use; ``input_shape`` is the model's own."""
         if self.built:
             return
+        self.rescale.build(self.input_shape)
         self.stem[0].build((None, None, None, self.image_shape[-1]))
         self.stem[1].build((None, None, None, self.table["stem"]))
         for block in self.blocks:
             block.build()
         self.classifier.build((None, self.stages[-1].width))
         self.built = True
+
+    def output_shapes(self) -> dict[keras.layers.Layer, Any]:
+        """See the base class."""
+        shape, found = self.input_shape, {}
+        for layer in (self.rescale, *self.stem, *self.blocks, self.pool, self.classifier):
+            found[layer] = shape = layer.compute_output_shape(shape)
+        return found
 
     def call(self, x: Any, training: bool = False) -> tf.Tensor:
         """Logits; at inference each image skips what its scales allow."""

@@ -34,6 +34,13 @@ def x():
     return images(12)
 
 
+def test_summary_shows_every_shape():
+    lines, model = [], nano_lc()
+    model.summary(print_fn=lambda text, line_break=None: lines.append(text))
+    text = "\n".join(lines)
+    assert "?" not in text and "unbuilt" not in text and "(None, 8, 8," in text and "(None, 3)" in text
+
+
 def test_the_ways_to_skip_agree(model, x):
     full, predicted = model.forward(x, in_full)
     assert predicted.shape == (12, len(model.units))
