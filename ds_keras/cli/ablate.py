@@ -20,7 +20,6 @@ VARIANT = (
     'Arguments of SupernetTrainer as a JSON object; repeat it. Besides: "stage2", arguments of GateTrainer '
     'and its Stage, or null, "model", entries of the network\'s config, "order_images", and "name".'
 )
-VERBOSE = True  # log lines, not only warnings
 FLAGS = Flags()
 FLAGS.string("config", None, "Python file that defines EXPERIMENT.", required=True)
 FLAGS.destination("workdir", None, "Directory of the runs and of ablation.json.", required=True)

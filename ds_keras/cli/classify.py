@@ -12,15 +12,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from absl import logging
-
 from ds_keras.cli.flags import Flags
+from ds_keras.cli.quiet import muted
 from ds_keras.core.files import expanded, shown
 
 if TYPE_CHECKING:
     from ds_keras.photos import Classification
 
-VERBOSE = True  # says what takes seconds
 HEADER = ("photo", "class", "%", "level", "MMAdds")
 FLAGS = Flags()
 FLAGS.positional("photo", "Image files of any size: JPEG, PNG, GIF, BMP, WebP, TIFF.")
@@ -35,7 +33,7 @@ FLAGS.switch("keras", False, "Run the Keras model, not the bundle.")
 def main(_: str) -> None:
     """Reads the flags, classifies, prints the table."""
     if (FLAGS.preset is None) == (FLAGS.bundle is None):
-        raise ValueError("give exactly one of --preset and --bundle")
+        raise ValueError("give exactly one of --preset and --bundle, for example --preset=ds_mobilenet")
     if FLAGS.keras and FLAGS.bundle:
         raise ValueError(f"--keras needs --preset, received --bundle={FLAGS.bundle}")
     for photo in FLAGS.rest:
@@ -68,7 +66,8 @@ def _in_litert(bundle: Any) -> "list[Classification]":
     try:
         from ds_keras.runtime import Session
 
-        session = Session(bundle)
+        with muted():  # LiteRT names its kernels when it opens the first network
+            session = Session(bundle)
     except ImportError as error:
         raise ImportError(f"{error}; or give --keras, which runs the preset in Keras") from error
     return session.classify(FLAGS.rest, FLAGS.top, level=FLAGS.level, budget=FLAGS.budget)
@@ -77,7 +76,6 @@ def _in_litert(bundle: Any) -> "list[Classification]":
 def _in_keras() -> "list[Classification]":
     from ds_keras import zoo
 
-    logging.info("loading TensorFlow and %s: some seconds, ten and more on a slow machine", FLAGS.preset)
     model = zoo.load(FLAGS.preset)
     how = {"policy": FLAGS.level, "budget": FLAGS.budget}
     if not hasattr(model, "levels") and any(value is not None for value in how.values()):

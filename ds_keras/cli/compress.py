@@ -69,14 +69,13 @@ def main(_: str) -> None:
         verbose=2,
     )
     console = Console()
-    with console.status("converting and measuring"):
-        licence = zoo.card(FLAGS.preset).get("licence")
-        (before,) = export.to_tflite(model, FLAGS.output, [level], licence=licence)
-        methods = [method for method in compress.METHODS if method in FLAGS.methods]
-        path = Path(FLAGS.output) / f"level_{level}_{'_'.join(methods)}.tflite"
-        after = compress.to_tflite(network, path, model, level, licence)
-        images = sources["test"].images(size)
-        rows = compress.compare(before.read_bytes(), after.read_bytes(), images, sources["test"].labels, FLAGS.rounds)
+    licence = zoo.card(FLAGS.preset).get("licence")
+    (before,) = export.to_tflite(model, FLAGS.output, [level], licence=licence)
+    methods = [method for method in compress.METHODS if method in FLAGS.methods]
+    path = Path(FLAGS.output) / f"level_{level}_{'_'.join(methods)}.tflite"
+    after = compress.to_tflite(network, path, model, level, licence)
+    images = sources["test"].images(size)
+    rows = compress.compare(before.read_bytes(), after.read_bytes(), images, sources["test"].labels, FLAGS.rounds)
     title = f"{FLAGS.preset}, level {level}: {', '.join(methods)} ({len(images)} test images, one thread)"
     table = Table("", *(name.replace("_", " ") for name in rows["before"]), title=title)
     for name, row in rows.items():

@@ -11,8 +11,11 @@ Example:
 
 from typing import Any
 
+from absl import logging
+
 from ds_keras.cli.flags import Flags
-from ds_keras.cli.inputs import open_data
+from ds_keras.cli.inputs import forecast, open_data
+from ds_keras.core.timing import about
 
 FLAGS = Flags()
 FLAGS.string("preset", None, "Preset, alias or directory.", required=True)
@@ -44,18 +47,19 @@ def main(_: str) -> None:
     images, labels = source.images(model.image_shape[:2]), source.labels
     if (FLAGS.bundle or FLAGS.policies == "all") and not hasattr(model, "levels"):
         raise ValueError(f"--bundle and --policies=all need a network with levels, received --preset={FLAGS.preset}")
-    with console.status(f"evaluating {len(source)} images; the graphs are traced first, some seconds for each policy"):
-        card = zoo.card(FLAGS.preset)
-        figures, tables = evaluation.evaluate_preset(model, images, labels, card, FLAGS.batch_size)
-        if FLAGS.bundle:
-            compared = {"bundle": parity.compare(model, Session(FLAGS.bundle), images, labels)}
-            figures, tables = {**figures, **compared}, {**tables, **compared}
+    logging.info("evaluating %d images: %s", len(source), about(forecast(model, len(source))))
+    card = zoo.card(FLAGS.preset)
+    figures, tables = evaluation.evaluate_preset(model, images, labels, card, FLAGS.batch_size)
+    if FLAGS.bundle:
+        logging.info("comparing with the bundle: about as long")
+        compared = {"bundle": parity.compare(model, Session(FLAGS.bundle), images, labels)}
+        figures, tables = {**figures, **compared}, {**tables, **compared}
     for title, rows in tables.items():
         _print(console, f"{model.name}, {title} ({len(source)} images)", rows)
     if FLAGS.policies == "all":
-        with console.status("every policy at every cost"):
-            predictions = curves.score(model, images, labels, FLAGS.batch_size)
-            figures |= evaluation.compare(model, predictions, card.get("temperatures"))
+        logging.info("every policy at every cost: about as long")
+        predictions = curves.score(model, images, labels, FLAGS.batch_size)
+        figures |= evaluation.compare(model, predictions, card.get("temperatures"))
         _print_comparison(console, model.name, figures)
         if FLAGS.plot:
             from ds_keras.report import policies_png

@@ -12,6 +12,8 @@ Example:
 import os
 from typing import TYPE_CHECKING, Any
 
+from absl import logging
+
 from ds_keras.cli.flags import Flags
 from ds_keras.cli.inputs import read_images
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
     from ds_keras.core.image_model import ImageModel
     from ds_keras.models import Supernet
 
-VERBOSE = True  # a line for each level
 FLAGS = Flags()
 FLAGS.string("preset", None, "Preset, alias or directory.", required=True)
 FLAGS.destination("output", None, "Directory; FILE.dsbundle for a bundle in one file; FILE.onnx.", required=True)
@@ -103,33 +104,29 @@ def _quantized(model: "Supernet") -> dict[str, Any]:
 
 def _write_every_level(model: "Supernet") -> None:
     """One file, or a bundle as a directory."""
-    from rich.console import Console
-
     from ds_keras import export, zoo
 
     licence = zoo.card(FLAGS.preset).get("licence")
-    with Console().status(f"exporting {len(model.levels)} levels"):
-        if FLAGS.format == "bundle":
-            path = export.to_bundle(model, FLAGS.output, licence=licence, **_quantized(model))
-        else:
-            path = export.to_onnx(model, FLAGS.output, "gate" if FLAGS.chosen_by == "gate" else None, licence)
+    if FLAGS.format == "bundle":
+        path = export.to_bundle(model, FLAGS.output, licence=licence, **_quantized(model))
+    else:
+        logging.info("converting to ONNX: some 10 s for each of %d levels", len(model.levels))
+        path = export.to_onnx(model, FLAGS.output, "gate" if FLAGS.chosen_by == "gate" else None, licence)
     files = [path] if path.is_file() else sorted(path.iterdir())
     print(f"{path}  {sum(file.stat().st_size for file in files)} bytes  {len(model.levels)} levels")
 
 
 def _write_levels(model: "Supernet", levels: list[int]) -> None:
     """A file for each level."""
-    from rich.console import Console
-
     from ds_keras import export, zoo
     from ds_keras.core import cost
 
     licence = zoo.card(FLAGS.preset).get("licence")
-    with Console().status(f"exporting {len(levels)} levels"):
-        if FLAGS.format == "onnx":
-            paths = [os.path.join(FLAGS.output, f"level_{level}.onnx") for level in levels]
-            written = [export.to_onnx(model, path, level, licence) for level, path in zip(levels, paths, strict=True)]
-        else:
-            written = export.to_tflite(model, FLAGS.output, levels, licence=licence, **_quantized(model))
+    if FLAGS.format == "onnx":
+        logging.info("converting to ONNX: some 10 s for each of %d levels", len(levels))
+        paths = [os.path.join(FLAGS.output, f"level_{level}.onnx") for level in levels]
+        written = [export.to_onnx(model, path, level, licence) for level, path in zip(levels, paths, strict=True)]
+    else:
+        written = export.to_tflite(model, FLAGS.output, levels, licence=licence, **_quantized(model))
     for level, path in zip(levels, written, strict=True):
         print(f"{path}  {path.stat().st_size} bytes  {cost.madds(model, level)} MAdds")

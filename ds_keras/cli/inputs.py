@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING
 
 from absl import logging
 
+TRACING, PASSES, SPEED = 15, 3, 1e10  # seconds; runs of every level; multiply-adds a second, of ds_mobilenet
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -49,6 +51,15 @@ def open_data(model: "ImageModel", preset: str, data: str, split: str, by_positi
             )
         logging.warning("classes are compared by position: they have other names in --data than in %s", preset)
     return source
+
+
+def forecast(model: "ImageModel", count: int) -> float:
+    """Seconds of one core, roughly, to run images at every level and under every policy; tracing is included."""
+    from ds_keras.core import cost
+
+    levels = range(len(getattr(model, "levels", ())))  # none of LC-Net, which costs at most model.madds
+    work = sum(cost.madds(model, level) for level in levels) or getattr(model, "madds", 0)
+    return TRACING + count * PASSES * work / SPEED
 
 
 def read_images(folder: str, shape: tuple[int, int, int], count: int, flag: str) -> "np.ndarray":

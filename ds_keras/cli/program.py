@@ -8,9 +8,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from absl import logging
+from ds_keras.cli.quiet import ERRORS_ONLY, LEVEL, progress
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # before a command imports TensorFlow
+os.environ.setdefault(LEVEL, ERRORS_ONLY)  # before a command imports TensorFlow
 
 # Modules of ds_keras.cli. Each has a docstring that is its help, FLAGS and main(command).
 COMMANDS: dict[str, str | dict[str, str]] = {
@@ -35,7 +35,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     "quantize": "presets.quantize",
     "annotate": "presets.annotate",
     "compress": "compress",
-    "convert": "convert",
+    "convert": "presets.convert",
 }
 HELP = ("--help", "-h", "help")
 
@@ -78,9 +78,8 @@ def run(module: ModuleType, words: list[str], arguments: list[str]) -> None:
         return print(f"{(module.__doc__ or '').strip()}\n\nFlags:\n{module.FLAGS.describe()}")
     try:
         module.FLAGS.parse(arguments)
-        logging.use_absl_handler()
-        logging.set_verbosity(logging.INFO if getattr(module, "VERBOSE", False) else logging.WARNING)
-        module.main(f"{_program(words)} {shlex.join(arguments)}")
+        with progress():
+            module.main(f"{_program(words)} {shlex.join(arguments)}")
     except (ValueError, OSError, ImportError, FloatingPointError) as error:
         stop(str(error))
 

@@ -10,9 +10,13 @@ Example:
 
 from pathlib import Path
 
-from ds_keras.cli.flags import Flags
-from ds_keras.cli.inputs import open_data
+from absl import logging
 
+from ds_keras.cli.flags import Flags
+from ds_keras.cli.inputs import forecast, open_data
+from ds_keras.core.timing import about
+
+DRAWING = 5  # seconds
 FLAGS = Flags()
 FLAGS.string("preset", None, "Preset, alias or directory; or give --workdir.")
 FLAGS.string("workdir", None, "Directory of a run of ds-keras train: its preset, and the training curves.")
@@ -30,26 +34,23 @@ def main(command: str) -> None:
     """Reads the flags, measures, writes the page."""
     if (FLAGS.preset is None) == (FLAGS.workdir is None):
         raise ValueError("give exactly one of --preset and --workdir")
-    from rich.console import Console
-
     from ds_keras import zoo
     from ds_keras.report import write_report
 
     preset = FLAGS.preset or str(Path(FLAGS.workdir) / "preset")
     model = zoo.load(preset)
     source = open_data(model, preset, FLAGS.data, FLAGS.split, FLAGS.by_position)
-    console = Console()
-    with console.status(f"measuring {len(source)} images"):
-        path = write_report(
-            FLAGS.output,
-            model,
-            source,
-            zoo.card(preset),
-            log=FLAGS.workdir and Path(FLAGS.workdir) / "metrics.jsonl",
-            bundle=FLAGS.bundle,
-            pictures=FLAGS.images,
-            command=command,
-            rounds=FLAGS.rounds,
-            device=FLAGS.device,
-        )
+    logging.info("measuring %d images, drawing: %s", len(source), about(forecast(model, len(source)) + DRAWING))
+    path = write_report(
+        FLAGS.output,
+        model,
+        source,
+        zoo.card(preset),
+        log=FLAGS.workdir and Path(FLAGS.workdir) / "metrics.jsonl",
+        bundle=FLAGS.bundle,
+        pictures=FLAGS.images,
+        command=command,
+        rounds=FLAGS.rounds,
+        device=FLAGS.device,
+    )
     print(f"{path}  {path.stat().st_size} bytes")

@@ -14,7 +14,6 @@ from typing import Any
 
 from ds_keras.cli.flags import Flags
 
-VERBOSE = True  # log lines, not only warnings
 FLAGS = Flags()
 FLAGS.string("config", None, "Python file that defines EXPERIMENT; or give --start.")
 FLAGS.string("start", None, "Preset, alias or directory that is tuned to --data.")

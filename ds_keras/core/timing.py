@@ -1,10 +1,30 @@
-"""Paired timings: two functions in turn (A B A B ...), so that a noisy machine touches both alike. numpy alone."""
+"""Paired timings: two functions in turn (A B A B ...), so that a noisy machine touches both alike. And forecasts."""
 
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
+
+
+def foreseen(network: Any, parts: int, seconds: float) -> str:
+    """About how long work takes that is done once for each layer, for messages: it depends on the machine.
+
+    Args:
+        network: a Keras model.
+        parts: how often it is done for each layer, for example the number of levels.
+        seconds: that one layer takes.
+
+    Returns:
+        As "about 5 s on a free core".
+    """
+    return about(seconds * parts * sum(1 for _ in network._flatten_layers()))
+
+
+def about(seconds: float) -> str:
+    """As "about 5 s on a free core", or in minutes."""
+    text = f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
+    return f"about {text} on a free core"
 
 
 class Paired(NamedTuple):

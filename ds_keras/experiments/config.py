@@ -1,4 +1,4 @@
-"""An experiment as plain values: what ``zoo/<preset>/experiment.py`` holds and ``tools/train.py`` runs."""
+"""An experiment as plain values: what ``zoo/<preset>/experiment.py`` holds and ``ds-keras train`` runs."""
 
 import os
 import runpy

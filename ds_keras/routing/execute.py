@@ -7,6 +7,7 @@ import tensorflow as tf
 from absl import logging
 
 from ds_keras import moved
+from ds_keras.core.timing import foreseen
 from ds_keras.core.visitor import Compute
 from ds_keras.policies.base import PolicyName, Routed, RoutingSpec
 from ds_keras.policies.gate import Gate
@@ -16,6 +17,8 @@ from ds_keras.routing.graph import BatchGraph
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
+
+TRACING = 0.008  # seconds for a layer at a level, measured on four presets
 
 
 def routing_spec(model: "Supernet") -> RoutingSpec:
@@ -141,7 +144,12 @@ def compile_runs(model: "Supernet") -> dict[str, BatchGraph]:
         "gate": f(x) -> (batch, levels)}.
     """
 
+    def at_levels(x: tf.Tensor, levels: tf.Tensor) -> Routed:
+        _say_tracing(model, "of given levels", len(model.levels))
+        return run(model, x, 0, levels=levels)
+
     def logits_by_level(x: tf.Tensor) -> tf.Tensor:
+        _say_tracing(model, "of all levels", len(model.levels))
         features, _ = model.start(Compute(0), x)
         return tf.stack(
             [tf.cast(model.body(Compute(level), features), tf.float32) for level in range(len(model.levels))]
@@ -149,7 +157,7 @@ def compile_runs(model: "Supernet") -> dict[str, BatchGraph]:
 
     return {
         "policy": compile_policies(model),
-        "levels": BatchGraph(lambda x, levels: run(model, x, 0, levels=levels), batched=2),
+        "levels": BatchGraph(at_levels, batched=2),
         "logits_by_level": BatchGraph(logits_by_level),
         "gate": BatchGraph(lambda x: model.gate(Compute(0), model.start(Compute(0), x)[1])),
     }
@@ -159,10 +167,16 @@ def compile_policies(model: "Supernet") -> BatchGraph:
     """The graph f(x, policy, settings) -> ``Routed``; it keeps the cascade that the model has when it is traced."""
 
     def by_policy(x: tf.Tensor, policy: PolicyName, settings: Any) -> Routed:
-        logging.info("%s: tracing the graph of policy %r, once: some seconds", model.name, policy)  # in tracing only
+        found = find(policy, routing_spec(model))
+        _say_tracing(model, f"of policy {policy!r}", len({*found.begins, *found.follows}))
         return run(model, x, policy, settings)
 
     return BatchGraph(by_policy)
+
+
+def _say_tracing(model: "Supernet", what: str, levels: int) -> None:
+    """Logs that a graph is traced. Called in the traced function, so that a run of the graph says nothing."""
+    logging.info("%s: tracing the graph %s, once: %s", model.name, what, foreseen(model, levels, TRACING))
 
 
 def predict_levels(model: "Supernet", x: Any, batch_size: int = 256) -> np.ndarray:

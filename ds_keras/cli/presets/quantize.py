@@ -8,7 +8,6 @@ import dataclasses
 
 from ds_keras.cli.flags import Flags
 
-VERBOSE = True  # a line for each level
 FLAGS = Flags()
 FLAGS.string("config", None, "Python file that defines the preset's EXPERIMENT.", required=True)
 FLAGS.string("preset", None, "Directory of the preset.", required=True)

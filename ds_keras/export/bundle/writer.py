@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ds_keras.core.files import WRITING, expanded, write_bytes
+from ds_keras.core.timing import foreseen
 from ds_keras.export.bundle.parts import level_parts
 from ds_keras.export.kernel import DTYPES, payload, stored_shapes
 from ds_keras.export.metadata import about, check_licence
 from ds_keras.export.progress import reported
-from ds_keras.export.tflite.source import ExportSource
+from ds_keras.export.tflite.source import CONVERTING, ExportSource
 from ds_keras.export.tflite.template import make_template
 from ds_keras.runtime.manifest import FORMAT, FORMAT_VERSION, INDEX, KERNELS, check_manifest, file_names
 from ds_keras.runtime.materialize import ALIGNMENT, materialize
@@ -102,7 +103,8 @@ def _parts(source: ExportSource, licence: str | None) -> dict[str, bytes]:
     """Every part by name, ``bundle.json`` last."""
     model, quantization = source.model, source.quantization
     made = {}
-    for name in reported(file_names(len(model.levels)), "converting"):
+    expected = foreseen(model, len(model.levels), CONVERTING)
+    for name in reported(file_names(len(model.levels)), "converting", expected):
         part, _, number = name.partition("_")
         made[name] = part, int(number or 0), *source.file(part, int(number or 0))
     kernels = [kernel for *_, own in made.values() for kernel in own]

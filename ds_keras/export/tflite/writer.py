@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from ds_keras.core.files import expanded, write_bytes
 from ds_keras.core.levels import require_levels
+from ds_keras.core.timing import foreseen
 from ds_keras.export.metadata import about, check_licence, described
 from ds_keras.export.progress import reported
-from ds_keras.export.tflite.source import ExportSource
+from ds_keras.export.tflite.source import CONVERTING, ExportSource
 from ds_keras.export.tflite.template import materialized
 
 if TYPE_CHECKING:
@@ -93,7 +94,8 @@ def write_files(
     if part == "route" and levels != "all":
         raise ValueError(f"levels must be 'all' for part='route', which no level changes, received {levels!r}")
     source, paths = ExportSource(model, quantization, calibration_data), []
-    for level in reported([0] if part == "route" else wanted, f"writing {part} of level"):
+    wanted = [0] if part == "route" else wanted
+    for level in reported(wanted, f"writing {part} of level", foreseen(model, len(wanted), CONVERTING)):
         if part == "whole":
             data = described(source.converted(part, level), about(model, part, level, licence))
         else:

@@ -21,7 +21,7 @@ FLAGS.integer("image_size", 224, "Height and width of the images.", lower_bound=
 
 CARD = """# {name}
 
-Converted from `{file}` (sha256 {digest}, entry `{entry}`) with `tools/convert_checkpoint.py`.
+Converted from `{file}` (sha256 {digest}, entry `{entry}`) with `ds-keras convert`.
 {count} levels, {classes} classes, {size} px, strides {strides}. Images in [0, 255] are normalised with ImageNet's mean
 and standard deviation.
 
