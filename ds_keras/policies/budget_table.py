@@ -170,7 +170,7 @@ class BudgetTable:
         if name == "fraction" and value > 1:
             raise ValueError(
                 f"fraction must be at most 1, which is the cost of the largest level, received {value!r}: "
-                "give 0.3 for 30 %; a cascade that may cost more takes madds"
+                "give 0.3 for 30 %. A cascade may cost more, because it runs several levels: madds= sets such a budget"
             )
         rows = self.of(policy)
         if not rows:
