@@ -1,6 +1,6 @@
 """DS-MobileNet on CIFAR-100 (32x32, 50,000 + 10,000 images). Untrained: no such run was made here.
 
-Command: python tools/train.py --config=zoo/ds_mobilenet_cifar100/experiment.py --workdir=runs/cifar100
+Command: ds-keras train --config=zoo/ds_mobilenet_cifar100/experiment.py --workdir=runs/cifar100
 """
 
 from ds_keras.experiments import Experiment, TrainingStage

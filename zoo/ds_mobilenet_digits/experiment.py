@@ -1,6 +1,6 @@
 """DS-MobileNet on scikit-learn's digits (8x8, 1,797 real images): the preset that trains in minutes.
 
-Command: python tools/train.py --config=zoo/ds_mobilenet_digits/experiment.py --workdir=runs/digits
+Command: ds-keras train --config=zoo/ds_mobilenet_digits/experiment.py --workdir=runs/digits
 """
 
 from ds_keras.experiments import Experiment, TrainingStage

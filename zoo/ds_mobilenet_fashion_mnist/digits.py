@@ -1,6 +1,6 @@
 """ds_mobilenet_fashion_mnist tuned on other data: scikit-learn's digits at 28 px (see WORKSPACE.md for what it gave).
 
-Command: python tools/train.py --config=zoo/ds_mobilenet_fashion_mnist/digits.py --workdir=runs/digits_28px
+Command: ds-keras train --config=zoo/ds_mobilenet_fashion_mnist/digits.py --workdir=runs/digits_28px
 """
 
 from ds_keras import zoo

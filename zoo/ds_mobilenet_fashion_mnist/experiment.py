@@ -1,6 +1,6 @@
 """DS-MobileNet on Fashion-MNIST (28x28 grey, 60,000 + 10,000 images).
 
-Command: python tools/train.py --config=zoo/ds_mobilenet_fashion_mnist/experiment.py \
+Command: ds-keras train --config=zoo/ds_mobilenet_fashion_mnist/experiment.py \
          --workdir=runs/fashion --data=fashion_mnist:DIRECTORY
 """
 

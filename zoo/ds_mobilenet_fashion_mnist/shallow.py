@@ -6,7 +6,7 @@ once (50 minutes on two CPU cores that other work shared), and not shipped. Held
 cross-fitted by a script that is not part of the repository: 4.9 times fewer multiply-adds with the new level, 4.7
 without, and 5.6 with the shipped weights, whose smallest level is better. WORKSPACE.md says more.
 
-Command: python tools/train.py --config=zoo/ds_mobilenet_fashion_mnist/shallow.py \
+Command: ds-keras train --config=zoo/ds_mobilenet_fashion_mnist/shallow.py \
          --workdir=runs/fashion_shallow --data=fashion_mnist:DIRECTORY
 """
 

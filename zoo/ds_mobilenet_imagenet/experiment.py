@@ -1,6 +1,6 @@
 """DS-MobileNet, the published 14-level layout, on ImageNet. Untrained: no such run was made here.
 
-Command: python tools/train.py --config=zoo/ds_mobilenet_imagenet/experiment.py --workdir=runs/imagenet \
+Command: ds-keras train --config=zoo/ds_mobilenet_imagenet/experiment.py --workdir=runs/imagenet \
          --data=tfrecord:DIRECTORY   (shards of train and val: ds-keras shards --data=folder:imagenet)
 On several accelerators: --strategy=mirrored or multi_worker. Up to 8 keep this batch; beyond, batch and learning rate
 grow together (64 images each). docs/guides/distributed.md has the arithmetic of work, traffic, input and memory.

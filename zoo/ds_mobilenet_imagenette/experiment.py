@@ -3,7 +3,7 @@
 The second part, from the network that ``first.py`` leaves: every level trains with the statistics of its batches.
 
 Command: run first.py, then
-         python tools/train.py --config=zoo/ds_mobilenet_imagenette/experiment.py --workdir=runs/imagenette \
+         ds-keras train --config=zoo/ds_mobilenet_imagenette/experiment.py --workdir=runs/imagenette \
          --data=pack:DIRECTORY/imagenette2_128_jpeg.npz
 Hours:   one on two CPU cores.
 """

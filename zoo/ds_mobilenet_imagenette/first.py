@@ -5,7 +5,7 @@ The stem and the first block stay as they are. The schedule is of 64 epochs; it 
 level, with the statistics that it came with, fell from 93.6 to 88 % of the held-out images while the others rose.
 ``experiment.py`` goes on from there with statistics of each batch.
 
-Command: python tools/train.py --config=zoo/ds_mobilenet_imagenette/first.py --workdir=runs/imagenette_first \
+Command: ds-keras train --config=zoo/ds_mobilenet_imagenette/first.py --workdir=runs/imagenette_first \
          --data=pack:DIRECTORY/imagenette2_128_jpeg.npz --max_steps=1581
 Hours:   half of one on two CPU cores. Needs the extra ``pretrained``.
 """

@@ -2,7 +2,7 @@
 
 Two variants from the same seeds: channels as the importer finds them, and channels ordered by 600 training images.
 
-Command: python tools/ablate.py --config=zoo/ds_mobilenet_imagenette/order.py --workdir=runs/imagenette_order \
+Command: ds-keras ablate --config=zoo/ds_mobilenet_imagenette/order.py --workdir=runs/imagenette_order \
          --data=pack:DIRECTORY/imagenette2_128_jpeg.npz \
          --variant='{"name": "unordered", "order_images": 0}' --variant='{"name": "ordered"}'
 Hours:   a quarter on two CPU cores. Needs the extra ``pretrained``.

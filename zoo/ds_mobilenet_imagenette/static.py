@@ -2,7 +2,7 @@
 
 It says what sharing its weights with three larger levels costs the smallest level, or gives it.
 
-Command: python tools/ablate.py --config=zoo/ds_mobilenet_imagenette/static.py --workdir=runs/imagenette_static \
+Command: ds-keras ablate --config=zoo/ds_mobilenet_imagenette/static.py --workdir=runs/imagenette_static \
          --data=pack:DIRECTORY/imagenette2_128_jpeg.npz --variant='{"name": "alone"}' --seeds=0 --split=test
 Hours:   a third on two CPU cores. Needs the extra ``pretrained``.
 """

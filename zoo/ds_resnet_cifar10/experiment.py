@@ -3,7 +3,7 @@
 Levels 86.9 / 88.3 / 89.6 / 90.0 % on the test set, routed 89.9 % at 34 % of the MAdds; Stage I is some 5 hours on two
 CPU cores (at 0.6 s a step), 6 minutes as it was run (see the card).
 
-Command: python tools/train.py --config=zoo/ds_resnet_cifar10/experiment.py --workdir=runs/ds_resnet_cifar10 \
+Command: ds-keras train --config=zoo/ds_resnet_cifar10/experiment.py --workdir=runs/ds_resnet_cifar10 \
          --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
 """
 

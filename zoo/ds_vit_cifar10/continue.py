@@ -5,7 +5,7 @@ file, and one of 126 epochs at learning rate 1e-3: on the held-out images the le
 to 87.7 / 89.9 / 90.9 / 91.3 and then to 87.7 / 90.4 / 91.2 / 91.5 %. A patient teacher (arXiv 2106.05237): it and the
 network see the same mixed images, so that each epoch asks new questions.
 
-Command: python tools/train.py --config=zoo/ds_vit_cifar10/continue.py --workdir=runs/ds_vit_cifar10_more \
+Command: ds-keras train --config=zoo/ds_vit_cifar10/continue.py --workdir=runs/ds_vit_cifar10_more \
          --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
 """
 

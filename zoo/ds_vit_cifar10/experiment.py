@@ -3,7 +3,7 @@
 The beginning: the shipped weights went on from these for 566 epochs (continue.py and the card). This stage is some 4
 hours on two CPU cores (at 0.7 s a step), 3 minutes as it was run.
 
-Command: python tools/train.py --config=zoo/ds_vit_cifar10/experiment.py --workdir=runs/ds_vit_cifar10 \
+Command: ds-keras train --config=zoo/ds_vit_cifar10/experiment.py --workdir=runs/ds_vit_cifar10 \
          --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
 """
 

@@ -1,6 +1,6 @@
 """ds_vit_cifar10 at 16 px: a quarter of the tokens, for comparisons of Stage I that take minutes on two CPU cores.
 
-Command: python tools/ablate.py --config=zoo/ds_vit_cifar10/short.py --workdir=runs/mvco --seeds=0,1,2 \
+Command: ds-keras ablate --config=zoo/ds_vit_cifar10/short.py --workdir=runs/mvco --seeds=0,1,2 \
          --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz --epochs=3 \
          --train_images=4000 --variant='{"objective": "ce"}' --variant='{"objective": "mvco", "distill_start": 30}'
 """

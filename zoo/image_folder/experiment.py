@@ -1,7 +1,7 @@
 """Your own images: copy this file, and change what the comments name.
 
 Command: cp zoo/image_folder/experiment.py photos.py    (and not --config=zoo/image_folder/experiment.py itself)
-         python tools/train.py --config=photos.py --workdir=runs/photos
+         ds-keras train --config=photos.py --workdir=runs/photos
 """
 
 from ds_keras.experiments import Experiment, TrainingStage

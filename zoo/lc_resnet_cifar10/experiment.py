@@ -6,7 +6,7 @@ multiply-adds, not yet the half that was asked for. With other images' scales 74
 image 78.50 % (67.4 %): the decisions knew something and were worth nothing yet. Every block of the last stage had been
 given up for all images. WORKSPACE.md says what to change.
 
-Command: python tools/train.py --config=zoo/lc_resnet_cifar10/experiment.py --workdir=runs/lc_resnet_cifar10 \
+Command: ds-keras train --config=zoo/lc_resnet_cifar10/experiment.py --workdir=runs/lc_resnet_cifar10 \
          --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
 """
 
