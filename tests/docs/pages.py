@@ -1,5 +1,6 @@
-"""Runs the Python of a page of the documents, block by block in one namespace, as its reader would."""
+"""Runs the Python of a page or a notebook, block by block in one namespace, as its reader would."""
 
+import json
 import re
 import textwrap
 from pathlib import Path
@@ -9,9 +10,21 @@ BLOCK = re.compile(r"^( *)```python\n(.*?)^ *```", re.M | re.S)
 
 
 def blocks(page):
-    """(line, code) of every Python block of a page, given by its path in the repository."""
+    """(line, code) of every Python block of a page or a notebook, given by its path in the repository."""
     text = (ROOT / page).read_text()
+    if page.endswith(".ipynb"):
+        return [(0, _without_magic("".join(cell["source"]))) for cell in cells(page) if cell["cell_type"] == "code"]
     return [(text.count("\n", 0, match.start(2)), textwrap.dedent(match[2])) for match in BLOCK.finditer(text)]
+
+
+def cells(notebook):
+    """Of a notebook, given by its path."""
+    return json.loads((ROOT / notebook).read_text())["cells"]
+
+
+def _without_magic(code):
+    """Code of a cell, which installs nothing."""
+    return re.sub(r"^( *)%pip .*", r"\1pass", code, flags=re.M)
 
 
 def run(page, replace=()):
