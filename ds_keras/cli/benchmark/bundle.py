@@ -16,7 +16,6 @@ from typing import Any
 from ds_keras.cli.benchmark import common
 from ds_keras.cli.flags import Flags
 
-VERBOSE = True
 FLAGS = Flags()
 FLAGS.string("bundle", None, "Bundle to measure.", required=True)
 FLAGS.string("preset", None, "The preset that it was made of, to compare it with static files and with Keras.")

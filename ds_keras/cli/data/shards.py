@@ -13,7 +13,6 @@ from absl import logging
 
 from ds_keras.cli.flags import Flags
 
-VERBOSE = True
 FLAGS = Flags()
 FLAGS.string("directory", None, "Gets a folder of shards for each part of the data (train, test).", required=True)
 FLAGS.string("data", None, "The images (see ds_keras.data.load).")
