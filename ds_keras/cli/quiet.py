@@ -23,13 +23,15 @@ def progress() -> Iterator[None]:
     handler = plain_logging.StreamHandler(sys.stderr)
     handler.setFormatter(plain_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
     verbosity, finder = logging.get_verbosity(), QuietTensorFlow()
-    plain_logging.root.addHandler(handler)  # without one there, absl adds its own
+    root = plain_logging.root
+    before = root.handlers[:]  # absl may have added a plain one, which would say everything twice
+    root.handlers[:] = [handler, *(other for other in before if type(other) is not plain_logging.StreamHandler)]
     logging.set_verbosity(logging.INFO)
     sys.meta_path.insert(0, finder)
     try:
         yield
     finally:
-        plain_logging.root.removeHandler(handler)
+        root.handlers[:] = before
         logging.set_verbosity(verbosity)
         with contextlib.suppress(ValueError):  # it was used
             sys.meta_path.remove(finder)
