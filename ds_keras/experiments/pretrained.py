@@ -42,8 +42,8 @@ def prepare(run: "Run") -> None:
 
 def _plain_batches(run: "Run", count: int) -> tf.data.Dataset:
     """The first so many training images, of the size that the network is used at."""
-    plain = TrainingStage(1, 0.0, batch_size=min(BATCH, count), augment="flip")
-    return run.batches(plain, 0, -(-count // plain.batch_size))
+    size = min(BATCH, count)
+    return run.plain_batches(size, "flip", 0, -(-count // size))
 
 
 def with_teacher(run: "Run", stage: TrainingStage, batches: Callable, per_epoch: int, end: int) -> Callable:

@@ -126,6 +126,18 @@ class Run:
             context=context,
         )
 
+    def plain_batches(self, size: int, augment: str, first: int, last: int) -> tf.data.Dataset:
+        """Batches [first, last) of training images that belong to no stage: for statistics and features."""
+        return data.batches(
+            self.train,
+            size,
+            self.experiment.seed,
+            augment=augment,
+            image_size=self.experiment.image_size,
+            start_step=first,
+            end_step=last,
+        )
+
     def fit(self, name: str, stage: TrainingStage, trainer: Trainer) -> float:
         """Runs a stage to its end; returns the seconds that it took."""
         per_epoch, clock = len(self.train) // stage.batch_size, None
@@ -180,9 +192,9 @@ class Run:
         experiment, (count, size) = self.experiment, self.experiment.calibration
         asked = experiment.calibration_augment
         augment = experiment.stage1.augment if asked is None else asked
-        plain = TrainingStage(1, 0.0, batch_size=min(size, len(self.train)), augment=augment)
-        count = min(count, max(len(self.train) // plain.batch_size, 1))
-        return self.batches(plain, *part_of(self.strategy, count))
+        size = min(size, len(self.train))
+        count = min(count, max(len(self.train) // size, 1))
+        return self.plain_batches(size, augment, *part_of(self.strategy, count))
 
     def deployed(self) -> ImageModel:
         """The model as ``zoo.load`` will give it, in float32, whatever the precision of the training."""

@@ -175,3 +175,13 @@ def test_killed_and_run_again(tmp_path, monkeypatch, capsys):
     assert "my_photos" in (workdir / "report.html").read_text()
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == [12]
+
+
+@pytest.mark.slow
+def test_too_few_minutes_leave_the_network_as_it_is(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(plan, "measure", lambda *_: plan.Speed(1.0, 1e-4))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)  # no report, no bundle
+    tuned = fine_tune(nano_v2(), source(), minutes=0.1, workdir=tmp_path / "short")
+    assert "(0.1 are too few)" in capsys.readouterr().out
+    assert tuned.labels == source().class_names and not (tmp_path / "short/stage1").exists()
+    assert zoo.metrics(tmp_path / "short/preset")["levels"][-1]["top1"] > 60

@@ -117,8 +117,8 @@ def fine_tune(
                 left = 60 * minutes - chosen.ending - (time.monotonic() - began)
                 chosen = chosen._replace(network=max(left, 0.5 * chosen.network))
             write_json(workdir / PLAN, {"request": request, "recipe": chosen._asdict()})
-        run.experiment = replace(experiment, stage1=replace(experiment.stage1, seconds=chosen.network))
         if chosen.network:
+            run.experiment = replace(experiment, stage1=replace(experiment.stage1, seconds=chosen.network))
             metrics = train(network, run, command)
         else:
             metrics = run.write_preset(workdir / "preset", {"head": chosen.head}, command)
