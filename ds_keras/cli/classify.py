@@ -36,6 +36,13 @@ def main(_: str) -> None:
         raise ValueError("give exactly one of --preset and --bundle, for example --preset=ds_mobilenet")
     if FLAGS.keras and FLAGS.bundle:
         raise ValueError(f"--keras needs --preset, received --bundle={FLAGS.bundle}")
+    if FLAGS.budget is not None and FLAGS.budget > 1:
+        raise ValueError(
+            "--budget must be at most 1, which is the cost of the largest level, "
+            f"received {FLAGS.budget:g}: give 0.3 for 30 %"
+        )
+    if FLAGS.budget is not None and FLAGS.level is not None:
+        raise ValueError(f"--budget does not go with --level, received {FLAGS.budget:g} and {FLAGS.level}")
     for photo in FLAGS.rest:
         if not os.path.isfile(expanded(photo)):
             raise ValueError(f"photo must be an image file, {photo!r} is {_what(expanded(photo))}")
@@ -50,7 +57,7 @@ def main(_: str) -> None:
 
 def _what(path: Path) -> str:
     if path.is_dir():
-        return "a directory"
+        return f"a directory: name its files, such as {path}/*.jpg"
     return "no regular file" if os.path.lexists(path) else "missing"
 
 

@@ -1,4 +1,4 @@
-"""Fine-tunes a level with tfmot (quantize, prune, cluster), writes it as TFLite and measures it before and after.
+r"""Fine-tunes a level with tfmot (quantize, prune, cluster), writes it as TFLite and measures it before and after.
 
 Trained on the data's train part; the test part is read once, by both files, at the end.
 

@@ -25,7 +25,7 @@ FLAGS.switch("by_position", False, "Compare classes by position where --data nam
 FLAGS.integer("batch_size", 256, "Images at a time.", lower_bound=1)
 FLAGS.choice("policies", "default", ["default", "all"], "all: compare the policies at equal cost too.")
 FLAGS.destination("plot", None, "With --policies=all: draw accuracy against MAdds into this PNG.", file=True)
-FLAGS.string("bundle", None, "Run this bundle of the preset too, and compare it with Keras image by image.")
+FLAGS.existing("bundle", None, "Run this bundle of the preset too, and compare it with Keras image by image.")
 FLAGS.destination("json", None, "Write the figures to this file too.", file=True)
 
 

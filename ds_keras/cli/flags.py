@@ -25,7 +25,7 @@ class Flags(flags.FlagValues):
     def __init__(self) -> None:
         super().__init__()
         # absl takes attributes for flags
-        self.__dict__.update(required=[], rest=[], destinations=[], positional_help=None)
+        self.__dict__.update(required=[], rest=[], sources=[], destinations=[], positional_help=None)
         self.set_gnu_getopt(True)  # flags may follow arguments
 
     def string(self, name: str, default: str | None, text: str, **options: Any) -> None:
@@ -38,6 +38,14 @@ class Flags(flags.FlagValues):
         Options: ``required``; ``file`` where it cannot be a directory.
         """
         self.destinations.append((name, options.pop("file", False)))
+        self.string(name, default, text, **options)
+
+    def existing(self, name: str, default: str | None, text: str, **options: Any) -> None:
+        """Defines a flag that names a file or a directory to read; it is refused before the work where there is none.
+
+        Options: ``required``.
+        """
+        self.sources.append(name)
         self.string(name, default, text, **options)
 
     def integer(self, name: str, default: int | None, text: str, **options: Any) -> None:
@@ -93,11 +101,16 @@ class Flags(flags.FlagValues):
         except flags.Error as error:
             raise ValueError(shown(error, 500)) from None
         if missing := [f"--{name}" for name in self.required if self[name].value is None]:
-            raise ValueError(f"needs {' and '.join(missing)}; see --help")
+            given = shown(rest[0]) if rest else ""
+            hint = f", received {given!r}: did you mean {missing[0]}={given}?" if given else "; see --help"
+            raise ValueError(f"needs {' and '.join(missing)}{hint}")
         if rest and self.positional_help is None:
             raise ValueError(f"unexpected argument {rest[0]!r}; see --help")
         if self.positional_help is not None and not rest:
             raise ValueError(f"needs at least one {self.positional_help[0]}; see --help")
+        for name in self.sources:
+            if self[name].value is not None and not os.path.exists(self[name].value):
+                raise ValueError(f"--{name} must be a file or directory, '{shown(self[name].value)}' does not exist")
         for name, file in self.destinations:
             if self[name].value is not None:
                 self._check_output(name, self[name].value, file)

@@ -1,5 +1,6 @@
 """Finds the command, reads its flags and runs it. Bad input is one line on stderr and exit code 2."""
 
+import difflib
 import importlib
 import os
 import shlex
@@ -9,6 +10,7 @@ from types import ModuleType
 from typing import Any
 
 from ds_keras.cli.quiet import ERRORS_ONLY, LEVEL, progress
+from ds_keras.core.files import shown
 
 os.environ.setdefault(LEVEL, ERRORS_ONLY)  # before a command imports TensorFlow
 
@@ -57,8 +59,10 @@ def main(command: str | None = None, arguments: list[str] | None = None) -> None
         if name in HELP:
             return print(_overview(words, found))
         if name not in found:
-            received = f"received {name!r}" if name else "received none"
-            stop(f"give a command after {_program(words)!r}: one of {', '.join(found)}; {received}")
+            near = difflib.get_close_matches(name, found, n=1) if name[:1] != "-" else []
+            hint = f"did you mean {near[0]}?" if near else "--help says what they do"
+            received = f"received {shown(repr(name))}" if name else "received none"
+            stop(f"give a command after {_program(words)!r}: one of {', '.join(found)}; {received}: {hint}")
         words, found = [*words, name], found[name]
     run(importlib.import_module(f"ds_keras.cli.{found}"), words, arguments)
 

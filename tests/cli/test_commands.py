@@ -67,7 +67,8 @@ def test_help_of_a_group_lists_its_commands(words):
 @pytest.mark.parametrize("words", [(), ("evalute",), ("benchmark",), ("benchmark", "--bundle=a")])
 def test_an_unknown_command(words):
     commands = COMMANDS["benchmark"] if words[:1] == ("benchmark",) else COMMANDS
-    refused(tool(*words), f"one of {', '.join(commands)}; received")
+    hint = "did you mean evaluate?" if "evalute" in words else "--help says what they do"
+    refused(tool(*words), f"one of {', '.join(commands)}; received", hint)
 
 
 @pytest.mark.parametrize(("words", "module"), EVERY)
@@ -81,6 +82,8 @@ def test_unknown_flags_and_arguments(words, module):
 @pytest.mark.parametrize(("words", "module"), [case for case in EVERY if case.values[1].FLAGS.required])
 def test_missing_flags(words, module):
     refused(tool(*words), f"needs --{module.FLAGS.required[0]}")
+    if module.FLAGS.positional_help is None:
+        refused(tool(*words, "stray"), f"received 'stray': did you mean --{module.FLAGS.required[0]}=stray?")
 
 
 def test_list():

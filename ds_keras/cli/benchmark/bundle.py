@@ -17,9 +17,9 @@ from ds_keras.cli.benchmark import common
 from ds_keras.cli.flags import Flags
 
 FLAGS = Flags()
-FLAGS.string("bundle", None, "Bundle to measure.", required=True)
+FLAGS.existing("bundle", None, "Bundle to measure.", required=True)
 FLAGS.string("preset", None, "The preset that it was made of, to compare it with static files and with Keras.")
-FLAGS.string("against", None, "Another bundle of the same preset, to compare this one with.")
+FLAGS.existing("against", None, "Another bundle of the same preset, to compare this one with.")
 FLAGS.words("static", [], "Families of keras.applications, to compare the levels of a float bundle with.")
 FLAGS.destination("plot", None, "Draw the levels into this picture.", file=True)
 common.image_flags(FLAGS)

@@ -8,7 +8,7 @@ from ds_keras.cli.benchmark import common
 from ds_keras.cli.flags import Flags
 
 FLAGS = Flags()
-FLAGS.string("bundle", None, "Bundle to open.", required=True)
+FLAGS.existing("bundle", None, "Bundle to open.", required=True)
 common.timing_flags(FLAGS, rounds=False)
 
 

@@ -1,4 +1,4 @@
-"""Adds a note, or a comparison that ``ds-keras ablate`` made, to a preset's card.
+"""Adds a note, or a comparison that ds-keras ablate made, to a preset's card.
 
 Without --title the card is written anew from the figures.
 

@@ -1,4 +1,4 @@
-"""Converts an official DS-Net checkpoint (PyTorch) into a preset directory that ``ds_keras.zoo.load`` reads.
+"""Converts an official DS-Net checkpoint (PyTorch) into a preset directory that ds_keras.zoo.load reads.
 
 Needs PyTorch: pip install ds_keras[convert]
 

@@ -13,6 +13,8 @@ Example:
 from absl import logging
 
 from ds_keras.cli.flags import Flags
+from ds_keras.core.files import expanded
+from ds_keras.photos.decode import opened
 
 FLAGS = Flags()
 FLAGS.string("bundle", None, "Bundle, as ds-keras export --format=bundle writes it; or give --preset.")
@@ -31,6 +33,9 @@ def main(_: str) -> None:
         raise ValueError("give exactly one of --preset and --bundle")
     if FLAGS.int8 and FLAGS.preset is None:
         raise ValueError("--int8 goes with --preset: a bundle is of one precision")
+    for picture in FLAGS.pictures:
+        with opened(picture):  # refuses what is no image
+            pass
     from ds_keras import export, zoo
 
     bundle = zoo.bundle(FLAGS.preset, FLAGS.int8) if FLAGS.bundle is None else FLAGS.bundle
@@ -38,7 +43,9 @@ def main(_: str) -> None:
     pictures = [*FLAGS.pictures, *([] if FLAGS.data is None else _examples(FLAGS.data))]
     logging.info("checking every file of the bundle, packing LiteRT.js: about 5 s on a free core")
     path = export.to_web(bundle, FLAGS.output, FLAGS.runtime, card, pictures)
-    print(f"{path}  {path.stat().st_size} bytes  open it in a browser")
+    alone = path == expanded(FLAGS.output)
+    how = "open it in a browser" if alone else f"a web server shows it: python -m http.server --directory {path.parent}"
+    print(f"{path}  {path.stat().st_size} bytes  {how}")
 
 
 def _examples(name: str) -> list[bytes]:

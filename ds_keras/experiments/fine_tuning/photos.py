@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+from absl import logging
 
 from ds_keras.data import Source
 
@@ -56,6 +57,7 @@ def divide(source: Source | Mapping[str, Source], seed: int = 0) -> Photos:
         raise ValueError(f"source must be a ds_keras.data.Source or a dict with 'train', received {source!r}")
     if test is not None and test.storage is train.storage and len(train) + len(test) < TEST_FROM:
         train, test = _joined(train, test), None
+        logging.info("fewer than %d photos: no test set, all are learnt from or held out", TEST_FROM)
     _check(train)
     train, held_out = train.split(SMALL_SHARE if test is None else SHARE, seed)
     return Photos(train, held_out, test)
