@@ -343,3 +343,14 @@ def samples(parts, seed, count):
             yield Sample(*_with_member(rng, parts, file), rehashed=True)
         else:
             yield Sample(*_with_header(rng, parts, part), rehashed=True, archive=True)
+
+
+def with_another_class(parts, path, policy=None):
+    """Writes a bundle that names a class more than its graphs have; the number that they have."""
+    manifest = json.loads(parts["bundle.json"])
+    classes = manifest["num_classes"]
+    manifest |= {"num_classes": classes + 1, "labels": None}
+    if policy is not None:
+        manifest["policy"]["default"] = policy
+    as_directory(path, {**parts, "bundle.json": json.dumps(manifest).encode()})
+    return classes

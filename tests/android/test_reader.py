@@ -15,7 +15,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shared
-from damaged import as_directory, as_file, as_version_2, damaged_graph, every_value, parts_of, rehashed, samples
+from damaged import (
+    as_directory,
+    as_file,
+    as_version_2,
+    damaged_graph,
+    every_value,
+    parts_of,
+    rehashed,
+    samples,
+    with_another_class,
+)
 from helpers import nano
 
 from ds_keras import export, zoo
@@ -337,6 +347,16 @@ def test_equal_refusals(bundles, java, tmp_path, seed, number, version):
     assert sum(sample.rehashed for sample in damaged) == number // 2
     count = compare(java, tmp_path, damaged)
     assert count["both refuse"] > number / 2
+
+
+@pytest.mark.parametrize("name", ["float32", "int8", "digits", "version 2"])
+def test_another_number_of_classes_than_the_graphs_is_refused(bundles, java, tmp_path, name):
+    parts = as_version_2(bundles["float32"]) if name == "version 2" else parts_of(bundles[name])
+    as_directory(tmp_path / "whole", parts)
+    assert java("classes", tmp_path / "whole", main="Probe") == (0, ["ok"], [])
+    other, classes = tmp_path / "other", with_another_class(parts, tmp_path / "other")
+    line = f"{other}: body_0 must give {classes + 1} logits, its shape is [1, {classes}]"
+    assert java("classes", other, main="Probe") == (0, [line], [])
 
 
 def test_a_damaged_part_leaves_no_half_made_file(bundles, java, tmp_path):

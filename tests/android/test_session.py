@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import shared
-from damaged import as_directory, damaged_graphs, parts_of
+from damaged import as_directory, damaged_graphs, parts_of, with_another_class
 from helpers import images
 
 from ds_keras import zoo
@@ -133,6 +133,16 @@ def test_files_are_made_once_and_again_where_damaged(bundles, runner):
     files["entry_2"].write_bytes(files["entry_2"].read_bytes()[:-9])
     assert runner("run", bundles["int8"], x, KEEP, "2") == expected
     assert files["entry_2"].read_bytes() == bundle.file("entry_2")
+
+
+@pytest.mark.parametrize("policy", ["gate", "cascade", 2])
+def test_classes_of_another_number_than_the_graphs_are_refused_on_opening(bundles, runner, tmp_path, policy):
+    x, path = np.zeros((1, *Bundle(bundles["float32"]).manifest["image_shape"])), tmp_path / "other"
+    classes = with_another_class(parts_of(bundles["float32"]), path, policy)
+    (line,) = runner("run", path, x, KEEP, "0")
+    assert (
+        line.startswith(f"error: {path}: ") and f"must give {classes + 1} logits, it" in line and str(classes) in line
+    )
 
 
 @pytest.mark.parametrize("count", [6, pytest.param(100, marks=pytest.mark.slow)])

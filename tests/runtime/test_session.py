@@ -1,5 +1,4 @@
 import itertools
-import json
 import os
 import shutil
 import subprocess
@@ -9,7 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from damaged import as_directory, parts_of
+from damaged import parts_of, with_another_class
 from helpers import close, images, same
 
 from ds_keras.photos import Preprocessing
@@ -276,11 +275,7 @@ def test_classes_of_another_number_than_the_graphs_are_refused_on_opening(path, 
     if not parts:
         with zipfile.ZipFile(path) as archive:
             parts = {name: archive.read(name) for name in archive.namelist()}
-    manifest = json.loads(parts["bundle.json"])
-    classes = manifest["num_classes"]
-    manifest |= {"num_classes": classes + 1, "labels": None}
-    manifest["policy"]["default"] = policy
-    as_directory(tmp_path / "other", {**parts, "bundle.json": json.dumps(manifest).encode()})
+    classes = with_another_class(parts, tmp_path / "other", policy)
     with pytest.raises(ValueError, match=rf"other: .* must give {classes + 1} logits, its shape is \(1, {classes}\)"):
         Session(tmp_path / "other")
 

@@ -12,7 +12,7 @@ from typing import Any
 from ds_keras.export.web.runtime_package import BUILDS, LIBRARY
 
 # In the order in which they use each other. The first eight need no browser.
-READER = ("sha256", "archive", "manifest", "template", "materialize", "bundle", "policies", "router")
+READER = ("sha256", "archive", "manifest", "template", "graph", "materialize", "bundle", "policies", "router")
 SCRIPTS = (*READER, "engine", "image", "timing", "classifier", "figures", "camera", "view", "app")
 LIBRARY_CHANGES = (  # as a plain script, which opens from a disk too; int8 features; no GPU until one is wanted
     ('import { createWasmLib } from "@litertjs/wasm-utils";\n', ""),

@@ -23,6 +23,10 @@ const tasks = {
     for (const name of bundle.files) found[name] = page.hex(page.plainSha256(await bundle.file(name)));
     return { id: bundle.id, files: found };
   },
+  async classes({ path }) {
+    await (await page.Bundle.open(new Uint8Array(fs.readFileSync(path)))).checkClasses();
+    return "ok";
+  },
   sha256({ data }) {
     return data.map((text) => page.hex(page.plainSha256(new Uint8Array(Buffer.from(text, "base64")))));
   },

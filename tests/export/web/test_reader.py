@@ -5,7 +5,7 @@ import hashlib
 
 import numpy as np
 import pytest
-from damaged import as_file, as_version_2, parts_of, rehashed, samples
+from damaged import as_directory, as_file, as_version_2, parts_of, rehashed, samples, with_another_class
 from helpers import SUPERNETS, nano
 from PIL import Image
 
@@ -44,6 +44,26 @@ def test_equal_files_of_every_version(node, parts, tmp_path, version):
     bundle = Bundle(tmp_path / "x.dsbundle")
     assert bundle.manifest["format_version"] == version
     assert answer["value"]["files"] == {file: hashlib.sha256(bundle.file(file)).hexdigest() for file in bundle.files}
+
+
+@pytest.mark.parametrize(("name", "int8"), BUNDLES)
+def test_classes_are_those_of_the_graph(node, name, int8):
+    (answer,) = node({"task": "classes", "path": str(zoo.bundle(name, int8))})
+    assert answer["value"] == "ok"
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_another_number_of_classes_than_the_graphs_is_refused(node, parts, tmp_path, version):
+    as_directory(tmp_path / "whole", parts)
+    own = parts if version == 3 else as_version_2(tmp_path / "whole")
+    as_file(tmp_path / "whole.dsbundle", own)
+    classes = with_another_class(own, tmp_path / "other")
+    as_file(tmp_path / "other.dsbundle", parts_of(tmp_path / "other"))
+    whole, other = node(
+        *({"task": "classes", "path": str(tmp_path / f"{file}.dsbundle")} for file in ("whole", "other"))
+    )
+    assert whole["value"] == "ok"
+    assert other["error"] == f"body_0 must give {classes + 1} logits, its shape is 1 x {classes}"
 
 
 def test_sha256(node):

@@ -39,6 +39,20 @@ class Bundle {
     return sharedTemplate(await this.part(route), part === route ? null : data, name, files, kernels);
   }
 
+  /** Compares the classes that bundle.json names with the graph of a file that gives logits. Throws for others. */
+  async checkClasses() {
+    const name = "body_0", classes = this.manifest.num_classes, { graph } = await this.template(name);
+    let shape;
+    try {
+      shape = outputShape(graph, "logits");
+    } catch (error) {
+      throw new Error(`${name} is damaged: ${error.message}`);
+    }
+    if (shape.length !== 2 || shape[0] !== 1 || shape[1] !== classes) {
+      throw new Error(`${name} must give ${classes} logits, its shape is ${shape.join(" x ")}`);
+    }
+  }
+
   /** A static TFLite file, whose hash is that of bundle.json: "route", "entry_<k>" or "body_<k>". */
   async file(name) {
     const template = await this.template(name), { part, dtype } = this.manifest.kernels;

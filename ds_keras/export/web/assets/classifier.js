@@ -11,6 +11,7 @@ class Classifier {
     const build = await startLiteRt((name) => readData(name).then((data) => inflated(data, "gzip", settings.sizes[name])));
     await progress(0.5, "Reading the bundle");
     const bundle = await Bundle.open(await readData("model.dsbundle"));
+    await bundle.checkClasses();
     const made = new Classifier(bundle, build, settings.runtime), files = made.router.files(made.policy);
     for (const [i, file] of files.entries()) {
       await progress(0.6 + (0.4 * i) / files.length, `Slicing ${file}`);

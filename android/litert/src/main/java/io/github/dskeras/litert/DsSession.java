@@ -97,6 +97,7 @@ public final class DsSession implements Closeable {
         String first = manifest.fileNames(manifest.defaultPolicy).get(0);
         if (first.equals("route")) { // a damaged bundle fails here
             route();
+            bundle.checkClasses(); // this file gives no logits
         } else {
             opened(first, "features", "logits");
         }
@@ -330,6 +331,11 @@ public final class DsSession implements Closeable {
             if (!name.startsWith("body_") && network.values() != values) {
                 network.close();
                 throw new BundleException("it takes " + network.values() + " values, an image has " + values);
+            }
+            if (Arrays.asList(outputs).contains("logits") && network.count("logits") != manifest.numClasses) {
+                int found = network.count("logits");
+                network.close();
+                throw new BundleException("it must give " + manifest.numClasses + " logits, it gives " + found);
             }
             return network;
         } catch (BundleException | RuntimeException error) {

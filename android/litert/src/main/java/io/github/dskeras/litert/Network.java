@@ -63,6 +63,11 @@ final class Network implements Closeable {
         return values;
     }
 
+    /** How many numbers an output that is asked for has. */
+    int count(String output) {
+        return numbers.get(output).capacity();
+    }
+
     /**
      * Puts an image into a buffer of this network's, as the file takes it.
      *

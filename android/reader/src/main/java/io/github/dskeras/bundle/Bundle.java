@@ -6,6 +6,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
+import java.util.Arrays;
 
 /**
  * A bundle on disk: a directory, or the single-file form. Every number is checked before it is used, every part against
@@ -77,6 +78,25 @@ public final class Bundle {
         Materializer materializer = new Materializer(this);
         for (String name : manifest.fileNames()) {
             materializer.file(name);
+        }
+    }
+
+    /**
+     * Compares the classes that {@code bundle.json} names with the graph of a file that gives logits.
+     *
+     * @throws BundleException another number of them, or a damaged part
+     */
+    public void checkClasses() throws BundleException {
+        String name = "body_0";
+        int[] shape;
+        try {
+            shape = Graph.outputShape(plan(name).graph, "logits");
+        } catch (BundleException error) {
+            throw new BundleException(path + ": " + name + " is damaged, it cannot be opened: " + error.getMessage(), error);
+        }
+        if (!Arrays.equals(shape, new int[] {1, manifest.numClasses})) {
+            String found = ", its shape is " + Arrays.toString(shape);
+            throw new BundleException(path + ": " + name + " must give " + manifest.numClasses + " logits" + found);
         }
     }
 

@@ -4,6 +4,7 @@ import java.io.File;
 import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
+import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.HashSet;
 import java.util.List;
@@ -60,6 +61,45 @@ public final class Graph {
         } catch (BundleException error) {
             throw new BundleException(file + ": " + error.getMessage(), error);
         }
+    }
+
+    /**
+     * Gives the shape of an output of the signature.
+     *
+     * @param file bytes of the file, or its graph alone
+     * @param name of the output
+     * @return its sides
+     * @throws BundleException no such output, or a damaged graph
+     */
+    static int[] outputShape(byte[] file, String name) throws BundleException {
+        try {
+            return new Graph(file).outputShape(name.getBytes(StandardCharsets.UTF_8));
+        } catch (IndexOutOfBoundsException | ArithmeticException | IllegalArgumentException error) {
+            throw new BundleException("its graph is damaged: " + error.getMessage(), error);
+        }
+    }
+
+    private int[] outputShape(byte[] name) {
+        int model = target(0);
+        int tensors = vector(table(vector(model, 2), 0), 0);
+        int outputs = vector(table(vector(model, 7), 0), 1);
+        for (int i = 0; i < length(outputs); i++) {
+            int output = table(outputs, i);
+            int text = vector(output, 0);
+            boolean same = length(text) == name.length;
+            for (int k = 0; same && k < name.length; k++) {
+                same = data.get(text + 4 + k) == name[k];
+            }
+            if (same) {
+                int shape = vector(table(tensors, integer(output, 1, 0)), 0);
+                int[] sides = new int[length(shape)];
+                for (int axis = 0; axis < sides.length; axis++) {
+                    sides[axis] = data.getInt(shape + 4 + 4 * axis);
+                }
+                return sides;
+            }
+        }
+        throw new IllegalArgumentException("it has no output of this name");
     }
 
     private void check() {

@@ -29,6 +29,9 @@ final class Probe {
             case "cache":
                 cache(args);
                 break;
+            case "classes":
+                classes(args[1]);
+                break;
             default:
                 route(args);
         }
@@ -73,6 +76,18 @@ final class Probe {
         } catch (EOFException end) {
             return;
         }
+    }
+
+    /** classes BUNDLE: "ok", or that another number of classes is named than the graph gives. */
+    private static void classes(String path) throws BundleException {
+        Bundle bundle = new Bundle(new File(path));
+        String found = "ok";
+        try {
+            bundle.checkClasses();
+        } catch (BundleException error) {
+            found = error.getMessage();
+        }
+        System.out.println(found);
     }
 
     /** cache FOLDER BUNDLE...: verifies each, writes its files to FOLDER/NAME; a line for each: "ok" or what is wrong. */
