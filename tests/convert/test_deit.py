@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from fuzz import fuzz
 from helpers import close, images
 
 from ds_keras.convert import deit, from_deit
@@ -106,3 +107,16 @@ def test_other_weights_are_refused(change, message):
 def test_the_layout_follows_the_width():
     with pytest.raises(ValueError, match=r"of width \(192, 384\), received 12"):
         from_deit(state())
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
+def test_fuzz_safetensors(tmp_path, count):
+    library = pytest.importorskip("safetensors.numpy", reason="safetensors is not installed")
+    content = library.save({"a": np.ones((3, 4), "float32"), "b": np.arange(5)})
+    path = tmp_path / "deit.safetensors"
+
+    def read(data):
+        path.write_bytes(data)
+        deit.read_safetensors(path)
+
+    fuzz(read, [content], count, names=path.name)

@@ -1,8 +1,10 @@
+import hashlib
 import json
 
 import keras
 import numpy as np
 import pytest
+from fuzz import fuzz
 from helpers import array, same
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -180,3 +182,20 @@ def test_a_save_that_dies_leaves_the_one_before(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert names(tmp_path) == ["step-000000001.npz"]
     assert restore_checkpoint(tmp_path, variables())["step"] == 1
+
+
+@pytest.mark.parametrize("rehashed", [False, True])
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
+def test_fuzz(tmp_path, rehashed, count):
+    """A damaged checkpoint is passed over, or belongs to another network; variables hold all of it or nothing."""
+    path = save_checkpoint(tmp_path, 1, variables(5))
+
+    def read(data):
+        path.write_bytes(data + hashlib.sha256(data).digest() if rehashed else data)
+        twin = variables()
+        if restore_checkpoint(tmp_path, twin) is None:
+            assert all(np.array_equal(array(a), array(b)) for a, b in zip(twin, variables(), strict=True))
+            raise ValueError(f"{path} is passed over")
+
+    whole = path.read_bytes()
+    fuzz(read, [whole[:-32] if rehashed else whole], count, names=path.name, untouched=True)

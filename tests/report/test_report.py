@@ -9,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from fuzz import fuzz
 from helpers import nano_vit
 
 from ds_keras import evaluation, zoo
@@ -254,3 +255,18 @@ def test_the_figures_of_a_device(network, source, tmp_path):
         write_report(tmp_path / "a.html", network, source, device=tmp_path / "none.json")
     with pytest.raises(ValueError, match="give bundle or device"):
         write_report(tmp_path / "a.html", network, source, bundle="b", device="c")
+
+
+@pytest.mark.parametrize("count", [60, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("what", ["device", "log"])
+def test_fuzz(network, log, tmp_path, what, count):
+    """Figures of a device, and the log of a run."""
+    path = tmp_path / "damaged.json"
+    figures_of(network, path)
+    whole = {"device": path, "log": log}[what].read_bytes()
+
+    def read(data):
+        path.write_bytes(data)
+        return facts.read_log(path) if what == "log" else facts.read_device(SimpleNamespace(model=network), path)
+
+    fuzz(read, [whole], count, names=path.name)

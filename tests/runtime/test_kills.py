@@ -35,6 +35,24 @@ def kill(child):
     child.communicate()
 
 
+def test_processes_that_share_a_cache(tmp_path):
+    """Three write the same levels at the same time: each ends well, and what they leave is whole."""
+    bundle = zoo.bundle("ds_mobilenet_digits")
+    children = [start(bundle, tmp_path) for _ in range(3)]
+    try:
+        assert [child.stdout.readline() for child in children] == ["done\n"] * 3
+        assert [child.communicate()[0] for child in children] == [""] * 3
+        assert [child.returncode for child in children] == [0] * 3
+    finally:
+        for child in children:
+            kill(child)
+    session = Session(bundle)
+    files = sorted(tmp_path.glob("*/*.tflite"))
+    assert {f"entry_{level}" for level in range(session.num_levels)} <= {path.stem for path in files}
+    assert all(session.bundle.is_file(path.stem, path.read_bytes()) for path in files)
+    assert not list(tmp_path.rglob(".writing-*"))
+
+
 def killed_at_random(bundle, folder, kills):
     """Kills a process ``kills`` times while it writes; returns how many times something was missing afterwards."""
     child, began = start(bundle, folder / "whole"), time.perf_counter()
