@@ -1,16 +1,20 @@
 """Reads the tensors of a PyTorch file: no code, and nothing that needs more memory than the file has bytes."""
 
 import argparse
+import io
 import os
+import pickletools
 import zipfile
 from collections.abc import Mapping
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from ds_keras.core.files import check_regular, shown
 
 MAX_BYTES = 1 << 30  # of a file
+MAX_TUPLE = 1000  # values in a tuple and in those within it
+LEGACY = 5  # pickles of the older format: magic, version, system, the object, keys of its tensors
 
 
 def read_tensors(path: str | os.PathLike, entry: str | None = None) -> dict[str, np.ndarray]:
@@ -77,13 +81,49 @@ def open_regular(path: str | os.PathLike) -> None:
 def _check_archive(path: str | os.PathLike) -> None:
     """Refuses an archive that unpacks to more than it is. The older format, which is none, packs nothing."""
     if not zipfile.is_zipfile(path):
+        with open(path, "rb") as file:
+            for _ in range(LEGACY):
+                _check_pickle(file)
         return
     with zipfile.ZipFile(path) as archive:
         files = archive.infolist()
-    if any(info.compress_type != zipfile.ZIP_STORED for info in files):
-        raise ValueError("its parts are compressed, which PyTorch does not write")
-    if sum(info.file_size for info in files) > os.path.getsize(path):
-        raise ValueError("its parts declare more bytes than the file has")
+        if any(info.compress_type != zipfile.ZIP_STORED for info in files):
+            raise ValueError("its parts are compressed, which PyTorch does not write")
+        if sum(info.file_size for info in files) > os.path.getsize(path):
+            raise ValueError("its parts declare more bytes than the file has")
+        for info in files:
+            if info.filename.endswith("data.pkl"):
+                _check_pickle(io.BytesIO(archive.read(info)))
+
+
+def _check_pickle(file: IO[bytes]) -> None:
+    """Refuses a pickle with a large tuple: as a key it is hashed, nested ones in exponential time. Runs nothing."""
+    stack: list[int | None] = []  # values in each tuple, 1 for anything else, None for a mark
+    memo: dict[Any, int] = {}
+    for opcode, argument, _ in pickletools.genops(file):
+        name, top = opcode.name, stack[-1:]
+        if name in ("PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"):
+            memo[len(memo) if name == "MEMOIZE" else argument] = (top and top[0]) or 1
+            continue
+        if name in ("GET", "BINGET", "LONG_BINGET"):
+            stack.append(memo.get(argument, 1))
+            continue
+        if name == "DUP":
+            stack += top
+            continue
+        taken: list[int | None] = []
+        before = opcode.stack_before
+        if pickletools.markobject in before:
+            while stack and (value := stack.pop()) is not None:
+                taken.append(value)
+            before = before[: before.index(pickletools.markobject)]
+        for _ in before:
+            if stack:
+                taken.append(stack.pop())
+        size = 1 + sum(value or 1 for value in taken) if "TUPLE" in name else 1
+        if size > MAX_TUPLE:
+            raise ValueError(f"it holds a tuple of more than {MAX_TUPLE} values")
+        stack += [None if kind is pickletools.markobject else size for kind in opcode.stack_after]
 
 
 def _fault(value: Any, torch: Any) -> str | None:

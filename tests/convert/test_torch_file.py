@@ -21,6 +21,17 @@ def saved(path, state, **options):
 
 
 @pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}], ids=["zip", "legacy"])
+def test_a_key_that_is_hashed_in_exponential_time(tmp_path, options):
+    """``weights_only`` alone would take years."""
+    key = ("a",)
+    for _ in range(12):
+        key = (key, key)  # 2^12 values: slow enough to refuse, quick enough to write
+    path = saved(tmp_path / "a.pth", {"a": torch.ones(1), key: 1}, **options)
+    with pytest.raises(ValueError, match="a.pth is not a .*: it holds a tuple of more than 1000 values"):
+        read_tensors(path, "state_dict")
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}], ids=["zip", "legacy"])
 def test_tensors(tmp_path, options):
     state = {"a": torch.ones(2, 3, dtype=torch.float16), "n": torch.tensor(5)}
     found = read_tensors(saved(tmp_path / "a.pth", state, **options), "state_dict")
