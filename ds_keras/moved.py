@@ -80,7 +80,7 @@ HOMES = {  # public names of today that lie in another room: a module, and what 
     "training.fine_tune": "experiments.fine_tuning.run.fine_tune",
 }
 NAMES = {  # names of a room that lie in another one now
-    "data.augment.uniform": "data.augment.basic.uniform",
+    "data.augment.uniform": "data.augment.part.draw",
     "data.augment.flip": "data.augment.basic.flip",
     "data.augment.pad_crop": "data.augment.basic.pad_crop",
     "data.augment.shift": "data.augment.basic.shift",

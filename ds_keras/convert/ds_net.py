@@ -117,7 +117,9 @@ def from_state_dict(
         kwargs = {"mean": MEAN, "std": STD, **kwargs}
     kwargs |= {"num_classes": _need(state, "classifier.bias").size, "padding": "symmetric"}
     weights = 2 * sum(value.size for value in state.values()) + MORE_WEIGHTS
-    with at_most(layers=2 * len(state) + 100, weights=weights):  # before memory is taken for what the shapes say
+    with at_most(
+        layers=2 * len(state) + 100, weights=weights, source="the checkpoint"
+    ):  # before memory is taken for what the shapes say
         model = DSMobileNet(stem, stages, input_shape=input_shape, stem_stride=strides[0], **kwargs)
         model.build()
     _pour(state, _plan(model, outputs, copy_head))

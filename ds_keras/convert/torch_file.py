@@ -143,4 +143,4 @@ def _held(checkpoint: Any) -> str:
     if not isinstance(checkpoint, Mapping):
         return type(checkpoint).__name__
     names = [key if isinstance(key, str) else type(key).__name__ for key in list(checkpoint)[:8]]
-    return shown(", ".join(names) or "nothing")
+    return shown(", ".join(sorted(names)) or "nothing")

@@ -35,20 +35,22 @@ def dtype_policy(policy: Any) -> Iterator[None]:
 class _Left:
     layers: int
     weights: int
+    source: str
 
 
 _left: contextvars.ContextVar[_Left | None] = contextvars.ContextVar("_left", default=None)
 
 
 @contextlib.contextmanager
-def at_most(layers: int, weights: int) -> Iterator[None]:
+def at_most(layers: int, weights: int, source: str) -> Iterator[None]:
     """Bounds the networks that are made within: a config of others may ask for more than any memory holds.
 
     Args:
         layers: sliceable layers and blocks of them.
         weights: numbers in all kernels.
+        source: file that holds them, for the error.
     """
-    token = _left.set(_Left(layers, weights))
+    token = _left.set(_Left(layers, weights, source))
     try:
         yield
     finally:
@@ -66,7 +68,7 @@ def spend(layers: int = 0, weights: int = 0) -> None:
         return
     left.layers, left.weights = left.layers - layers, left.weights - weights
     if min(left.layers, left.weights) < 0:
-        raise ValueError("it describes a larger network than the weights are of")
+        raise ValueError(f"it describes a larger network than {left.source} has weights of")
 
 
 def float32_variables() -> contextlib.AbstractContextManager[None]:

@@ -79,7 +79,7 @@ def load(name: str | os.PathLike, num_classes: int | None = None, image_size: An
             f"{folder / CONFIG}: class must be a model of ds_keras.models, received {shown(repr(record.get('class')))}"
         )
     size = weights.measure(files[WEIGHTS])
-    with float32_variables(), at_most(layers=2 * size.arrays + MORE_LAYERS, weights=size.values):
+    with float32_variables(), at_most(layers=2 * size.arrays + MORE_LAYERS, weights=size.values, source=WEIGHTS):
         model = _build(getattr(models, record["class"]), record["config"], folder / CONFIG)
     weights.load(model, files[WEIGHTS])
     model = model if num_classes is None else with_classes(model, num_classes)

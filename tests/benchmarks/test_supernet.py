@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from helpers import nano
+from helpers import nano, pair
 
 from ds_keras.benchmarks import supernet as benchmark
 from ds_keras.core import timing
@@ -36,10 +36,10 @@ def test_paired_by_hand(monkeypatch):
 
 
 def test_slicing():
-    rows = benchmark.slicing(nano(), 2, rounds=3)
+    rows = benchmark.slicing(pair(), 2, rounds=3)
     well_formed(rows)
     assert [(row["what"], row["level"], row["kind"]) for row in rows] == [
-        ("slicing", level, kind) for level in range(3) for kind in ("int", "tensor")
+        ("slicing", level, kind) for level in range(2) for kind in ("int", "tensor")
     ]
 
 
@@ -52,21 +52,21 @@ def test_the_fused_network_is_the_same_network():
 
 
 def test_routed_batch():
-    rows = benchmark.routed_batch(nano(), 7, rounds=3)
+    rows = benchmark.routed_batch(pair(), 7, rounds=3)
     well_formed(rows)
     assert [(row["what"], row["level"]) for row in rows] == [("routed batch", "even mix")]
 
 
 def test_stage1_step():
-    model = nano()
+    model = pair()
     before = np.array(model.classifier.kernel)
     rows = benchmark.stage1_step(model, 4, rounds=3)
     well_formed(rows)
-    assert [(row["what"], row["level"]) for row in rows] == [("Stage I step", "[2, 1, 1, 0]")]
+    assert [(row["what"], row["level"]) for row in rows] == [("Stage I step", "[1, 1, 0, 0]")]
     assert np.abs(np.array(model.classifier.kernel) - before).max() > 0
 
 
 def test_pipeline():
-    rows = benchmark.pipeline(nano(), 4, rounds=3)
+    rows = benchmark.pipeline(pair(), 4, rounds=3)
     well_formed(rows)
     assert [(row["what"], row["level"]) for row in rows] == [("pipeline", "a batch")]

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
-from helpers import nano
+from helpers import pair
 from PIL import Image
 from programs import run_command as tool
 
@@ -31,6 +31,23 @@ def every_command(commands=COMMANDS, words=()):
             yield from every_command(found, (*words, name))
         else:
             yield (*words, name), importlib.import_module(f"ds_keras.cli.{found}")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def digits_once():
+    """The commands here read the digits preset and leave it as it is: one serves all."""
+    load, known = zoo.load, {}
+
+    def loaded(name, *args, **kwargs):
+        if args or kwargs or name != "ds_mobilenet_digits":
+            return load(name, *args, **kwargs)
+        if name not in known:
+            known[name] = load(name)
+        return known[name]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(zoo, "load", loaded)
+        yield
 
 
 EVERY = [pytest.param(words, module, id=" ".join(words)) for words, module in every_command()]
@@ -315,7 +332,7 @@ def test_compress_of_what_it_refuses(arguments, message, tmp_path):
 
 def test_evaluate(tmp_path):
     """Prints and writes what ``evaluate`` returns; that it is what the card says: ``tests/zoo/test_digits.py``."""
-    model, test = nano(num_classes=10, labels=list("0123456789")), data.digits()["test"]
+    model, test = pair(num_classes=10, labels=list("0123456789")), data.digits()["test"]
     zoo.save(model, tmp_path / "nano", {"levels": []}, "card")
     result = tool("evaluate", "--preset=nano", "--data=digits", "--json=figures.json", cwd=tmp_path)
     assert result.returncode == 0, result.stderr

@@ -41,6 +41,18 @@ def network(classes=7, **kwargs):
     return DSMobileNetV2.efficientnet_lite(0, classes, (96, 96, 3), **kwargs)
 
 
+@pytest.fixture(scope="module")
+def plain(weights):
+    """With the channels in their order: do not change it."""
+    return lite.from_efficientnet_lite(weights, network(), order=False)
+
+
+@pytest.fixture(scope="module")
+def refusing():
+    """Networks of 7 and 3 classes for weights that are refused: their own mean nothing."""
+    return {classes: network(classes) for classes in (7, 3)}
+
+
 def test_random_weights_give_the_reference_logits(weights):
     torch = pytest.importorskip("torch")
     reference = pytest.importorskip("efficientnet_lite_pytorch")
@@ -52,19 +64,17 @@ def test_random_weights_give_the_reference_logits(weights):
     close(lite.from_efficientnet_lite(weights, network())(x, level=3), expected)
 
 
-def test_order_changes_no_logit_of_the_largest_level(weights):
+def test_order_changes_no_logit_of_the_largest_level(weights, plain):
     x = images(2, 96, 3)
-    plain = lite.from_efficientnet_lite(weights, network(), order=False)
     ordered = lite.from_efficientnet_lite(weights, network())
     close(ordered(x, level=3), plain(x, level=3))
     assert np.abs(np.array(ordered(x, level=1)) - np.array(plain(x, level=1))).max() > 1e-2
 
 
-def test_some_classes_only(weights):
+def test_some_classes_only(weights, plain):
     x = images(2, 96, 3)
-    whole = lite.from_efficientnet_lite(weights, network(), order=False)
     three = lite.from_efficientnet_lite(weights, network(3), classes=[6, 0, 2], order=False)
-    close(three(x, level=3), np.array(whole(x, level=3))[:, [6, 0, 2]])
+    close(three(x, level=3), np.array(plain(x, level=3))[:, [6, 0, 2]])
 
 
 def test_other_classes_keep_a_new_classifier(weights):
@@ -84,16 +94,16 @@ def test_other_classes_keep_a_new_classifier(weights):
         ({"_blocks.16._bn0.weight": np.ones(3)}, "no place for"),
     ],
 )
-def test_other_weights_are_refused(weights, change, message):
+def test_other_weights_are_refused(weights, refusing, change, message):
     wrong = {name: value for name, value in {**weights, **change}.items() if value is not None}
     with pytest.raises(ValueError, match=message):
-        lite.from_efficientnet_lite(wrong, network(), order=False)
+        lite.from_efficientnet_lite(wrong, refusing[7], order=False)
 
 
 @pytest.mark.parametrize("classes", [[0], [0, 1, 7], [0, -1, 2]])
-def test_bad_classes_are_refused(weights, classes):
+def test_bad_classes_are_refused(weights, refusing, classes):
     with pytest.raises(ValueError, match="classes must be 3 places"):
-        lite.from_efficientnet_lite(weights, network(3), classes=classes, order=False)
+        lite.from_efficientnet_lite(weights, refusing[3], classes=classes, order=False)
 
 
 def test_a_missing_package_is_named(monkeypatch):

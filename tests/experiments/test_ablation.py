@@ -11,6 +11,7 @@ from ds_keras.models.mobilenet import Stage
 from ds_keras.zoo.cards import HEADER, policy_cells
 
 ROWS = (Stage(6, 1), Stage((4, 16), 1, 2, gate=True))
+SHORT = {"objective": "ce", "num_random": 0}  # the fewest passes to trace
 SMALL = {"stem_stride": 1, "gate_hidden": 4, "attention": False}
 
 
@@ -19,7 +20,7 @@ def experiment(**trainer):
         name="toy",
         data="digits",
         model=lambda classes, shape: DSMobileNet(4, ROWS, classes, shape, **SMALL),
-        stage1=TrainingStage(1, 0.05, batch_size=64, mixup=0.2, trainer={"num_random": 0, **trainer}),
+        stage1=TrainingStage(1, 0.05, batch_size=64, mixup=0.2, trainer={**SHORT, **trainer}),
         stage2=TrainingStage(1, 1e-3, "adam", 64, trainer={"target": None}),
         held_out=200,
         train_images=320,
@@ -30,7 +31,7 @@ def experiment(**trainer):
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("ablation")
-    variants = {"same": {}, "again": {"objective": "ib"}, "alone": {"levels": [1]}}
+    variants = {"same": {}, "alone": {"levels": [1]}}
     return workdir, ablate(experiment(), workdir, variants, seeds=[0, 1], command="me", verbose=0)
 
 
@@ -40,7 +41,7 @@ def test_rows(done):
     expected = {"command": "me", "experiment": "toy", "split": "held_out", "epochs": 1, "train_images": 320}
     assert {key: result[key] for key in expected} == expected and result["seeds"] == [0, 1]
     found = [(row["variant"], row["level"]) for row in result["rows"]]
-    assert found == [("same", 0), ("same", 1), ("again", 0), ("again", 1), ("alone", 1)]
+    assert found == [("same", 0), ("same", 1), ("alone", 1)]
     rows = {(row["variant"], row["level"]): row for row in result["rows"]}
     for (_, level), row in rows.items():
         difference = np.subtract(row["top1"], rows["same", level]["top1"])
@@ -50,18 +51,21 @@ def test_rows(done):
 
 
 def test_runs_are_paired(done):
-    """The same arguments give the same figures; others do not."""
-    rows = {(row["variant"], row["level"]): row["top1"] for row in done[1]["rows"]}
-    assert rows["same", 0] == rows["again", 0] and rows["same", 1] == rows["again", 1]
+    """The same arguments give the same figures, others do not. What was run before is kept."""
+    workdir, result = done
+    variants = {"same": {}, "again": {"objective": "ce"}}
+    again = ablate(experiment(), workdir, variants, seeds=[0], verbose=0)
+    assert [row["difference"] for row in again["rows"]] == [0.0] * 4
+    rows = {(row["variant"], row["level"]): row["top1"] for row in result["rows"]}
     assert rows["alone", 1] != rows["same", 1]
-    assert rows["same", 1][0] != rows["same", 1][1]
+    assert any(rows["same", level][0] != rows["same", level][1] for level in (0, 1))  # seeds
 
 
 def test_done_runs_are_kept(done):
     workdir, result = done
     stamps = {path: path.stat().st_mtime_ns for path in workdir.glob("*-*/held_out.json")}
     lines = (workdir / "same-0/metrics.jsonl").read_text()
-    assert len(stamps) == 6 and len(lines.splitlines()) == 1
+    assert len(stamps) >= 4 and len(lines.splitlines()) == 1
     again = ablate(experiment(), workdir, {"same": {}, "alone": {"levels": [1]}}, seeds=[0, 1], verbose=0)
     assert again["rows"] == [row for row in result["rows"] if row["variant"] in ("same", "alone")]
     assert {path: path.stat().st_mtime_ns for path in stamps} == stamps

@@ -36,12 +36,12 @@ def run(model, workdir, head_images=0, order_images=0):
     experiment = SimpleNamespace(head_images=head_images, order_images=order_images)
     settings = SimpleNamespace(frozen_start=True)
 
-    def batches(stage, first, last):
-        return data.batches(source(), stage.batch_size, 0, start_step=first, end_step=last)
+    def batches(size, augment, first, last):
+        return data.batches(source(), size, 0, augment=augment, start_step=first, end_step=last)
 
     trainer = SimpleNamespace(settings=settings)
     return SimpleNamespace(
-        model=model, workdir=workdir, experiment=experiment, batches=batches, supernet_trainer=lambda: trainer
+        model=model, workdir=workdir, experiment=experiment, plain_batches=batches, supernet_trainer=lambda: trainer
     )
 
 

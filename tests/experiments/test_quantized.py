@@ -6,7 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import array, close, images, nano, nano_resnet, nano_vit, same, snapshot
+from helpers import array, close, images, nano, nano_resnet, nano_vit, pair, same, snapshot
 
 from ds_keras import zoo
 from ds_keras.core.fake_quant import fake_quant_kernel
@@ -38,7 +38,7 @@ def test_a_step_is_that_of_the_rounded_network():
 
 
 def test_fit_lowers_the_loss_of_the_rounded_network():
-    model = nano(residual=True)
+    model = pair(residual=True)
     trainer = SupernetTrainer(model, quantize="int8", num_random=1, distill_start=1000)
     trainer.compile(keras.optimizers.Adam(3e-3))
     data = tf.data.Dataset.from_tensor_slices((X, Y)).batch(24).repeat()

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 from ai_edge_litert.interpreter import Interpreter
-from helpers import array, close, images, nano, nano_resnet, nano_vit, spread_gate
+from helpers import array, close, images, nano, nano_resnet, nano_vit, pair, spread_gate
 
 from ds_keras.export import flatbuffer, to_bundle, to_tflite
 from ds_keras.export.tflite import convert as litert
@@ -109,8 +109,8 @@ def test_sessions(network, bundle, tmp_path, engine):
 @pytest.mark.parametrize(
     "make",
     [
-        pytest.param(lambda: nano(gate_hidden=4), id="mobilenet", marks=pytest.mark.slow),
-        pytest.param(lambda: nano_vit(rows=ROWS), id="vit"),
+        pytest.param(lambda: pair(gate_hidden=4), id="mobilenet"),
+        pytest.param(lambda: nano_vit(rows=ROWS), id="vit", marks=pytest.mark.slow),
     ],
 )
 def test_dynamic(make, tmp_path):

@@ -11,11 +11,13 @@ from ds_keras.core import cost
 from ds_keras.export import flatbuffer
 from ds_keras.export.tflite import convert as litert
 from ds_keras.lcnet.export import converted
+from ds_keras.lcnet.model import LCStage
 from ds_keras.lcnet.skipping import in_full
 from ds_keras.runtime.network import Compiled, Interpreted
 
 KINDS = {"both": {}, "layers": {"groups": 0}, "channels": {"layers": False}, "neither": {"layers": False, "groups": 0}}
 X = images(6)
+ONE = (LCStage(8, 1),)  # block
 
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("layers", "channels")]
@@ -49,14 +51,13 @@ def test_a_batch_runs_what_any_image_needs(model, data):
 
 
 def test_another_precision():
-    half = nano_lc().clone("mixed_bfloat16")
+    half = nano_lc(stages=ONE).clone("mixed_bfloat16")
     close(litert.run_tflite(converted(half), X[:1])["logits"], half.clone("float32").run(X[:1]).logits)
 
 
 @pytest.mark.parametrize("engine", [Interpreted, Compiled])
-def test_both_engines_of_litert(engine):
-    model = nano_lc()
-    network = engine(converted(model), 1)
+def test_both_engines_of_litert(model, data, engine):
+    network = engine(data, 1)
     for i in range(len(X)):
         close(network(X[i : i + 1])["logits"], model.run(X[i : i + 1]).logits)
 
@@ -113,8 +114,8 @@ def test_bad_arguments(tmp_path):
 
 
 def test_a_file_that_differs_is_not_kept(monkeypatch, tmp_path):
-    model = nano_lc()
-    other = converted(nano_lc(seed=5), in_full)
+    model = nano_lc(stages=ONE)
+    other = converted(nano_lc(seed=5, stages=ONE), in_full)
     monkeypatch.setattr("ds_keras.lcnet.export.converted", lambda *args, **kwargs: other)
     with pytest.raises(RuntimeError, match="LiteRT differs from Keras"):
         export.to_tflite(model, tmp_path)

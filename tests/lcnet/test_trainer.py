@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import array, close, images, nano, nano_lc, same, snapshot
+from helpers import array, close, images, nano, nano_lc, same, snapshot, without_tracing
 
 from ds_keras import zoo
 from ds_keras.experiments import Experiment, TrainingStage
@@ -22,14 +22,14 @@ X, Y = images(48), np.arange(48) % 3
 
 def fresh(**kwargs):
     keras.utils.set_random_seed(0)
-    stages = (LCStage(8, 2), LCStage(16, 1, 2))
+    stages = (LCStage(8, 1), LCStage(16, 1, 2))
     return LCResNet(8, stages, 3, (8, 8, 1), 3, 1, False, "basic", groups=2, **kwargs)
 
 
 def test_without_a_target_the_predictors_stay_and_everything_runs():
     model = fresh()
     trainer = LCTrainer(model, target=None)
-    trainer.compile(keras.optimizers.SGD(0.1))
+    trainer.compile(keras.optimizers.SGD(0.1), run_eagerly=True)  # tracing takes longer than nine steps
     before = [array(v) for v in model.predictors]
     history = trainer.fit(X, Y, batch_size=16, epochs=3, verbose=0).history
     for variable, value in zip(model.predictors, before, strict=True):
@@ -40,7 +40,7 @@ def test_without_a_target_the_predictors_stay_and_everything_runs():
     for variable in model.predictors:
         variable.assign(variable - 2)  # what the predictors say does not count here
     assert model.run(X).scales.max() == 0
-    close(trainer.predict(X, verbose=0), model.run(X, scales=np.ones((48, 9))).logits)
+    close(trainer.predict(X, verbose=0), model.run(X, scales=np.ones((48, 6))).logits)
 
 
 def test_the_budget_is_met_and_spent_differently():
@@ -53,6 +53,12 @@ def test_the_budget_is_met_and_spent_differently():
     found = trainer.evaluate(X, labels, verbose=0, return_dict=True)
     assert abs(found["madds"] - 0.6) < 0.1
     close(model.run(X).madds.mean() / model.madds, found["madds"])
+
+
+@pytest.fixture(scope="module")
+def untrained():
+    """Do not change it."""
+    return fresh()
 
 
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("blocks", "groups")]
@@ -75,7 +81,7 @@ def test_what_was_given_up_comes_back(off):
 
 def test_the_goal_falls_step_by_step():
     trainer = LCTrainer(fresh(), target=0.6, anneal=3)
-    trainer.compile(keras.optimizers.SGD(0.0))
+    trainer.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
     goals = []
     for _ in range(6):
         goals.append(float(trainer.goal()))
@@ -129,9 +135,9 @@ def test_decay_is_of_kernels_alone():
         ({"price_rate": -1.0}, "at least 0 and finite, received"),
     ],
 )
-def test_bad_arguments(kwargs, message):
+def test_bad_arguments(untrained, kwargs, message):
     with pytest.raises(ValueError, match=message):
-        LCTrainer(fresh(), **kwargs)
+        LCTrainer(untrained, **kwargs)
 
 
 def tiny_experiment(**kwargs):
@@ -150,7 +156,8 @@ STAGES = {"stage1": None, "stage2": 0.7}  # targets
 def whole(tmp_path_factory):
     """The directory of a run, and its metrics."""
     workdir = tmp_path_factory.mktemp("lc") / "whole"
-    return workdir, run(tiny_experiment(), workdir, "the command", verbose=0)
+    with without_tracing():
+        return workdir, run(tiny_experiment(train_images=256), workdir, "the command", verbose=0)
 
 
 def test_a_run_ends_with_a_preset(whole):
@@ -161,8 +168,7 @@ def test_a_run_ends_with_a_preset(whole):
 
 
 @pytest.mark.slow
-def test_a_run_resumes(whole, tmp_path, monkeypatch):
-    workdir, metrics = whole
+def test_a_run_resumes(tmp_path, monkeypatch):
     saved = []
 
     def dying(directory, *rest):
@@ -171,6 +177,7 @@ def test_a_run_resumes(whole, tmp_path, monkeypatch):
         if saved[-2:] == ["stage2", "stage2"]:
             raise KeyboardInterrupt
 
+    metrics = run(tiny_experiment(), tmp_path / "whole", "the command", verbose=0)
     monkeypatch.setattr("ds_keras.experiments.loop.save_checkpoint", dying)
     with pytest.raises(KeyboardInterrupt):
         run(tiny_experiment(), tmp_path / "resumed", checkpoint_every=2, verbose=0)
@@ -178,7 +185,7 @@ def test_a_run_resumes(whole, tmp_path, monkeypatch):
     resumed = run(tiny_experiment(), tmp_path / "resumed", "the command", verbose=0)
     for key in ("runs", "units", "spread", "held_out"):
         assert metrics[key] == resumed[key]
-    first, second = (zoo.load(folder / "preset") for folder in (workdir, tmp_path / "resumed"))
+    first, second = (zoo.load(tmp_path / name / "preset") for name in ("whole", "resumed"))
     for a, b in zip(first.get_weights(), second.get_weights(), strict=True):
         same(a, b)
 

@@ -71,7 +71,7 @@ def test_a_network_that_skips_nothing(tmp_path):
 
 def test_the_card(model, folder):
     card = (folder / zoo.CARD).read_text()
-    assert "3 residual blocks that an image may skip whole and by 2 groups of their channels, 3 classes" in card
+    assert "2 residual blocks that an image may skip whole and by 2 groups of their channels, 3 classes" in card
     assert f"{model.madds / 1e6:.3f} million multiply-adds" in card
     assert "| dynamic | " in card and "| stage1_block1/group0 | " in card
     assert "## Runs (lossless, 12 images that no training saw)" in card

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import close, in_graph, nano, tiny
+from helpers import close, in_graph, nano, pair, tiny
 
 from ds_keras.models import DSMobileNet
 
@@ -42,7 +42,7 @@ def test_evaluate(x):
 
 @pytest.mark.parametrize("policy", ["gate", "cascade"])
 def test_saved_model(tmp_path, x, policy):
-    model = tiny(default_policy=policy)
+    model = pair(default_policy=policy)
     serve = tf.function(lambda x: model(x), input_signature=[tf.TensorSpec([None, 8, 8, 1])], autograph=False)
     tf.saved_model.save(model, str(tmp_path / "m"), signatures=serve)
     loaded = tf.saved_model.load(str(tmp_path / "m"))
@@ -51,7 +51,7 @@ def test_saved_model(tmp_path, x, policy):
 
 
 def test_keras_export(tmp_path, x):
-    model = nano()
+    model = pair()
     model.export(tmp_path / "m", input_signature=[tf.TensorSpec([None, 8, 8, 1])], verbose=False)
     loaded = tf.saved_model.load(str(tmp_path / "m"))
     close(loaded.serve(tf.constant(x)), model(x))
@@ -73,23 +73,23 @@ def test_classify(model, x, routed):
 
 
 def test_unbuilt_model_builds_at_first_use(x):
-    config = nano().get_config()
+    config = pair().get_config()
 
     def unbuilt():
         return DSMobileNet.from_config(config)
 
     assert unbuilt()(x, level=0).shape == (12, 3)
     assert unbuilt()(x).shape == (12, 3)
-    assert unbuilt().route(x).shape == (12, 3)
+    assert unbuilt().route(x).shape == (12, 2)
     assert unbuilt().predict_routed(x, policy=1).logits.shape == (12, 3)
     assert set(unbuilt().features(x, level=0)) == {2, 4}
 
 
 def test_mixed_bfloat16_stays_close(x):
-    expected = tiny()(x, level=2)
+    expected = nano()(x, level=2)
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
-        model = tiny()
+        model = nano()
         logits, routed = model(x, level=2), model(x)
         graph = in_graph(lambda x, level: model(x, level=level))(x, tf.constant(2))
     finally:

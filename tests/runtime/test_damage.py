@@ -248,12 +248,12 @@ def test_a_part_of_many_files_is_refused_before_they_are_made(versions, name):
         members = {member: archive.read(member) for member in archive.namelist()}
     plan = json.loads(members["plan.json"])
     (entry,) = (file for file in plan["files"] if file["name"] == "entry_1")
-    plan["files"] = [entry] * 10_000
+    plan["files"] = [entry] * 1000
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         for member, data in {**members, "plan.json": json.dumps(plan).encode()}.items():
             archive.writestr(member, data)
-    with pytest.raises(ValueError, match="at most 2 files in a part, received 10000"):
+    with pytest.raises(ValueError, match="at most 2 files in a part, received 1000"):
         route = parts["route.zip"]
         shared_template(lent(route), route, content.getvalue(), name, sizes, manifest["kernels"])
 
@@ -273,7 +273,7 @@ BOMBS = {2: ("entry_0.zip", "graph.tflite"), 3: ("level_0.zip", "words.bin")}
 def test_a_deflate_bomb_is_refused_before_it_is_unpacked(versions, tmp_path, version):
     part, member = BOMBS[version]
     content = io.BytesIO()
-    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(content, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
         for name in ("graph.tflite", "plan.json", "factors.bin", "tail.bin", "words.bin", "literals.bin"):
             archive.writestr(name, bytes(40 << 20))
     path = write(tmp_path / "bundle", {**versions[version], part: content.getvalue()}, rehash=True)
@@ -296,7 +296,7 @@ def test_a_member_is_bounded_whatever_its_file_declares(versions, tmp_path, vers
     """The manifest may say two gigabytes, under hashes that match."""
     parts = versions[version]
     content, manifest = io.BytesIO(), json.loads(parts["bundle.json"])
-    with zipfile.ZipFile(io.BytesIO(parts[part])) as old, zipfile.ZipFile(content, "w", 8) as new:
+    with zipfile.ZipFile(io.BytesIO(parts[part])) as old, zipfile.ZipFile(content, "w", 8, compresslevel=1) as new:
         for member in old.namelist():
             new.writestr(member, bytes(80 << 20) if member == name else old.read(member))
     manifest["files"]["body_0"]["size"] = 2**31 - 1

@@ -50,6 +50,12 @@ def test_a_preset_is_a_teacher(tmp_path):
     close(found(X, level=2), teacher(X, level=2), tolerance=1e-6)
 
 
+@pytest.fixture(scope="module")
+def pupil():
+    """Do not change it."""
+    return nano(labels=["a", "b", "c"])
+
+
 @pytest.mark.parametrize(
     ("teacher", "message"),
     [
@@ -62,6 +68,6 @@ def test_a_preset_is_a_teacher(tmp_path):
     ],
     ids=range(6),
 )
-def test_refused(teacher, message):
+def test_refused(pupil, teacher, message):
     with pytest.raises(ValueError, match=message):
-        make(nano(labels=["a", "b", "c"]), teacher=teacher() if callable(teacher) else teacher)
+        make(pupil, teacher=teacher() if callable(teacher) else teacher)

@@ -71,6 +71,12 @@ def test_all_shares_with_a_trained_start():
     assert np.abs(array(model.stem[0].kernel) - before).max() > 1e-5
 
 
+@pytest.fixture(scope="module")
+def untrained():
+    """Three levels: do not change it."""
+    return nano_v2()
+
+
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
@@ -84,9 +90,9 @@ def test_all_shares_with_a_trained_start():
         ({"frozen_start": True, "quantize": "int8"}, "quantize must be None"),
     ],
 )
-def test_bad_arguments(kwargs, message):
+def test_bad_arguments(untrained, kwargs, message):
     with pytest.raises(ValueError, match=message):
-        SupernetTrainer(nano_v2(), **{"num_random": None, **kwargs})
+        SupernetTrainer(untrained, **{"num_random": None, **kwargs})
 
 
 def test_calibration_of_the_body_alone():

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import close, images, nano, same
+from helpers import close, images, nano, pair, same
 
 from ds_keras.core import cost
 from ds_keras.training import GateTrainer, losses
@@ -85,7 +85,7 @@ def test_sandwich_targets_are_learned():
 
 def test_training_is_a_function_of_the_seed():
     def run(seed, eager=False):
-        model = nano()
+        model = pair()
         make(model, seed=seed, eager=eager).fit(X, Y, batch_size=8, shuffle=False, verbose=0)
         return [np.array(v.value) for v in model.gate_variables]
 
@@ -95,12 +95,18 @@ def test_training_is_a_function_of_the_seed():
     assert max(np.abs(a - b).max() for a, b in zip(first, other, strict=True)) > 1e-3
 
 
+@pytest.fixture(scope="module")
+def untrained():
+    """Three levels: do not change it."""
+    return nano()
+
+
 @pytest.mark.parametrize("target", [0.0, 0.05, 1.5])
-def test_target_out_of_range_names_the_interval(target):
-    trainer = GateTrainer(nano(), target=None)
+def test_target_out_of_range_names_the_interval(untrained, target):
+    trainer = GateTrainer(untrained, target=None)
     low, high = trainer.relative_costs[0], trainer.relative_costs[-1]
     with pytest.raises(ValueError, match=rf"target must be .*{low:.3f}.*{high:.3f}.*received {target}"):
-        GateTrainer(nano(), target=target)
+        GateTrainer(untrained, target=target)
 
 
 def test_weighted_images_are_stage_1s():
@@ -112,6 +118,6 @@ def test_weighted_images_are_stage_1s():
     ("name", "value", "allowed"),
     [("temperature", 0.0, "positive"), ("task_weight", -1.0, "at least 0"), ("budget_weight", -1.0, "at least 0")],
 )
-def test_bad_arguments(name, value, allowed):
+def test_bad_arguments(untrained, name, value, allowed):
     with pytest.raises(ValueError, match=f"{name} must be {allowed}, received {value}"):
-        GateTrainer(nano(), target=None, **{name: value})
+        GateTrainer(untrained, target=None, **{name: value})

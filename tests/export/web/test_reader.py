@@ -5,11 +5,12 @@ import hashlib
 
 import numpy as np
 import pytest
+import shared
 from damaged import as_directory, as_file, as_version_2, parts_of, rehashed, samples, with_another_class
-from helpers import SUPERNETS, nano
+from helpers import SUPERNETS
 from PIL import Image
 
-from ds_keras import export, zoo
+from ds_keras import zoo
 from ds_keras.photos import Preprocessing, load_photo
 from ds_keras.policies.base import RoutingSpec
 from ds_keras.policies.budget_table import BudgetTable
@@ -17,13 +18,17 @@ from ds_keras.policies.registry import find
 from ds_keras.runtime import Bundle
 from ds_keras.runtime.router import Router
 
-BUNDLES = [(name, int8) for name in SUPERNETS for int8 in (False, True)]
+BUNDLES = [
+    pytest.param(name, int8, marks=[pytest.mark.slow] * (int8 and "digits" not in name))
+    for name in SUPERNETS
+    for int8 in (False, True)
+]
 
 
 @pytest.fixture(scope="module")
 def parts(tmp_path_factory):
     """Of a small bundle."""
-    return parts_of(export.to_bundle(nano(labels=["a", "b", "c"]), tmp_path_factory.mktemp("bundle") / "nano"))
+    return parts_of(shared.bundle("labelled", tmp_path_factory))
 
 
 @pytest.mark.parametrize(("name", "int8"), BUNDLES)
