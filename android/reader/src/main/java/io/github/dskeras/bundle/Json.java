@@ -9,11 +9,13 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * A strict JSON parser: UTF-8, no duplicate keys, no NaN or Infinity, nothing behind the value, at most 64 levels deep.
+ * A strict JSON parser: UTF-8, no duplicate keys, no NaN or Infinity, nothing behind the value, at most 64 levels deep,
+ * whole numbers of at most 19 digits.
  */
 public final class Json {
     private static final int MAX_DEPTH = 64;
-    private static final int MAX_NUMBER = 1000; // characters; Python refuses whole numbers of more than 4300 digits
+    private static final int MAX_NUMBER = 1000; // characters
+    private static final int MAX_DIGITS = 19; // of a whole number, as in Python
 
     private final String text;
     private int at;
@@ -191,6 +193,9 @@ public final class Json {
             throw wrong("numbers of at most " + MAX_NUMBER + " characters");
         }
         String found = text.substring(start, at);
+        if (whole && found.length() - (found.charAt(0) == '-' ? 1 : 0) > MAX_DIGITS) {
+            throw wrong("whole numbers of at most " + MAX_DIGITS + " digits");
+        }
         if (whole) {
             try {
                 return Long.valueOf(found);

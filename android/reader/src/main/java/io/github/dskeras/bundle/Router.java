@@ -60,7 +60,8 @@ public final class Router {
         if (fraction > 1) {
             throw new IllegalArgumentException(
                     "fraction must be at most 1, which is the cost of the largest level, received " + fraction
-                    + ": give 0.3 for 30 %; a cascade that may cost more takes madds");
+                    + ": give 0.3 for 30 %. A cascade may cost more, because it runs several levels: madds= sets such a"
+                    + " budget");
         }
         List<Row> rows = manifest.budgetTable.get(policy);
         if (rows == null || rows.isEmpty()) {
