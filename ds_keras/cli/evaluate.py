@@ -70,11 +70,12 @@ def main(_: str) -> None:
 
 
 def _print(console: Any, title: str, rows: list[dict[str, Any]]) -> None:
+    from rich import box
     from rich.table import Table
 
-    table = Table(title=title)
+    table = Table(title=title, box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))  # 80 columns hold every row
     for name in rows[0]:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", overflow="fold")  # no digit is cut off
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
     console.print(table)
@@ -85,10 +86,14 @@ def _print_comparison(console: Any, name: str, figures: dict[str, Any]) -> None:
     found, budgets = figures["equal_cost"], figures["budgets"]
     rows = []
     for row in found["rows"]:
-        at = {f"at {share} %": top1 for share, top1 in zip(found["shares"], row["top1"], strict=True)}
-        saved = {f"-{drop}: x fewer": value for drop, value in zip(found["drops"], row["saved"], strict=True)}
+        at = {f"{share} %": top1 for share, top1 in zip(found["shares"], row["top1"], strict=True)}
+        saved = {f"-{drop}": value for drop, value in zip(found["drops"], row["saved"], strict=True)}
         rows.append({"policy": row["policy"], **at, **saved})
-    _print(console, f"{name}, top-1 % at equal MAdds (% of the largest level's)", rows)
+    _print(
+        console,
+        f"{name}, top-1 % at a share of the largest level's MAdds; times fewer MAdds at a loss",
+        rows,
+    )
     console.print(f"oracle: {found['oracle']['top1']} % at {found['oracle']['share']} %")
     _print(
         console, f"{name}, budgets of policy {budgets['policy']!r} (% of the largest level's MAdds)", budgets["rows"]
