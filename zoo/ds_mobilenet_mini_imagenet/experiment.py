@@ -1,11 +1,11 @@
 """DS-MobileNetV2 on mini-ImageNet (100 ImageNet classes), 128 px, from EfficientNet-Lite0's ImageNet weights.
 
-A general start for photos of your own: its small levels have learned a hundred classes, not ten. The files are of 84 px
-and are shown at 128; every level trains in every step with the statistics of its batches.
+Meant as a general start for photos of your own. Its small levels are too weak so far, so no preset of it is shipped:
+see "Photos start from ImageNet weights" in docs/decisions/training.md. The files are of 84 px and are shown at 128.
 
 Command: python tools/train.py --config=zoo/ds_mobilenet_mini_imagenet/experiment.py --workdir=runs/mini_imagenet \
          --data=pack:DIRECTORY/mini_imagenet_84_webp.npz
-Hours:   one on two CPU cores. Needs the extra ``pretrained``.
+Hours:   one and a half on two CPU cores. Needs the extra ``pretrained``.
 """
 
 from ds_keras.convert import load_efficientnet_lite
