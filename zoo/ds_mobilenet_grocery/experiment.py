@@ -3,7 +3,7 @@
 The classifier is trained first, on Lite0's features as they came; it says which channels matter. Then every level
 trains in every step, the largest with a third of the batch.
 
-Command: python tools/train.py --config=zoo/ds_mobilenet_grocery/experiment.py --workdir=runs/grocery \
+Command: ds-keras train --config=zoo/ds_mobilenet_grocery/experiment.py --workdir=runs/grocery \
          --data=pack:DIRECTORY/grocery_160_jpeg.npz
 Hours:   about one on two CPU cores; not run to its end yet. Needs the extra ``pretrained``.
 """

@@ -3,7 +3,7 @@
 Meant as a general start for photos of your own. Its small levels are too weak so far, so no preset of it is shipped:
 see "Photos start from ImageNet weights" in docs/decisions/training.md. The files are of 84 px and are shown at 128.
 
-Command: python tools/train.py --config=zoo/ds_mobilenet_mini_imagenet/experiment.py --workdir=runs/mini_imagenet \
+Command: ds-keras train --config=zoo/ds_mobilenet_mini_imagenet/experiment.py --workdir=runs/mini_imagenet \
          --data=pack:DIRECTORY/mini_imagenet_84_webp.npz
 Hours:   one and a half on two CPU cores. Needs the extra ``pretrained``.
 """
