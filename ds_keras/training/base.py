@@ -226,6 +226,8 @@ class LevelTrainer(Trainer):
         **kwargs: of ``keras.Model``.
     """
 
+    jit_compile: Any  # Keras' property
+
     def __init__(self, supernet: Supernet, seed: int = 0, **kwargs: Any):
         super().__init__(supernet, Supernet, seed, **kwargs)
         self._routes: Any = None
@@ -248,7 +250,8 @@ class LevelTrainer(Trainer):
         """As Keras'; traced anew where the model routes in another way than when it was traced. XLA cannot route."""
         routes = self.routes
         force, self._routes = force or routes != self._routes, routes
-        compiled, self.jit_compile = self.jit_compile, False
+        compiled = self.jit_compile
+        self.jit_compile = False
         try:
             return super().make_test_function(force)
         finally:

@@ -270,9 +270,9 @@ def _record(folder: Path) -> dict[str, Any]:
         raise ValueError(
             f"{path}: format_version must be {FORMAT_VERSION}, received {shown(repr(record.get('format_version')))}"
         )
-    hashes = record.get("sha256")
-    plain = isinstance(hashes, dict) and WEIGHTS in hashes and all(map(_is_hash, hashes, hashes.values()))
-    if not plain or len(hashes) > MAX_FILES:
+    hashes: Any = record.get("sha256")
+    plain = isinstance(hashes, dict) and len(hashes) <= MAX_FILES and WEIGHTS in hashes
+    if not plain or not all(map(_is_hash, hashes, hashes.values())):
         raise ValueError(
             f"{path}: sha256 must map at most {MAX_FILES} file names, {WEIGHTS!r} among them, to hashes, received "
             f"{shown(hashes)}"
