@@ -18,7 +18,9 @@ def source(count=300, classes=3):
     return Source.from_arrays(pixels.astype("uint8"), labels, [f"class {k}" for k in range(classes)], "photos")
 
 
-@pytest.mark.parametrize("make", [nano_v2, nano_resnet, nano_vit])
+@pytest.mark.parametrize(
+    "make", [nano_v2, *(pytest.param(make, marks=pytest.mark.slow) for make in (nano_resnet, nano_vit))]
+)
 def test_the_head_learns_and_leaves_the_network(make):
     model = make()
     before = {w.path: array(w) for w in model.trainable_weights}

@@ -198,7 +198,9 @@ def test_dropout_acts_in_the_largest_pass_only():
     same(model(X, level=2), model(X, level=2))
 
 
-@pytest.mark.parametrize(("dropout", "objective", "eager"), [(0.0, "ce", False), (0.3, "ib", True)])
+@pytest.mark.parametrize(
+    ("dropout", "objective", "eager"), [pytest.param(0.0, "ce", False, marks=pytest.mark.slow), (0.3, "ib", True)]
+)
 def test_training_is_a_function_of_the_seed(dropout, objective, eager):
     def run(seed, eager=eager):
         model = nano(dropout=dropout)

@@ -39,7 +39,9 @@ def share_small_kernels():
         yield
 
 
-@pytest.fixture(scope="module", params=[pytest.param("mobilenet", marks=pytest.mark.slow), "resnet", "vit"])
+@pytest.fixture(
+    scope="module", params=[*(pytest.param(name, marks=pytest.mark.slow) for name in ("mobilenet", "resnet")), "vit"]
+)
 def name(request):
     return request.param
 
