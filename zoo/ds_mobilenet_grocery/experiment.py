@@ -8,9 +8,16 @@ Command: ds-keras train --config=zoo/ds_mobilenet_grocery/experiment.py --workdi
 Hours:   about one on two CPU cores; not run to its end yet. Needs the extra ``pretrained``.
 """
 
+from dataclasses import replace
+from pathlib import Path
+
 from ds_keras.convert import load_efficientnet_lite
-from ds_keras.experiments import Experiment, TrainingStage
+from ds_keras.experiments import read_experiment
 from ds_keras.models import DSMobileNetV2
+
+FIRST = read_experiment(Path(__file__).parents[1] / "ds_mobilenet_imagenette" / "first.py")
+TRAINER = {**FIRST.stage1.trainer, "shares": (1.0, 0.34, 0.25, 0.34)}
+del TRAINER["fixed_statistics"]  # every level has the statistics of its batches
 
 
 def model(classes: int, shape: tuple[int, int, int]) -> DSMobileNetV2:
@@ -20,37 +27,26 @@ def model(classes: int, shape: tuple[int, int, int]) -> DSMobileNetV2:
     return load_efficientnet_lite(0, network, order=False)  # ordered by the training images instead
 
 
-EXPERIMENT = Experiment(
+EXPERIMENT = replace(
+    FIRST,
     name="ds_mobilenet_grocery",
     data="pack:data/grocery_160_jpeg.npz",
     model=model,
-    stage1=TrainingStage(
+    stage1=replace(
+        FIRST.stage1,
         epochs=36,
-        learning_rate=4e-4,
-        optimizer="adamw",
         batch_size=64,
         warmup=0.1,
-        augment="rrc:0.3,flip",
-        clip_norm=5.0,
-        weight_decay=0.02,
         image_size=(128, 128),
-        trainer={
-            "num_random": None,
-            "objective": "ce",
-            "label_smoothing": 0.1,
-            "weight_decay": 0.0,
-            "frozen_start": True,
-            "shares": (1.0, 0.34, 0.25, 0.34),
-        },
+        trainer=TRAINER,
     ),
-    stage2=TrainingStage(epochs=2, learning_rate=3e-3, optimizer="adam", batch_size=64, augment="flip"),
+    stage2=replace(FIRST.stage2, epochs=2, batch_size=64),
     image_size=(160, 160),
     held_out=240,
     calibration=(40, 60),
-    calibration_augment="flip",
     head_images=2400,
     order_images=1200,
     data_terms="Grocery Store, 160 px JPEG (MIT, (c) Marcus Klasson et al., arXiv 1901.00711); starts from "
     "EfficientNet-Lite0's ImageNet weights (Apache-2.0)",
-    licence="Apache-2.0",
+    labels=None,
 )

