@@ -70,6 +70,7 @@ _FIELDS: dict[str, Check] = {
     "train_images": (_or_none(_at_least(1))[0], "at least 1"),
     "calibration": _PAIR,
     "calibration_augment": _or_none(_AUGMENT),
+    "head_images": _at_least(0),
     "order_images": _at_least(0),
     "teacher": _or_none(_CALLED),
     "teacher_size": _or_none(_PAIR),

@@ -35,7 +35,8 @@ def prepare(run: "Run") -> None:
         return
     head, order = run.experiment.head_images, run.experiment.order_images
     if head:
-        train_head(run.model, _plain_batches(run, head), start=not run.supernet_trainer().settings.frozen_start)
+        frozen = run.experiment.stage1.trainer.get("frozen_start", False)
+        train_head(run.model, _plain_batches(run, head), start=not frozen)
     if order:
         order_channels(run.model, "taylor", _plain_batches(run, order))
 

@@ -35,16 +35,13 @@ def test_the_head_learns_and_leaves_the_network(make):
 
 def run(model, workdir, head_images=0, order_images=0):
     """As much of a run as ``prepare`` looks at."""
-    experiment = SimpleNamespace(head_images=head_images, order_images=order_images)
-    settings = SimpleNamespace(frozen_start=True)
+    stage1 = SimpleNamespace(trainer={"frozen_start": True})
+    experiment = SimpleNamespace(head_images=head_images, order_images=order_images, stage1=stage1)
 
     def batches(size, augment, first, last):
         return data.batches(source(), size, 0, augment=augment, start_step=first, end_step=last)
 
-    trainer = SimpleNamespace(settings=settings)
-    return SimpleNamespace(
-        model=model, workdir=workdir, experiment=experiment, plain_batches=batches, supernet_trainer=lambda: trainer
-    )
+    return SimpleNamespace(model=model, workdir=workdir, experiment=experiment, plain_batches=batches)
 
 
 def weights(model):

@@ -323,7 +323,13 @@ def test_values_that_a_stage_cannot_have(field, value):
         *[("name", ""), ("name", None), ("data", 3), ("model", "m"), ("stage1", None), ("stage2", {}), ("seed", -1)],
         *[("seed", 2**32), ("seed", 1.0), ("held_out", 0), ("held_out", 1.0), ("held_out", float("nan"))],
         *[("train_images", 0), ("calibration", 3), ("calibration", (0, 5)), ("calibration_augment", "spin")],
-        *[("order_images", -1), ("teacher", "t"), ("teacher_size", (8,)), ("tolerance", float("nan"))],
+        *[
+            ("head_images", -1),
+            ("order_images", -1),
+            ("teacher", "t"),
+            ("teacher_size", (8,)),
+            ("tolerance", float("nan")),
+        ],
         *[("precision", "float16"), ("data_terms", None), ("licence", 1), ("labels", "abc"), ("labels", (1,))],
     ],
 )
