@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 import tensorflow as tf
+from absl import logging
 
 from ds_keras.convert.importance import order_channels
 from ds_keras.experiments.config import TrainingStage
@@ -35,9 +36,11 @@ def prepare(run: "Run") -> None:
         return
     head, order = run.experiment.head_images, run.experiment.order_images
     if head:
+        logging.info("%s: the classifier learns first, from the features of %d images", run.experiment.name, head)
         frozen = run.experiment.stage1.trainer.get("frozen_start", False)
         train_head(run.model, _plain_batches(run, head), start=not frozen)
     if order:
+        logging.info("%s: channels are ordered by importance, measured on %d images", run.experiment.name, order)
         order_channels(run.model, "taylor", _plain_batches(run, order))
 
 
