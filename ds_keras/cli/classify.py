@@ -5,7 +5,7 @@ bundle, the Keras model.
 
 Example:
     ds-keras classify --preset=ds_mobilenet photo.jpg
-    ds-keras classify --bundle=model.dsbundle --top=3 --budget=0.3 photos/*.jpg
+    ds-keras classify --bundle=model.dsbundle --top=3 --budget=0.3 photos
 """
 
 import os
@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ds_keras.cli.flags import Flags
+from ds_keras.cli.inputs import image_files
 from ds_keras.cli.quiet import muted
 from ds_keras.core.files import expanded, shown
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 HEADER = ("photo", "class", "%", "level", "MMAdds")
 FLAGS = Flags()
-FLAGS.positional("photo", "Image files of any size: JPEG, PNG, GIF, BMP, WebP, TIFF.")
+FLAGS.positional("photo", "Image files of any size, or folders of them: JPEG, PNG, GIF, BMP, WebP, TIFF.")
 FLAGS.string("preset", None, "Preset, alias or directory; or give --bundle.")
 FLAGS.string("bundle", None, "Bundle to run.")
 FLAGS.integer("top", 3, "Classes to name for each photo.", lower_bound=1)
@@ -43,22 +44,25 @@ def main(_: str) -> None:
         )
     if FLAGS.budget is not None and FLAGS.level is not None:
         raise ValueError(f"--budget does not go with --level, received {FLAGS.budget:g} and {FLAGS.level}")
-    for photo in FLAGS.rest:
-        if not os.path.isfile(expanded(photo)):
-            raise ValueError(f"photo must be an image file, {photo!r} is {_what(expanded(photo))}")
+    photos = [file for photo in FLAGS.rest for file in _files(photo)]
     bundle = FLAGS.bundle or _bundle()
-    found = _in_keras() if bundle is None else _in_litert(bundle)
-    rows = [HEADER, *(row for photo, one in zip(FLAGS.rest, found, strict=True) for row in _rows(photo, one))]
+    found = _in_keras(photos) if bundle is None else _in_litert(bundle, photos)
+    rows = [HEADER, *(row for photo, one in zip(photos, found, strict=True) for row in _rows(photo, one))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = [row[i].rjust(width) if i > 1 else row[i].ljust(width) for i, width in enumerate(widths)]
         print("  ".join(cells).rstrip())
 
 
-def _what(path: Path) -> str:
-    if path.is_dir():
-        return f"a directory: name its files, such as {path}/*.jpg"
-    return "no regular file" if os.path.lexists(path) else "missing"
+def _files(photo: str) -> list[str]:
+    """The file itself, or those in a folder."""
+    path = expanded(photo)
+    if os.path.isdir(path):
+        return [str(file) for file in image_files(path, "photo")]
+    if not os.path.isfile(path):
+        what = "no regular file" if os.path.lexists(path) else "missing"
+        raise ValueError(f"photo must be an image file or a folder of them, {photo!r} is {what}")
+    return [photo]
 
 
 def _bundle() -> Any:
@@ -69,7 +73,7 @@ def _bundle() -> Any:
     return path if path.is_file() and not FLAGS.keras else None
 
 
-def _in_litert(bundle: Any) -> "list[Classification]":
+def _in_litert(bundle: Any, photos: list[str]) -> "list[Classification]":
     try:
         from ds_keras.runtime import Session
 
@@ -77,17 +81,17 @@ def _in_litert(bundle: Any) -> "list[Classification]":
             session = Session(bundle)
     except ImportError as error:
         raise ImportError(f"{error}; or give --keras, which runs the preset in Keras") from error
-    return session.classify(FLAGS.rest, FLAGS.top, level=FLAGS.level, budget=FLAGS.budget)
+    return session.classify(photos, FLAGS.top, level=FLAGS.level, budget=FLAGS.budget)
 
 
-def _in_keras() -> "list[Classification]":
+def _in_keras(photos: list[str]) -> "list[Classification]":
     from ds_keras import zoo
 
     model = zoo.load(FLAGS.preset)
     how = {"policy": FLAGS.level, "budget": FLAGS.budget}
     if not hasattr(model, "levels") and any(value is not None for value in how.values()):
         raise ValueError(f"--level and --budget need a network with levels, received --preset={FLAGS.preset}")
-    return model.classify(FLAGS.rest, FLAGS.top, **{name: value for name, value in how.items() if value is not None})
+    return model.classify(photos, FLAGS.top, **{name: value for name, value in how.items() if value is not None})
 
 
 def _rows(photo: str, found: "Classification") -> list[tuple[str, ...]]:

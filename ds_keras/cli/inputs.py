@@ -1,9 +1,13 @@
 """What commands read: data sets that suit a preset, and folders of images."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import logging
+
+from ds_keras.core.files import shown
+from ds_keras.photos.decode import EXTENSIONS
 
 TRACING, PASSES, SPEED = 15, 3, 1e10  # seconds; runs of every level; multiply-adds a second, of ds_mobilenet
 
@@ -80,10 +84,31 @@ def read_images(folder: str, shape: tuple[int, int, int], count: int, flag: str)
     import numpy as np
 
     from ds_keras.data import decode_image, resize_and_crop
-    from ds_keras.data.decode import EXTENSIONS
 
-    files = sorted(file for file in Path(folder).rglob("*") if file.suffix.lower() in EXTENSIONS)
-    if not files:
-        raise ValueError(f"{flag} must be a folder of image files, found none in {folder!r}")
+    files = image_files(folder, flag)
     chosen = np.random.default_rng(0).permutation(len(files))[:count]
     return np.stack([resize_and_crop(decode_image(files[i], shape[2]), shape[:2]) for i in chosen])
+
+
+def image_files(folder: str | os.PathLike, name: str) -> list[Path]:
+    """The image files in a folder and its sub-folders, sorted; hidden files and folders are left out.
+
+    Args:
+        folder: to look in.
+        name: of the flag or argument that named the folder, for messages.
+
+    Returns:
+        At least one path.
+
+    Raises:
+        ValueError: no image file there.
+    """
+    inside = ((file, file.relative_to(folder).parts) for file in sorted(Path(folder).rglob("*")))
+    files = [
+        file
+        for file, parts in inside
+        if file.suffix.lower() in EXTENSIONS and not any(part.startswith(".") for part in parts) and file.is_file()
+    ]
+    if not files:
+        raise ValueError(f"{name} must be a folder of image files, found none in '{shown(folder)}'")
+    return files

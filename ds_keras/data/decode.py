@@ -12,7 +12,6 @@ from PIL import Image
 
 from ds_keras.photos.decode import File, opened, to_array
 
-EXTENSIONS = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # How files of these formats begin; WebP: "RIFF", four bytes of length, "WEBP".
 BEGINNINGS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a", b"II*\x00", b"MM\x00*")
 MAX_BYTES = 2**27  # of a JPEG file, which is read whole: no image of Pillow's ``MAX_IMAGE_PIXELS`` needs as many

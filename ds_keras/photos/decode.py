@@ -14,6 +14,8 @@ import numpy as np
 if TYPE_CHECKING:
     from PIL import Image
 
+# What image files are called.
+EXTENSIONS = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 # Of Pillow's formats, those that it reads itself: for EPS it would start another program.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 PIXELS_IN_FLIGHT = 2**26  # that all threads decode at a time; about 1 GiB with the copies that turning needs

@@ -1,6 +1,8 @@
 """``ds-keras classify``: photos in, a table out."""
 
+import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -53,8 +55,8 @@ def test_in_keras(photos):
         (PRESET, "needs at least one photo; see --help"),
         (["classify", "a.jpg"], "give exactly one of --preset and --bundle"),
         (["classify", "a.jpg", "--bundle=b", "--keras"], "--keras needs --preset"),
-        ([*PRESET, "absent.jpg"], "photo must be an image file, 'absent.jpg' is missing"),
-        ([*PRESET, "."], "photo must be an image file, '.' is a directory: name its files, such as ./*.jpg"),
+        ([*PRESET, "absent.jpg"], "photo must be an image file or a folder of them, 'absent.jpg' is missing"),
+        ([*PRESET, os.path.dirname(__file__)], "photo must be a folder of image files, found none in"),
         ([*PRESET, "PHOTO", "--top=0"], "top"),
         ([*PRESET, "PHOTO", "--level=9"], "level must be an integer in [0, 4), received 9"),
         (
@@ -71,6 +73,16 @@ def test_bad_calls(photos, arguments, message):
     assert result.returncode == 2 and result.stdout == ""
     last = result.stderr.splitlines()[-1]
     assert last.startswith("error: ") and message in last and "Traceback" not in result.stderr
+
+
+def test_a_folder_and_a_file(photos, tmp_path):
+    (tmp_path / "a" / "deep").mkdir(parents=True), (tmp_path / ".hidden").mkdir()
+    for name in ("a/deep/1.png", "0.PNG", ".hidden/2.png", "notes.txt"):
+        shutil.copy(photos[0], tmp_path / name)
+    result = tool(*PRESET, str(tmp_path), photos[1], "--top=1")
+    assert result.returncode == 0, result.stderr
+    expected = [str(tmp_path / "0.PNG"), str(tmp_path / "a/deep/1.png"), photos[1]]
+    assert [line.split("  ")[0] for line in result.stdout.splitlines()[1:]] == expected
 
 
 def test_a_home_directory_in_a_flag(photos, monkeypatch, tmp_path):

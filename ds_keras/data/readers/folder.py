@@ -12,10 +12,11 @@ from typing import overload
 import numpy as np
 
 from ds_keras.core.files import expanded
-from ds_keras.data.decode import EXTENSIONS, decode
+from ds_keras.data.decode import decode
 from ds_keras.data.readers.storage import FileStorage
 from ds_keras.data.readers.tree import TEST_FOLDERS, Tree
 from ds_keras.data.source import Source
+from ds_keras.photos.decode import EXTENSIONS
 
 __all__ = ["TEST_FOLDERS", "image_folder"]
 _log = logging.getLogger(__name__)

@@ -7,7 +7,8 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
-from ds_keras.data.decode import EXTENSIONS, looks_like_an_image
+from ds_keras.data.decode import looks_like_an_image
+from ds_keras.photos.decode import EXTENSIONS
 
 TRAIN_FOLDERS = ("train", "training", "seg_train")
 TEST_FOLDERS = ("test", "val", "validation", "testing", "seg_test", "valid")
