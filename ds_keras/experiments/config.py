@@ -51,8 +51,6 @@ _STAGE_FIELDS: dict[str, Check] = {
     "weight_decay": NOT_NEGATIVE,
     "mixup": NOT_NEGATIVE,
     "image_size": _or_none(_PAIR),
-    "repeat": _at_least(0),
-    "label_weight": SHARE,
     "seconds": _or_none(POSITIVE),
     "trainer": (lambda value: isinstance(value, dict) and all(isinstance(k, str) for k in value), "a dictionary"),
 }
@@ -72,8 +70,6 @@ _FIELDS: dict[str, Check] = {
     "calibration_augment": _or_none(_AUGMENT),
     "head_images": _at_least(0),
     "order_images": _at_least(0),
-    "teacher": _or_none(_CALLED),
-    "teacher_size": _or_none(_PAIR),
     "tolerance": SHARE,
     "precision": one_of(("float32", "mixed_float16", "mixed_bfloat16")),
     "data_terms": _TEXT,
@@ -105,9 +101,6 @@ class TrainingStage:
         mixup: alpha of mixup's Beta distribution; 0 leaves it out. Stage II takes none: it asks which images are easy.
         image_size: (height, width) of the training views, where not the experiment's: smaller ones train faster, and
             random crops show things larger than they are in a test image (arXiv 1906.06423).
-        repeat: of Stage I: epochs after which the stream of views begins anew; needed where the experiment has a
-            teacher, whose predictions are made once for these views. 0: never.
-        label_weight: share of the labels in the teacher's targets.
         seconds: the stage ends after so much time, wherever it is, and the learning rate falls with the time, not with
             the steps (the warm-up is 20 steps then); None trains all epochs.
         trainer: further arguments of the trainer.
@@ -127,8 +120,6 @@ class TrainingStage:
     weight_decay: float = 0.0
     mixup: float = 0.0
     image_size: tuple[int, int] | None = None
-    repeat: int = 0
-    label_weight: float = 0.5
     seconds: float | None = field(default=None, repr=False)  # whose directory a run's is does not depend on it
     trainer: dict[str, Any] = field(default_factory=dict)
 
@@ -216,9 +207,6 @@ class Experiment:
             BatchNorm's statistics were measured on them; for trained weights with a new classifier. 0 leaves it.
         order_images: so many training images say which channels matter (``importance.order_channels``, "taylor"), by
             which they are ordered before Stage I; for a network that begins with trained weights. 0 leaves the order.
-        teacher: () -> supernet of the same classes, whose largest level's predictions Stage I learns beside the labels
-            (``TrainingStage.repeat``); or None.
-        teacher_size: (height, width) at which the teacher sees the views; None is the views' own.
         tolerance: accuracy that the default policy may lose on the held-out images, in [0, 1].
         precision: Keras dtype policy.
         data_terms: one line for the card: what the data is and its terms.
@@ -242,8 +230,6 @@ class Experiment:
     calibration_augment: str | None = None
     head_images: int = 0
     order_images: int = 0
-    teacher: Callable[[], Any] | None = None
-    teacher_size: tuple[int, int] | None = None
     tolerance: float = 0.003
     precision: str = "float32"
     data_terms: str = ""
@@ -253,15 +239,8 @@ class Experiment:
 
     def __post_init__(self) -> None:
         check_arguments(_FIELDS, vars(self))
-        if (self.teacher is None) != (self.stage1.repeat == 0):
-            raise ValueError(f"stage1: repeat must be above 0 with a teacher only, received {self.stage1.repeat!r}")
-        if self.stage1.repeat and self.stage1.mixup:
-            raise ValueError(f"stage1: mixup must be 0 with repeat, received {self.stage1.mixup!r}")
-        if self.teacher is not None and self.stage1.trainer.get("objective") == "mvco":
-            raise ValueError("stage1: objective must have one view of each image with a teacher, received 'mvco'")
-        for name in ("mixup", "repeat"):
-            if self.stage2 is not None and getattr(self.stage2, name):
-                raise ValueError(f"stage2: {name} must be 0, received {getattr(self.stage2, name)!r}")
+        if self.stage2 is not None and self.stage2.mixup:
+            raise ValueError(f"stage2: mixup must be 0, received {self.stage2.mixup!r}")
 
 
 def read_experiment(path: str | Path) -> Experiment:

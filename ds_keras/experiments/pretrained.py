@@ -1,9 +1,9 @@
 """What a run does besides with a network that starts from trained weights.
 
-Its classifier is trained on features that stay, its channels are ordered by images, a teacher is asked once.
+Its classifier is trained on features that stay, its channels are ordered by images.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -12,12 +12,9 @@ import tensorflow as tf
 from absl import logging
 
 from ds_keras.convert.importance import order_channels
-from ds_keras.experiments.config import TrainingStage
 from ds_keras.models.supernet import Supernet
 from ds_keras.training.calibration import calibrate_batch_norm
-from ds_keras.training.distillation import trained_teacher
 from ds_keras.training.folded import Folded
-from ds_keras.training.soft_labels import repeated, soft_labels
 
 if TYPE_CHECKING:
     from ds_keras.experiments.run import Run
@@ -48,28 +45,6 @@ def _plain_batches(run: "Run", count: int) -> tf.data.Dataset:
     """The first so many training images, of the size that the network is used at."""
     size = min(BATCH, count)
     return run.plain_batches(size, "flip", 0, -(-count // size))
-
-
-def with_teacher(run: "Run", stage: TrainingStage, batches: Callable, per_epoch: int, end: int) -> Callable:
-    """A stream that begins anew after ``stage.repeat`` epochs, with the teacher's predictions in its labels.
-
-    Args:
-        run: of the experiment.
-        stage: that is trained.
-        batches: f(first, last) -> dataset of steps [first, last).
-        per_epoch: steps.
-        end: last step of the stage.
-
-    Returns:
-        f(first, last), as ``batches``; as it is where the stage repeats nothing.
-    """
-    make_teacher = run.experiment.teacher
-    if not stage.repeat or make_teacher is None:
-        return batches
-    teacher = trained_teacher(make_teacher(), run.model)
-    period = min(stage.repeat * per_epoch, end)
-    table = soft_labels(teacher, batches, period, run.workdir / "soft_labels.npz", run.experiment.teacher_size)
-    return repeated(batches, table, stage.label_weight)
 
 
 class _BeforeClassifier(Folded):

@@ -21,7 +21,7 @@ from ds_keras.evaluation.tables import evaluate, evaluate_levels
 from ds_keras.experiments.comparison import compare_policies
 from ds_keras.experiments.config import Experiment, TrainingStage
 from ds_keras.experiments.loop import Clock, Loop
-from ds_keras.experiments.pretrained import prepare, with_teacher
+from ds_keras.experiments.pretrained import prepare
 from ds_keras.experiments.workdir import claim
 from ds_keras.routing import budget
 from ds_keras.training import distributed
@@ -143,8 +143,6 @@ class Run:
         per_epoch, clock = len(self.train) // stage.batch_size, None
         if stage.seconds is not None and distributed.shares_work(self.strategy):
             raise ValueError(f"{name}: seconds must be None under a strategy: replicas end at a step, not by a clock")
-        if stage.repeat and distributed.shares_work(self.strategy):
-            raise ValueError(f"{name}: repeat must be 0 under a strategy, whose replicas share no table of soft labels")
         if stage.seconds is not None:
             clock = Clock(stage.seconds, stage.learning_rate)
             per_epoch *= math.ceil(STEPS / per_epoch)
@@ -161,7 +159,7 @@ class Run:
             2,
         )
         end = min(steps, self.max_steps or steps)
-        batches = with_teacher(self, stage, partial(self.batches, stage, views=trainer.views), per_epoch, end)
+        batches = partial(self.batches, stage, views=trainer.views)
         return loop.fit(batches, None if clock else validation, end, self.verbose)
 
     def train_supernet(self) -> float:

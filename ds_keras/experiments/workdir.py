@@ -19,7 +19,7 @@ def claim(workdir: Path, experiment: Experiment, model: ImageModel) -> None:
     Raises:
         ValueError: the directory belongs to another experiment.
     """
-    data = ("name", "data", "seed", "held_out", "train_images", "image_size", "teacher_size")
+    data = ("name", "data", "seed", "held_out", "train_images", "image_size")
     names = (*data, "precision", "calibration", "head_images", "order_images")
     record = {name: getattr(experiment, name) for name in names}
     record |= {"stage1": repr(experiment.stage1), "stage2": repr(experiment.stage2)}

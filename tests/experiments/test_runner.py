@@ -308,8 +308,8 @@ def test_adamw_shrinks_kernels_only():
         *[("batch_size", value) for value in (0, 2.0, None)],
         *[("warmup", value) for value in (-0.1, 1.1, float("nan"))],
         *[("cycles", 0), ("augment", "spin"), ("augment", "shift:1e9"), ("augment", None), ("clip_norm", 0)],
-        *[("weight_decay", -1), ("mixup", float("nan")), ("image_size", 32), ("image_size", (0, 8)), ("repeat", -1)],
-        *[("label_weight", 2), ("seconds", 0), ("seconds", float("inf")), ("trainer", None), ("trainer", {1: 2})],
+        *[("weight_decay", -1), ("mixup", float("nan")), ("image_size", 32), ("image_size", (0, 8))],
+        *[("seconds", 0), ("seconds", float("inf")), ("trainer", None), ("trainer", {1: 2})],
     ],
 )
 def test_values_that_a_stage_cannot_have(field, value):
@@ -323,13 +323,7 @@ def test_values_that_a_stage_cannot_have(field, value):
         *[("name", ""), ("name", None), ("data", 3), ("model", "m"), ("stage1", None), ("stage2", {}), ("seed", -1)],
         *[("seed", 2**32), ("seed", 1.0), ("held_out", 0), ("held_out", 1.0), ("held_out", float("nan"))],
         *[("train_images", 0), ("calibration", 3), ("calibration", (0, 5)), ("calibration_augment", "spin")],
-        *[
-            ("head_images", -1),
-            ("order_images", -1),
-            ("teacher", "t"),
-            ("teacher_size", (8,)),
-            ("tolerance", float("nan")),
-        ],
+        *[("head_images", -1), ("order_images", -1), ("tolerance", float("nan"))],
         *[("precision", "float16"), ("data_terms", None), ("licence", 1), ("labels", "abc"), ("labels", (1,))],
     ],
 )
@@ -375,13 +369,6 @@ def test_experiments_are_checked():
         Experiment("a", "digits", pair, stage, None, train_images=0)
     with pytest.raises(ValueError, match=r"stage2: mixup must be 0, received 0\.2"):
         Experiment("a", "digits", pair, stage, TrainingStage(1, 0.1, mixup=0.2))
-    with pytest.raises(ValueError, match="stage2: repeat must be 0, received 1"):
-        Experiment("a", "digits", pair, stage, TrainingStage(1, 0.1, repeat=1))
-    with pytest.raises(ValueError, match="stage1: repeat must be above 0 with a teacher only, received 0"):
-        Experiment("a", "digits", pair, stage, None, teacher=object)
-    views = TrainingStage(1, 0.1, repeat=1, trainer={"objective": "mvco"})
-    with pytest.raises(ValueError, match="stage1: objective must have one view of each image with a teacher"):
-        Experiment("a", "digits", pair, views, None, teacher=object)
 
 
 def test_restarts_end_at_the_end():

@@ -7,7 +7,6 @@ from helpers import array, close, images, nano, nano_resnet, nano_v2, same, snap
 from ds_keras.core.visitor import Compute
 from ds_keras.training import SupernetTrainer, calibrate_batch_norm
 from ds_keras.training.folded import Folded
-from ds_keras.training.soft_labels import repeated, soft_labels
 
 X, Y = images(12), np.arange(12) % 3
 
@@ -104,29 +103,3 @@ def test_calibration_of_the_body_alone():
     assert not [path for path in moved if "/stem" in path or "/stage1" in path]
     path = model.last[1].moving_mean.path
     same(array(model.last[1].moving_mean)[2], before[path][2])
-
-
-def stream(first, last):
-    """Batch k holds images of the value k, labels k % 3."""
-    steps = tf.data.Dataset.range(first, last)
-    return steps.map(lambda k: (tf.fill([4, 8, 8, 1], tf.cast(k, tf.float32)), tf.fill([4], tf.cast(k % 3, tf.int32))))
-
-
-def test_soft_labels_are_the_teachers_and_resume(tmp_path):
-    teacher, path = nano_v2(), tmp_path / "labels.npz"
-    table = soft_labels(teacher, stream, 5, path)
-    x, _ = next(iter(stream(3, 4)))
-    close(table[3], tf.nn.softmax(teacher(x, level=2)), 2e-3)
-    np.savez(path, labels=table[:2])  # a run that was killed
-    same(soft_labels(teacher, stream, 5, path), table)
-    with pytest.raises(ValueError, match="at most 3 steps of 3 classes"):
-        soft_labels(teacher, stream, 3, path)
-    assert soft_labels(teacher, stream, 2, tmp_path / "other.npz", (12, 12)).shape == (2, 4, 3)
-
-
-def test_a_repeated_stream_begins_anew_anywhere():
-    table = np.eye(3, dtype="float16")[np.arange(20) % 3].reshape(5, 4, 3)
-    batches = repeated(stream, table, 0.25)
-    got = [(float(x[0, 0, 0, 0]), y.numpy()) for x, y in batches(3, 12)]
-    assert [value for value, _ in got] == [3, 4, 0, 1, 2, 3, 4, 0, 1]
-    close(got[0][1], 0.25 * np.eye(3)[[0] * 4] + 0.75 * table[3])
