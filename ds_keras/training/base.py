@@ -12,6 +12,7 @@ from ds_keras.core.levels import LevelTensor
 from ds_keras.core.visitor import Compute
 from ds_keras.models.supernet import Supernet
 from ds_keras.routing import execute as routing
+from ds_keras.routing.recorded import Recorded, logits_by_level, replay
 from ds_keras.training.distributed.gradients import same_on_all_replicas
 from ds_keras.training.losses import check_labels
 
@@ -261,12 +262,12 @@ class LevelTrainer(Trainer):
         """Accuracy of every level, of the routed model, and the argmax mix of the gate; weights of images count."""
         x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
         model = self.supernet
-        x = model.check_images(x)
-        features, gate_features = model.start(Compute(0), x)
-        values = [accuracy(y, model.body(Compute(k), features)) for k in range(len(model.levels))]
-        routed = routing.run(model, x, model.default_policy)
+        features, gate_features = model.start(Compute(0), model.check_images(x))
+        recorded = Recorded(logits_by_level(model, features), model.gate(Compute(0), gate_features))
+        values = [accuracy(y, logits) for logits in tf.unstack(recorded.logits_by_level, len(model.levels), axis=1)]
+        routed = replay(model, recorded, model.default_policy)
         values += [accuracy(y, routed.logits), routed.madds]
-        gate = routing.shifted(model, model.gate(Compute(0), gate_features))
+        gate = routing.shifted(model, recorded.gate_logits)
         chosen = tf.one_hot(tf.argmax(gate, axis=1), len(model.levels))
         values += tf.unstack(chosen, axis=1)
         return self.report(values, self.evaluation, weights)

@@ -8,6 +8,7 @@ import tensorflow as tf
 from ds_keras.core.backend import mean_over_replicas
 from ds_keras.core.visitor import Compute
 from ds_keras.models.supernet import Supernet
+from ds_keras.routing.recorded import logits_by_level
 from ds_keras.training import arguments, losses
 from ds_keras.training.base import LevelTrainer, accuracy, means
 
@@ -96,13 +97,13 @@ class GateTrainer(LevelTrainer):
         if sample_weight is not None:
             raise ValueError("sample_weight and class_weight are Stage I's: the gate learns which images are easy")
         truth = losses.smooth_labels(y, self.supernet.num_classes, 0.0)
-        logits_by_level, gate_features = self.frozen(x)
-        easy = accuracy(y, logits_by_level[:, 0])
+        every, gate_features = self.frozen(x)
+        easy = accuracy(y, every[:, 0])
         share = self.running_share(easy)
         with tf.GradientTape() as tape:
             gate = tf.cast(self.supernet.gate(Compute(0), gate_features), tf.float32)
             sampled = losses.gumbel_one_hot(gate, self.step_seed(1), self.temperature)
-            output = tf.einsum("bl,blc->bc", sampled, logits_by_level)
+            output = tf.einsum("bl,blc->bc", sampled, every)
             costs = tf.reduce_sum(sampled * tf.constant(self.relative_costs, tf.float32), axis=1)
             spent = mean_over_replicas(tf.reduce_mean(costs))
             sandwich = losses.sandwich(easy, gate, share)
@@ -124,9 +125,8 @@ class GateTrainer(LevelTrainer):
             (batch, levels, classes) float32 logits of every level, and what the gate reads; without gradients.
         """
         features, gate_features = self.supernet.start(Compute(0), self.supernet.check_images(x))
-        levels = range(len(self.supernet.levels))
-        logits_by_level = tf.stack([self.supernet.body(Compute(level), features) for level in levels], axis=1)
-        return tf.stop_gradient(tf.cast(logits_by_level, tf.float32)), tf.stop_gradient(gate_features)
+        every = logits_by_level(self.supernet, features, unrolled=bool(self.jit_compile))
+        return every, tf.stop_gradient(gate_features)
 
     def running_share(self, easy: tf.Tensor) -> tf.Tensor:
         """The share of easy images over the last steps."""
