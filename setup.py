@@ -17,6 +17,7 @@ EXTRAS = {
     "report": ["matplotlib>=3.8,<4"],
     "train": ["tensorboard>=2.18,<2.22"],
     "convert": ["torch>=2.6,<3"],
+    "detection": [*RUNTIME, "pycocotools>=2.0.8,<3"],
     "docs": ["mkdocs-material>=9.6,<10", "mkdocstrings[python]>=0.29,<2"],
     "pretrained": [
         "torch>=2.6,<3",  # reads the state dicts
@@ -33,6 +34,7 @@ EXTRAS["test"] = [
     *EXTRAS["compress"],
     *EXTRAS["report"],
     *EXTRAS["onnx"],
+    *EXTRAS["detection"],
     "safetensors>=0.4,<1",
     "pytest>=8,<10",
     "pytest-xdist>=3.5,<4",

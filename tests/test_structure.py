@@ -26,8 +26,9 @@ MAY_IMPORT = {
     "benchmarks": {*TRAINING, *EXPORT, "training", "export"},
     "report": {*TRAINING, *EXPORT, "training", "export", "benchmarks"},
     "experiments": {*TRAINING, *EXPORT, "training", "export", "benchmarks", "report"},
-    "cli": {*TRAINING, *EXPORT, "training", "export", "benchmarks", "report", "experiments"},
 }
+MAY_IMPORT["detection"] = {*MAY_IMPORT["experiments"], "experiments"}
+MAY_IMPORT["cli"] = {*MAY_IMPORT["detection"], "detection"}
 
 
 def imports(path, typing=False):

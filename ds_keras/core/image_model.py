@@ -34,6 +34,7 @@ class ImageModel(keras.Model):
     """
 
     built: bool
+    least_classes = 2
     trainer = "SupernetTrainer"  # of ds_keras.training
     without_levels: str | None = None  # where a network has no slice levels: what ``require_levels`` says of it
 
@@ -54,8 +55,10 @@ class ImageModel(keras.Model):
                 f"dtype must be 'float32' or a mixed policy, received {self.dtype_policy.name!r} (without dtype= it is "
                 "Keras' own, keras.config.dtype_policy())"
             )
-        if not isinstance(num_classes, int) or num_classes < 2:
-            raise ValueError(f"num_classes must be an integer of at least 2, received {num_classes!r}")
+        if not isinstance(num_classes, int) or num_classes < self.least_classes:
+            raise ValueError(
+                f"num_classes must be an integer of at least {self.least_classes}, received {num_classes!r}"
+            )
         if len(input_shape) != 3 or not all(int(n) > 0 for n in input_shape):
             raise ValueError(f"input_shape must be (height, width, channels), received {tuple(input_shape)!r}")
         labels = None if labels is None else list(labels)

@@ -50,6 +50,14 @@ class SliceableNetwork(ImageModel):
         """The gate's logits, without the budget shift."""
         raise TypeError(f"{type(self).__name__} does not define gate()")
 
+    def trunk(self, visitor: Visitor, features: Any) -> Any:
+        """From the shared start's features to the last ones, without the classifier; ``visitor.endpoints`` has others.
+
+        What a detector or a segmenter is built on: the same pass for every visitor, so that tensors, shapes, costs and
+        plain Keras networks of the features at each stride come from it.
+        """
+        raise TypeError(f"{type(self).__name__} does not define trunk()")
+
     def body(self, visitor: Visitor, features: Any) -> Any:
         """From the shared start's features to the class logits."""
         raise TypeError(f"{type(self).__name__} does not define body()")
@@ -173,7 +181,7 @@ class SliceableNetwork(ImageModel):
         if isinstance(x, keras.KerasTensor):
             return _Features(self, self.static_level(level))(x)
         visitor = Compute(self.level_index(level))
-        self.logits(visitor, self.check_images(x))
+        self.trunk(visitor, self.start(visitor, self.check_images(x))[0])
         return visitor.endpoints
 
     @property

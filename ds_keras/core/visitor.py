@@ -26,6 +26,7 @@ class Visitor:
 
     def __init__(self, level: Level):
         self.level = level
+        self.endpoints: dict[int, Any] = {}
 
     def __call__(self, layer: keras.layers.Layer, x: Any) -> Any:
         """Applies ``layer`` to ``x``; a block unfolds into its layers, where the level has it."""
@@ -44,7 +45,8 @@ class Visitor:
         raise TypeError(f"{type(self).__name__} does not define perhaps()")
 
     def endpoint(self, stride: int, x: Any) -> None:
-        """Called by the network with its features after each block; ignored by most visitors."""
+        """Called by the network with its features after each block; ``endpoints`` keeps the last of every stride."""
+        self.endpoints[stride] = x
 
 
 class Compute(Visitor):
@@ -60,7 +62,6 @@ class Compute(Visitor):
         super().__init__(level)
         self.training = training
         self.dropout = dropout
-        self.endpoints: dict[int, tf.Tensor] = {}
 
     def apply(self, layer: keras.layers.Layer, x: Any) -> Any:
         """Runs ``layer``."""
@@ -95,10 +96,6 @@ class Compute(Visitor):
     def rounded(self, x: Any) -> Any:
         """``x`` as the next operator reads it: as it is, but where int8 is simulated (``quantization.Rounding``)."""
         return x
-
-    def endpoint(self, stride: int, x: Any) -> None:
-        """Keeps the last features of each stride."""
-        self.endpoints[stride] = x
 
 
 class SliceableBlock(keras.layers.Layer):

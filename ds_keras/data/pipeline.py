@@ -171,15 +171,7 @@ class _Plan:
     def position(self, example: tf.Tensor) -> tf.Tensor:
         """Index in the source of examples of the stream: (...) int64 to (...) int64."""
         n = len(self.source)
-        epoch, position = example // n, example % n
-        if not self.shuffle or n == 1:
-            return position
-        stream = tf.fill(tf.shape(epoch), tf.constant(self.seed * 4 + _ORDER, tf.int64))
-        seeds = tf.stack([stream, epoch, tf.zeros_like(epoch)], axis=-1)
-        # Not tf.random.experimental.index_shuffle: it pads the wrong axis of a seed for each element, and with its four
-        # rounds the orders of successive epochs are nearly the same (correlation 0.89 for n = 60,000; 0.00 with 16).
-        last = tf.constant(n - 1, tf.int64)
-        return tf.raw_ops.RandomIndexShuffle(index=position, seed=seeds, max_index=last, rounds=16)
+        return shuffled(example, n, self.seed) if self.shuffle else example % n
 
     def gather(self, step: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         """A batch from memory."""
@@ -227,6 +219,28 @@ class _Plan:
     def stream(self, kind: int, index: tf.Tensor) -> tf.Tensor:
         """(2,) int64 seed of a stream's ``index``-th element."""
         return tf.stack([tf.constant(self.seed * 4 + kind, tf.int64), index])
+
+
+def shuffled(example: tf.Tensor, count: int, seed: int) -> tf.Tensor:
+    """Places in a set of the examples of an endless stream, which goes through it in another order in each epoch.
+
+    Args:
+        example: (...) int64, numbers in the stream.
+        count: images in the set.
+        seed: of the orders.
+
+    Returns:
+        (...) int64 in [0, count).
+    """
+    epoch, position = example // count, example % count
+    if count == 1:
+        return position
+    stream = tf.fill(tf.shape(epoch), tf.constant(seed * 4 + _ORDER, tf.int64))
+    seeds = tf.stack([stream, epoch, tf.zeros_like(epoch)], axis=-1)
+    # Not tf.random.experimental.index_shuffle: it pads the wrong axis of a seed for each element, and with its four
+    # rounds the orders of successive epochs are nearly the same (correlation 0.89 for n = 60,000; 0.00 with 16).
+    last = tf.constant(count - 1, tf.int64)
+    return tf.raw_ops.RandomIndexShuffle(index=position, seed=seeds, max_index=last, rounds=16)
 
 
 def _recipe(augment: Any) -> Recipe:

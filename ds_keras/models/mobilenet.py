@@ -236,15 +236,19 @@ class DSMobileNet(Supernet):
         """See the base class."""
         return self.blocks[self.gated_block].gate.slimming_head
 
-    def body(self, visitor: Visitor, features: Any) -> Any:
-        """The gated block's pointwise half, the remaining blocks and the classifier."""
+    def trunk(self, visitor: Visitor, features: Any) -> Any:
+        """The gated block's pointwise half and the remaining blocks."""
         g = self.gated_block
         x = self.blocks[g].project(visitor, features)
         visitor.endpoint(self.strides[g + 1], x)
         for block, stride in zip(self.blocks[g + 1 :], self.strides[g + 2 :], strict=True):
             x = visitor(block, x)
             visitor.endpoint(stride, x)
-        return self.head(visitor, x)
+        return x
+
+    def body(self, visitor: Visitor, features: Any) -> Any:
+        """The trunk and the classifier."""
+        return self.head(visitor, self.trunk(visitor, features))
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, as plain data."""

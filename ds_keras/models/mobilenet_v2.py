@@ -211,9 +211,13 @@ class DSMobileNetV2(Supernet):
         """See the base class."""
         return self.gate_block.slimming_head
 
+    def trunk(self, visitor: Visitor, features: Any) -> Any:
+        """The stages from the gate on."""
+        return self._run(visitor, features, slice(self.gated, None))
+
     def body(self, visitor: Visitor, features: Any) -> Any:
-        """The stages from the gate on, the last convolution and the classifier."""
-        x = self._run(visitor, features, slice(self.gated, None))
+        """The trunk, the last convolution and the classifier."""
+        x = self.trunk(visitor, features)
         for layer in self.last:
             x = visitor(layer, x)
         return self.head(visitor, x)

@@ -238,9 +238,13 @@ class DSResNet(Supernet):
         """See the base class."""
         return self.gate_block.slimming_head
 
+    def trunk(self, visitor: Visitor, features: Any) -> Any:
+        """The stages from the gate on."""
+        return self._run(visitor, features, slice(self.gated, None))
+
     def body(self, visitor: Visitor, features: Any) -> Any:
-        """The stages from the gate on, and the classifier."""
-        return self.head(visitor, self._run(visitor, features, slice(self.gated, None)))
+        """The trunk and the classifier."""
+        return self.head(visitor, self.trunk(visitor, features))
 
     def _run(self, visitor: Visitor, x: Any, stages: slice) -> Any:
         for blocks, stride in zip(self.blocks[stages], self.strides[1:][stages], strict=True):

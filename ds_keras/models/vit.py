@@ -214,14 +214,18 @@ class DSViT(Supernet):
         """See the base class."""
         return self.gate_block.slimming_head
 
-    def body(self, visitor: Visitor, features: Any) -> Any:
-        """The blocks on the active part of the stream; norm and classifier on the whole of it."""
+    def trunk(self, visitor: Visitor, features: Any) -> Any:
+        """The blocks on the active part of the stream, and the norm on the whole of it."""
         x = visitor(self.active, features)
         for block in self.blocks[self.table["shared_depth"] :]:
             x = visitor(block, x)
         x = visitor(self.norm, visitor(self.rejoin, [features, x]))
         visitor.endpoint(self.table["patch"], x)
-        return self.head(visitor, x)
+        return x
+
+    def body(self, visitor: Visitor, features: Any) -> Any:
+        """The trunk and the classifier."""
+        return self.head(visitor, self.trunk(visitor, features))
 
     def features(self, x: Any, level: Any) -> dict[int, tf.Tensor]:
         """As the base class; the tokens behind the final norm, in their grid, are those of the patch's stride."""

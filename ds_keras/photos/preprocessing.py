@@ -74,14 +74,27 @@ def load_photo(photo: Any, shape: Shape, preprocessing: Preprocessing) -> np.nda
         ValueError: it cannot be decoded, or is no such array.
         ImportError: Pillow is needed and missing.
     """
+    return resize_and_crop(read_photo(photo, shape[2]), (shape[0], shape[1]), preprocessing)
+
+
+def read_photo(photo: Any, channels: int) -> np.ndarray:
+    """One photo at its own size.
+
+    Args:
+        photo: see ``load_photo``.
+        channels: 3 for RGB, 1 for grey.
+
+    Returns:
+        (height, width, channels) in [0, 255]; uint8, but for an array of other numbers.
+
+    Raises:
+        ValueError: it cannot be decoded, or is no such array.
+        ImportError: Pillow is needed and missing.
+    """
     if isinstance(photo, bytes | str | os.PathLike):
         with opened(photo) as image:
-            array = to_array(image, shape[2])
-    elif hasattr(photo, "getexif"):
-        array = to_array(photo, shape[2])
-    else:
-        array = _check_array(photo, shape[2])
-    return resize_and_crop(array, (shape[0], shape[1]), preprocessing)
+            return to_array(image, channels)
+    return to_array(photo, channels) if hasattr(photo, "getexif") else _check_array(photo, channels)
 
 
 def resize_and_crop(array: np.ndarray, size: tuple[int, int], preprocessing: Preprocessing) -> np.ndarray:

@@ -1,0 +1,92 @@
+"""Average precision, as COCO measures it."""
+
+import contextlib
+import io
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ds_keras.detection.boxes import Detections
+from ds_keras.detection.data.source import Boxes
+
+MISSING = "average precision is measured by pycocotools: pip install 'ds_keras[detection]'"
+SIDE = 1000.0  # COCO counts in pixels: boxes are measured on images of this width and height
+
+
+def average_precision(
+    found: Sequence[Detections], truth: Sequence[Boxes], class_names: Sequence[str]
+) -> dict[str, Any]:
+    """Mean average precision of what was found on a set of images, by pycocotools.
+
+    A difficult box counts as COCO's crowd does: neither finding nor missing it is counted.
+
+    Args:
+        found: of each image, scores of nearly 0 included: a threshold makes the figures smaller. Of an image the 100
+            surest count.
+        truth: the boxes on it.
+        class_names: one name for each class.
+
+    Returns:
+        {"map50": at an intersection over union of 0.5; "map": mean over 0.5, 0.55, ..., 0.95; "classes": {name: average
+        precision at 0.5}}, each in [0, 1]; a class that is not in ``truth`` is left out.
+
+    Raises:
+        ValueError: no box in ``truth``, or another number of images.
+        ImportError: pycocotools is missing.
+
+    Example:
+        >>> average_precision([model.detect(x, threshold=0.01)[0] for x in images], things, names)["map50"]
+    """
+    try:
+        from pycocotools.coco import COCO
+        from pycocotools.cocoeval import COCOeval
+    except ImportError as error:
+        raise ImportError(MISSING) from error
+    if len(found) != len(truth):
+        raise ValueError(f"found must be of each of {len(truth)} images, received {len(found)}")
+    if not any(len(one.boxes) for one in truth):
+        raise ValueError("truth must hold at least one box, received none")
+    with contextlib.redirect_stdout(io.StringIO()):
+        truths = COCO()
+        truths.dataset = _dataset(truth, len(class_names))
+        truths.createIndex()
+        rows = [row for i, one in enumerate(found) for row in _rows(i, one)]
+        results = COCO()
+        results.dataset = {**truths.dataset, "annotations": rows}
+        results.createIndex()
+        measured = COCOeval(truths, results, "bbox")
+        measured.evaluate()
+        measured.accumulate()
+    precision = measured.eval["precision"][:, :, :, 0, -1]  # (IoU, recall, class), all sizes, 100 boxes for each image
+    at_half = {name: _mean(precision[0, :, k]) for k, name in enumerate(class_names)}
+    known = {name: value for name, value in at_half.items() if value is not None}
+    return {"map50": _mean(precision[0]) or 0.0, "map": _mean(precision) or 0.0, "classes": known}
+
+
+def _mean(values: np.ndarray) -> float | None:
+    """The mean of what COCO could measure; it writes -1 where there is nothing to find."""
+    values = values[values > -1]
+    return float(values.mean()) if values.size else None
+
+
+def _dataset(truth: Sequence[Boxes], classes: int) -> dict[str, list]:
+    rows: list[dict[str, Any]] = []
+    for i, one in enumerate(truth):
+        for box, k, difficult in zip(one.boxes, one.classes, one.difficult, strict=True):
+            rows.append({**_row(i, box, k, len(rows)), "iscrowd": int(difficult)})
+    images = [{"id": i} for i in range(len(truth))]
+    return {"images": images, "annotations": rows, "categories": [{"id": k} for k in range(classes)]}
+
+
+def _rows(image: int, found: Detections) -> list[dict[str, Any]]:
+    rows = []
+    for i, (box, k, score) in enumerate(zip(found.boxes, found.classes, found.scores, strict=True)):
+        rows.append({**_row(image, box, k, image * 10_000 + i), "score": float(score)})
+    return rows
+
+
+def _row(image: int, box: np.ndarray, k: Any, number: int) -> dict[str, Any]:
+    x0, y0, x1, y1 = (SIDE * box.astype(float)).tolist()
+    sides = {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0)}
+    return {"id": number + 1, "image_id": image, "category_id": int(k), "iscrowd": 0, **sides}
