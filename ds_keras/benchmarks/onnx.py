@@ -4,17 +4,19 @@ import functools
 import json
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ds_keras.core.files import read_limited
 from ds_keras.core.timing import paired
 from ds_keras.export.onnx.convert import convert, runner
 from ds_keras.export.onnx.writer import LEVEL_INPUT, metadata
 from ds_keras.export.subnet import subnet
 from ds_keras.export.tflite import convert as litert
 from ds_keras.runtime.network import Interpreted
+
+MAX_BYTES = 1 << 31  # of an ONNX file
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -40,7 +42,7 @@ def onnx_levels(
         ValueError: not such a file.
         ImportError: a package of the extras ``onnx`` or ``runtime`` is missing.
     """
-    data = Path(path).read_bytes()
+    data = read_limited(path, MAX_BYTES)
     found = metadata(data)
     if found.get("kind") != LEVEL_INPUT or len(json.loads(found["levels"])) != len(model.levels):
         raise ValueError(

@@ -49,7 +49,10 @@ def main(command: str) -> None:
     }
     if FLAGS.epochs is not None:
         changes["stage1"] = dataclasses.replace(experiment.stage1, epochs=FLAGS.epochs, cycles=1)
-    variants = dict(_variant(text) for text in FLAGS.variant)
+    named = [_variant(text) for text in FLAGS.variant]
+    variants = dict(named)
+    if len(variants) < len(named):
+        raise ValueError(f"variants must have different names, received {[name for name, _ in named]}")
     if not all(seed.isdecimal() and len(seed) < 10 for seed in FLAGS.seeds):
         raise ValueError(f"--seeds must be integers in [0, 10**9), received {FLAGS.seeds}")
     seeds = [int(seed) for seed in FLAGS.seeds]
@@ -61,20 +64,23 @@ def main(command: str) -> None:
     for row in result["rows"]:
         values = (row[key] for key in COLUMNS)
         table.add_row(row["variant"], str(row["level"]), *("" if v is None else f"{v:.2f}" for v in values))
-    Console().print(table)
+    Console(markup=False).print(table)
     if FLAGS.policies:
         table = Table(*HEADER, title="policies, cross-fitted")
         for cells in policy_cells(result["policies"]):
             table.add_row(*cells)
-        Console().print(table)
+        Console(markup=False).print(table)
 
 
 def _variant(text: str) -> tuple[str, dict]:
     try:
         arguments = parse_json(text.encode())
     except ValueError as error:
-        raise ValueError(f"variant must be a JSON object, received {text!r} ({error})") from None
+        raise ValueError(f"variant must be a JSON object, received {text!r:.200} ({error})") from None
     if not isinstance(arguments, dict):
-        raise ValueError(f"variant must be a JSON object, received {text!r}")
-    name = arguments.pop("name", None) or "_".join(f"{key}={json.dumps(value)}" for key, value in arguments.items())
+        raise ValueError(f"variant must be a JSON object, received {text!r:.200}")
+    name = arguments.pop("name", "")
+    if not isinstance(name, str):
+        raise ValueError(f"variant must have a string as its name, received {name!r:.200}")
+    name = name or "_".join(f"{key}={json.dumps(value)}" for key, value in arguments.items())
     return re.sub(r"[^\w=.+-]", "", name.replace(",", "+")) or "as_is", arguments

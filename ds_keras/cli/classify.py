@@ -100,5 +100,5 @@ def _rows(photo: str, found: "Classification") -> list[tuple[str, ...]]:
     for i, (label, probability) in enumerate(zip(found.labels, found.probabilities, strict=True)):
         level = "" if found.level is None else str(found.level)
         ends = (photo, level, f"{found.madds / 1e6:.2f}") if i == 0 else ("", "", "")
-        rows.append((ends[0], shown(label), f"{100 * probability:.1f}", *ends[1:]))
+        rows.append((shown(ends[0], len(photo)), shown(label), f"{100 * probability:.1f}", *ends[1:]))
     return rows

@@ -68,7 +68,7 @@ def main(_: str) -> None:
         FLAGS.clusters,
         verbose=2,
     )
-    console = Console()
+    console = Console(markup=False)
     licence = zoo.card(FLAGS.preset).get("licence")
     (before,) = export.to_tflite(model, FLAGS.output, [level], licence=licence)
     methods = [method for method in compress.METHODS if method in FLAGS.methods]

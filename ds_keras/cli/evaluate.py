@@ -43,16 +43,19 @@ def main(_: str) -> None:
 
     model = zoo.load(FLAGS.preset)
     source = open_data(model, FLAGS.preset, FLAGS.data, FLAGS.split, FLAGS.by_position)
-    console = Console()
+    console = Console(markup=False)
     images, labels = source.images(model.image_shape[:2]), source.labels
     if (FLAGS.bundle or FLAGS.policies == "all") and not hasattr(model, "levels"):
         raise ValueError(f"--bundle and --policies=all need a network with levels, received --preset={FLAGS.preset}")
+    session = Session(FLAGS.bundle) if FLAGS.bundle else None
+    if session is not None:  # before the work
+        parity.check_bundle(model, session)
     logging.info("evaluating %d images: %s", len(source), about(forecast(model, len(source))))
     card = zoo.card(FLAGS.preset)
     figures, tables = evaluation.evaluate_preset(model, images, labels, card, FLAGS.batch_size)
-    if FLAGS.bundle:
+    if session is not None:
         logging.info("comparing with the bundle: about as long")
-        compared = {"bundle": parity.compare(model, Session(FLAGS.bundle), images, labels)}
+        compared = {"bundle": parity.compare(model, session, images, labels)}
         figures, tables = {**figures, **compared}, {**tables, **compared}
     for title, rows in tables.items():
         _print(console, f"{model.name}, {title} ({len(source)} images)", rows)

@@ -9,6 +9,7 @@ from absl import flags
 from ds_keras.core.files import check_output, shown
 
 QUOTES = "'"  # absl puts a default into them
+LARGEST = 2**31 - 1  # of an integer: TensorFlow, LiteRT and ONNX Runtime take no larger ones everywhere
 
 
 class Flags(flags.FlagValues):
@@ -50,7 +51,8 @@ class Flags(flags.FlagValues):
 
     def integer(self, name: str, default: int | None, text: str, **options: Any) -> None:
         """Defines a flag of an integer; options: ``required``, ``lower_bound``, ``upper_bound``."""
-        self._define(flags.DEFINE_integer, name, default, text, **options)
+        bounds = {"lower_bound": -LARGEST, "upper_bound": LARGEST}
+        self._define(flags.DEFINE_integer, name, default, text, **{**bounds, **options})
 
     def number(self, name: str, default: float | None, text: str, **options: Any) -> None:
         """Defines a flag of a number; options as of ``integer``."""

@@ -1,13 +1,14 @@
 """What commands read: data sets that suit a preset, and folders of images."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from absl import logging
 
 from ds_keras.core.files import shown
-from ds_keras.photos.decode import EXTENSIONS
+from ds_keras.photos.decode import EXTENSIONS, MAX_NESTING, passed_over
 
 TRACING, PASSES, SPEED = 15, 3, 1e10  # seconds; runs of every level; multiply-adds a second, of ds_mobilenet
 
@@ -91,7 +92,7 @@ def read_images(folder: str, shape: tuple[int, int, int], count: int, flag: str)
 
 
 def image_files(folder: str | os.PathLike, name: str) -> list[Path]:
-    """The image files in a folder and its sub-folders, sorted; hidden files and folders are left out.
+    """The image files in a folder and its sub-folders, sorted; hidden ones and folders of the system are left out.
 
     Args:
         folder: to look in.
@@ -101,14 +102,23 @@ def image_files(folder: str | os.PathLike, name: str) -> list[Path]:
         At least one path.
 
     Raises:
-        ValueError: no image file there.
+        ValueError: no image file there, or folders nested deeper than ``MAX_NESTING``.
     """
-    inside = ((file, file.relative_to(folder).parts) for file in sorted(Path(folder).rglob("*")))
-    files = [
-        file
-        for file, parts in inside
-        if file.suffix.lower() in EXTENSIONS and not any(part.startswith(".") for part in parts) and file.is_file()
-    ]
+    files = [file for file in _files_below(Path(folder), 0) if file.suffix.lower() in EXTENSIONS]
     if not files:
         raise ValueError(f"{name} must be a folder of image files, found none in '{shown(folder)}'")
     return files
+
+
+def _files_below(folder: Path, depth: int) -> Iterator[Path]:
+    if depth > MAX_NESTING:
+        raise ValueError(f"folders nested deeper than {MAX_NESTING}: {shown(folder)}")
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as found:
+        entries = sorted((entry for entry in found if not passed_over(entry.name)), key=lambda entry: entry.name)
+    for entry in entries:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _files_below(folder / entry.name, depth + 1)
+        elif entry.is_file():
+            yield folder / entry.name

@@ -1,7 +1,11 @@
-"""Finds the command, reads its flags and runs it. Bad input is one line on stderr and exit code 2."""
+"""Finds the command, reads its flags and runs it.
+
+Bad input is one line on stderr and exit code 2. Ctrl-C is 130, and a reader of the output that went away is 1.
+"""
 
 import difflib
 import importlib
+import io
 import os
 import shlex
 import sys
@@ -40,6 +44,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     "convert": "presets.convert",
 }
 HELP = ("--help", "-h", "help")
+ERRORS = (ValueError, OSError, ImportError, FloatingPointError, RuntimeError, MemoryError)  # that documents name
 
 
 def main(command: str | None = None, arguments: list[str] | None = None) -> None:
@@ -50,8 +55,11 @@ def main(command: str | None = None, arguments: list[str] | None = None) -> None
         arguments: default those of the process.
 
     Raises:
-        SystemExit: code 2 for bad input, 0 after help.
+        SystemExit: code 2 for bad input, 0 after help, 130 after Ctrl-C.
     """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # names of files may be no text
+            stream.reconfigure(errors="backslashreplace")
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     words, found = [] if command is None else [command], COMMANDS if command is None else COMMANDS[command]
     while isinstance(found, dict):
@@ -84,8 +92,16 @@ def run(module: ModuleType, words: list[str], arguments: list[str]) -> None:
         module.FLAGS.parse(arguments)
         with progress():
             module.main(f"{_program(words)} {shlex.join(arguments)}")
-    except (ValueError, OSError, ImportError, FloatingPointError) as error:
-        stop(str(error))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        _drop_output()
+        sys.exit(1)
+    except ERRORS as error:
+        what = f"not enough memory: {error}" if isinstance(error, MemoryError) else str(error)
+        stop(what.rstrip(": ") or type(error).__name__)
 
 
 def stop(message: str) -> Any:
@@ -97,8 +113,18 @@ def stop(message: str) -> Any:
     Raises:
         SystemExit: always, code 2.
     """
-    print(f"error: {' '.join(message.split())}", file=sys.stderr)
+    line = " ".join(message.split())
+    print(f"error: {shown(line, len(line))}", file=sys.stderr)  # no codes that move the cursor
+    try:
+        sys.stdout.flush()
+    except OSError:  # a full disk
+        _drop_output()
     sys.exit(2)
+
+
+def _drop_output() -> None:
+    """Nobody reads what is left, or nothing takes it: Python would complain once more at its end."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def _program(words: list[str]) -> str:

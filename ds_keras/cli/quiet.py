@@ -13,6 +13,8 @@ from typing import Any
 
 from absl import logging
 
+from ds_keras.core.files import shown
+
 LEVEL = "TF_CPP_MIN_LOG_LEVEL"  # of TensorFlow's C++ code; a user who sets it sees what it says
 ERRORS_ONLY = "3"
 
@@ -21,7 +23,7 @@ ERRORS_ONLY = "3"
 def progress() -> Iterator[None]:
     """Shows log lines on stderr, as "14:05:59 loading TensorFlow", and imports TensorFlow quietly."""
     handler = plain_logging.StreamHandler(sys.stderr)
-    handler.setFormatter(plain_logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
+    handler.setFormatter(_Printable("%(asctime)s %(message)s", "%H:%M:%S"))
     verbosity, finder = logging.get_verbosity(), QuietTensorFlow()
     root = plain_logging.root
     before = root.handlers[:]  # absl may have added a plain one, which would say everything twice
@@ -35,6 +37,14 @@ def progress() -> Iterator[None]:
         logging.set_verbosity(verbosity)
         with contextlib.suppress(ValueError):  # it was used
             sys.meta_path.remove(finder)
+
+
+class _Printable(plain_logging.Formatter):
+    """Names of others, which messages hold, cannot move the cursor."""
+
+    def format(self, record: plain_logging.LogRecord) -> str:
+        """The text; what is not printable is escaped."""
+        return "\n".join(shown(line, len(line)) for line in super().format(record).split("\n"))
 
 
 class QuietTensorFlow(importlib.abc.MetaPathFinder):

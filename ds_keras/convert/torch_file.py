@@ -14,6 +14,7 @@ from ds_keras.core.files import check_regular, shown
 
 MAX_BYTES = 1 << 30  # of a file
 MAX_TUPLE = 1000  # values in a tuple and in those within it
+ARCHIVE = b"PK\x03\x04"  # begins a file of the newer format
 LEGACY = 5  # pickles of the older format: magic, version, system, the object, keys of its tensors
 
 
@@ -80,10 +81,12 @@ def open_regular(path: str | os.PathLike) -> None:
 
 def _check_archive(path: str | os.PathLike) -> None:
     """Refuses an archive that unpacks to more than it is. The older format, which is none, packs nothing."""
-    if not zipfile.is_zipfile(path):
-        with open(path, "rb") as file:
-            for _ in range(LEGACY):
-                _check_pickle(file)
+    with open(path, "rb") as file:
+        archive_begins = file.read(len(ARCHIVE)) == ARCHIVE  # by which PyTorch tells them apart
+        file.seek(0)
+        for _ in range(0 if archive_begins else LEGACY):
+            _check_pickle(file)
+    if not archive_begins:
         return
     with zipfile.ZipFile(path) as archive:
         files = archive.infolist()

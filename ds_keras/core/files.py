@@ -103,8 +103,11 @@ def check_output(path: str | os.PathLike, file: bool = False) -> None:
     at = place if os.path.isdir(place) else place.parent
     if not os.path.isdir(place) and place != expanded(path):
         raise ValueError(f"{shown(place)} is no directory")
-    if not os.access(at, os.W_OK | os.X_OK):
-        raise ValueError(f"nothing may be written in {shown(at)}")
+    try:
+        with tempfile.NamedTemporaryFile(dir=at, prefix=WRITING):  # the only sure way to know
+            pass
+    except OSError as error:
+        raise ValueError(f"nothing may be written in {shown(at)}: {error.strerror}") from None
     if not os.path.isdir(place) and not stat.S_ISREG(os.stat(place).st_mode):
         raise ValueError(f"{shown(place)} is no regular file")
 
@@ -125,18 +128,21 @@ def read_limited(path: str | os.PathLike, limit: int) -> bytes:
         ValueError: no such file, another kind of file, a larger one, or one that cannot be read. The message names it.
     """
     try:
-        check_regular(path, limit)
+        size = check_regular(path, limit)
         with open(path, "rb") as file:
-            data = file.read(limit + 1)
+            data = file.read(size + 1)  # memory for so many bytes is taken at once
+        if len(data) > size:
+            raise ValueError("it grew while it was read")
     except (OSError, ValueError) as error:
         raise ValueError(f"cannot read {shown(path)}: {error}") from None
-    if len(data) > limit:  # it grew
-        raise ValueError(f"cannot read {shown(path)}: more than {limit} bytes")
     return data
 
 
-def check_regular(path: str | os.PathLike, limit: int) -> None:
+def check_regular(path: str | os.PathLike, limit: int) -> int:
     """Refuses what is not a regular file, or has more bytes than the limit.
+
+    Returns:
+        Its bytes.
 
     Raises:
         OSError: no such file.
@@ -147,6 +153,7 @@ def check_regular(path: str | os.PathLike, limit: int) -> None:
         raise ValueError("it is not a regular file")
     if found.st_size > limit:
         raise ValueError(f"{found.st_size} bytes, at most {limit} are allowed")
+    return found.st_size
 
 
 def parse_json(data: bytes) -> Any:

@@ -12,6 +12,25 @@ if TYPE_CHECKING:
     from ds_keras.runtime import Session
 
 
+def check_bundle(model: "Supernet", session: "Session") -> None:
+    """Refuses the bundle of a network with other images, levels or classes.
+
+    Args:
+        model: supernet.
+        session: of the bundle.
+
+    Raises:
+        ValueError: it names both.
+    """
+    ours = model.image_shape, len(model.levels), model.num_classes
+    theirs = session.image_shape, session.num_levels, session.manifest["num_classes"]
+    if ours != theirs:
+        raise ValueError(
+            f"{session.bundle.path} must be a bundle of {model.name!r}, with (image shape, levels, classes) {ours}, "
+            f"received one with {theirs}"
+        )
+
+
 def compare(model: "Supernet", session: "Session", x: Any, labels: Any) -> list[dict[str, Any]]:
     """Accuracy of a bundle, and how often it names the class that Keras names.
 
@@ -26,8 +45,9 @@ def compare(model: "Supernet", session: "Session", x: Any, labels: Any) -> list[
         with the same class), difference (the largest of a logit); for the policy, ``same`` asks for the level too.
 
     Raises:
-        ValueError: see ``check_classes``.
+        ValueError: a bundle of another network; see also ``check_classes``.
     """
+    check_bundle(model, session)
     labels, expected = check_classes(labels, len(x), model.num_classes), predict_levels(model, x)
     found = np.stack([session.run(x, level=level).logits for level in range(session.num_levels)])
     rows = []

@@ -131,6 +131,8 @@ def _score(run: Run, split: str, policies: bool) -> dict[str, Any]:
     path = run.workdir / f"{split}.json"
     holds_for = {"max_steps": run.max_steps}
     known = read_json(path) if path.exists() else {}
+    if not isinstance(known, dict) or (known and "top1" not in known):
+        raise ValueError(f"{path} must hold the scores of this run; remove it to make them again")
     if known.items() >= holds_for.items() and ("folds" in known or not policies):
         return known
     gate = run.gate_trainer()

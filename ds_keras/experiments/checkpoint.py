@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,8 +13,9 @@ import keras
 import numpy as np
 from absl import logging
 
-from ds_keras.core.files import write_bytes
+from ds_keras.core.files import read_limited, write_bytes
 
+MAX_BYTES = 1 << 36  # of a checkpoint
 DIGEST = 32  # bytes of SHA-256 behind the archive
 
 
@@ -37,7 +39,7 @@ def save_checkpoint(
     content = io.BytesIO()
     np.savez(content, meta=np.array(json.dumps({"step": step, **(meta or {})})), **arrays)
     write_bytes(path, content.getvalue() + hashlib.sha256(content.getvalue()).digest())
-    for old in _newest_first(directory)[keep:]:
+    for old in [path for path in _newest_first(directory) if not os.path.isdir(path)][keep:]:
         old.unlink(missing_ok=True)
     return path
 
@@ -70,7 +72,7 @@ def restore_checkpoint(directory: Path, variables: Sequence[keras.Variable]) -> 
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
-    data = path.read_bytes()
+    data = read_limited(path, MAX_BYTES)
     content, digest = data[:-DIGEST], data[-DIGEST:]
     if hashlib.sha256(content).digest() != digest:
         raise ValueError("its SHA-256 is wrong")

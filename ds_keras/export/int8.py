@@ -15,7 +15,7 @@ from ds_keras.core.fake_quant import along
 from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.export.kernel import AXES, Kernel
 from ds_keras.export.subnet import Plain, assemble
-from ds_keras.quantization.rounding import IMAGES, Range, Rounding
+from ds_keras.quantization.rounding import FIXED, IMAGES, Range, Rounding
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -55,6 +55,8 @@ class _Quantized(Rounding, Plain):
         """See the base class."""
         if isinstance(twin, keras.layers.Rescaling):
             return partial(_normalized, twin)
+        if isinstance(twin, keras.layers.Activation) and twin.activation is keras.activations.silu:
+            return _Swish.from_config(twin.get_config())
         for kind, rounded in TWINS.items():
             if isinstance(twin, kind):
                 return rounded.from_config(twin.get_config())
@@ -112,6 +114,14 @@ class _FakeQuant(keras.layers.Layer):
     def compute_output_shape(self, shape: Any) -> Any:
         """That of the input."""
         return shape
+
+
+class _Swish(keras.layers.Activation):
+    """x * sigmoid(x) as LiteRT's two operators compute it: the first rounds too."""
+
+    def call(self, x: Any) -> Any:
+        """Rounds the sigmoid, not yet the product."""
+        return x * tf.quantization.fake_quant_with_min_max_args(tf.sigmoid(x), *FIXED["sigmoid"])
 
 
 class _Rounded(keras.layers.Layer):

@@ -16,6 +16,11 @@ if TYPE_CHECKING:
 
 # What image files are called.
 EXTENSIONS = (".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+# Folders that systems and programs put beside the data; hidden ones begin with a point.
+SYSTEM_FOLDERS = frozenset(
+    ("__macosx", "__pycache__", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information")
+)
+MAX_NESTING = 64  # of folders
 # Of Pillow's formats, those that it reads itself: for EPS it would start another program.
 FORMATS = ("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TGA", "TIFF", "WEBP")
 PIXELS_IN_FLIGHT = 2**26  # that all threads decode at a time; about 1 GiB with the copies that turning needs
@@ -23,6 +28,11 @@ _STRIP = 256  # rows that are laid over white at a time
 _ALPHA = ("LA", "La", "PA", "RGBA", "RGBa")
 
 File = bytes | str | os.PathLike
+
+
+def passed_over(name: str) -> bool:
+    """Whether a file or folder of this name is hidden, or a folder of the system."""
+    return name.startswith(".") or name.casefold() in SYSTEM_FOLDERS
 
 
 class Pixels:
@@ -116,7 +126,8 @@ def to_array(image: "Image.Image", channels: int) -> np.ndarray:
     if channels not in (1, 3):
         raise ValueError(f"photos are read in 1 or 3 channels, but the network reads {channels}: give arrays of these")
     image_module, operations = pillow()
-    form, image = image.format, operations.exif_transpose(image)
+    form = image.format
+    operations.exif_transpose(image, in_place=True)  # else it copies upright images
     # Pillow clips 16-bit grey at 255 instead of scaling it. Old versions open 16-bit PNGs as mode "I".
     if image.mode.startswith("I;16") or (image.mode == "I" and form in ("PNG", None)):
         image = image_module.fromarray(from_16_bits(np.asarray(image)))
@@ -126,7 +137,7 @@ def to_array(image: "Image.Image", channels: int) -> np.ndarray:
     if image.mode in _ALPHA or "transparency" in image.info:
         array = np.concatenate([np.asarray(part.convert(mode)) for part in _over_white(image)])
     else:
-        array = np.asarray(image.convert(mode))
+        array = np.asarray(image if image.mode == mode else image.convert(mode))
     return array.reshape(*array.shape[:2], channels)
 
 

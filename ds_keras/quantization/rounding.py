@@ -196,8 +196,19 @@ def is_relu(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, keras.layers.Activation) and layer.activation in relu
 
 
+def _with_a_zero(low: float, high: float) -> Range:
+    """The smallest range around this one whose 256 steps hold 0.
+
+    A range that holds none is moved by up to half a step: pixels from -1 to 1 would all lie half-way between two steps,
+    and every implementation rounds them in another way.
+    """
+    below = int(-255 * low / (high - low))  # steps below 0
+    step, below = min((max(-low / max(n, 1), high / (255 - n)), n) for n in {below, min(below + 1, 254)})
+    return -below * step, (255 - below) * step
+
+
 def _fixed_range(layer: keras.layers.Layer) -> Range | None:
     if isinstance(layer, keras.layers.Rescaling):
         ends = np.asarray(IMAGES)[:, None] * np.ravel(layer.scale) + np.ravel(layer.offset)
-        return float(min(ends.min(), 0.0)), float(ends.max())
+        return _with_a_zero(float(min(ends.min(), 0.0)), float(max(ends.max(), SMALLEST_RANGE)))
     return FIXED.get(getattr(getattr(layer, "activation", None), "__name__", ""))

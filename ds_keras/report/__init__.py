@@ -8,6 +8,7 @@ from ds_keras.core.files import expanded, write_bytes
 from ds_keras.report import details, figures, page, sections
 from ds_keras.report.facts import Facts, read_device, read_log, time_bundle
 from ds_keras.routing import replay as curves
+from ds_keras.runtime.bundle import Bundle
 
 if TYPE_CHECKING:
     from ds_keras.data import Source
@@ -77,9 +78,10 @@ def write_report(
     """
     if bundle is not None and device is not None:
         raise ValueError(f"give bundle or device, received {str(bundle)!r} and {str(device)!r}")
+    opened = None if bundle is None else Bundle(bundle)  # a damaged one is refused before the images are run
     facts = Facts(model, card or {}, source)
     lines = None if log is None else read_log(log)
-    timing = None if bundle is None else time_bundle(facts, bundle, rounds)
+    timing = None if opened is None else time_bundle(facts, opened, rounds)
     timing = timing if device is None else read_device(facts, device)
     parts = [
         sections.summary(facts),

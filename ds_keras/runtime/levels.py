@@ -12,6 +12,7 @@ from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.graph_check import check_graph, output_shape
 from ds_keras.runtime.network import ENGINES, Compiled, Interpreted, compiled_with_cache
 
+MAX_THREADS = 1024
 OUTPUTS = {"route": {"features", "gate"}, "entry": {"features", "logits"}, "body": {"logits"}}  # of the files
 
 
@@ -35,6 +36,8 @@ class Levels:
         for name, value in {"num_threads": num_threads, "keep": keep}.items():
             if type(value) is not int or value < 1:
                 raise ValueError(f"{name} must be a positive integer, received {value!r}")
+        if num_threads > MAX_THREADS:
+            raise ValueError(f"num_threads must be at most {MAX_THREADS}, received {num_threads}")
         if engine not in ENGINES:
             raise ValueError(f"engine must be one of {ENGINES}, received {engine!r}")
         if weight_cache and (engine != "compiled" or cache_dir is None):

@@ -90,3 +90,27 @@ def test_a_home_directory_in_a_flag(photos, monkeypatch, tmp_path):
     (tmp_path / "a.dsbundle").symlink_to(Path(zoo.bundle("ds_mobilenet_digits")).resolve())
     result = tool("classify", "--bundle=~/a.dsbundle", photos[0], "--top=1")
     assert result.returncode == 0, result.stderr
+
+
+def test_names_that_are_no_text_and_folders_of_the_system(photos, tmp_path):
+    names = ["a\x1b[31m.png", "b\nc.png", "@eaDir/thumbnail.png", ".hidden.png"]
+    (tmp_path / "@eaDir").mkdir()
+    for name in names:
+        shutil.copy(photos[0], tmp_path / name)
+    os.mkfifo(tmp_path / "pipe.png")
+    os.symlink(".", tmp_path / "round")
+    result = tool(*PRESET, tmp_path, "--top=1")
+    assert result.returncode == 0, result.stderr
+    assert [line.split()[0] for line in result.stdout.splitlines()[1:]] == [
+        f"{tmp_path}/a\\x1b[31m.png",
+        f"{tmp_path}/b\\nc.png",
+    ]
+
+
+def test_folders_nested_without_end(photos, tmp_path):
+    (tmp_path / "/".join("d" * 70)).mkdir(parents=True)
+    result = tool(*PRESET, tmp_path)
+    assert result.returncode == 2 and result.stderr.startswith("error: folders nested deeper than 64: ")
+    with pytest.raises(ValueError, match="holds folders nested deeper than 64"):
+        (tmp_path / "e").mkdir()
+        data.image_folder(tmp_path)

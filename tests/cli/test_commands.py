@@ -3,6 +3,8 @@
 import importlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from ds_keras.cli.program import COMMANDS
 from ds_keras.evaluation.tables import evaluate
 
 ROOT = Path(__file__).parents[2]
+DIGITS = ROOT / "zoo/ds_mobilenet_digits/model.dsbundle"
 SAME_FLAGS = {
     "compress": ["--data=digits", "--output=out"],
     "evaluate": ["--data=digits"],
@@ -174,6 +177,26 @@ def test_flags_of_one_run_are_forgotten_by_the_next():
         ("benchmark supernet", ["--preset=a", "--layout=tiny"], ["exactly one of --preset and --layout"]),
         ("benchmark supernet", ["--layout=tiny", "--what=slicing,x"], ["--what", "['x']"]),
         ("benchmark supernet", ["--layout=huge"], ["layout", "huge"]),
+        ("benchmark supernet", ["--layout=tiny", f"--batch_size={10**30}"], ["batch_size", "1" + "0" * 30]),
+        ("benchmark opening", [f"--bundle={DIGITS}", "--threads=9999"], ["--threads=9999"]),
+        ("benchmark opening", [f"--bundle={DIGITS}", "--json=/dev/null/a"], ["--json must be a place to write to"]),
+        ("benchmark bundle", [f"--bundle={DIGITS}", "--count=9999999"], ["--count must be at most 1048576 for noise"]),
+        ("shards", ["--data=digits", "--directory=/dev/null/a"], ["--directory must be a place to write to"]),
+        (
+            "ablate",
+            [f"--config={ROOT}/zoo/ds_mobilenet_digits/experiment.py", "--workdir=out", '--variant={"name": 5}'],
+            ["variant must have a string as its name, received 5"],
+        ),
+        (
+            "ablate",
+            [f"--config={ROOT}/zoo/ds_mobilenet_digits/experiment.py", "--workdir=out", *["--variant={}"] * 2],
+            ["variants must have different names, received ['as_is', 'as_is']"],
+        ),
+        (
+            "evaluate",
+            ["--preset=ds_mobilenet_digits", "--data=digits", f"--bundle={ROOT}/zoo/ds_resnet_cifar10/model.dsbundle"],
+            ["model.dsbundle must be a bundle of 'ds_mobilenet_digits', with (image shape, levels, classes)"],
+        ),
         ("benchmark supernet", ["--layout=medium", "--architecture=DSViT"], ["DSViT has no layout 'medium'"]),
         ("benchmark supernet", ["--layout=tiny", "--rounds=2"], ["rounds", "2"]),
         ("benchmark bundle", ["--bundle=absent"], ["'absent' does not exist"]),
@@ -203,6 +226,37 @@ def test_flags_of_one_run_are_forgotten_by_the_next():
 def test_bad_flags(name, arguments, parts, tmp_path):
     refused(tool(*name.split(), *arguments, cwd=tmp_path), *parts)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "said"),
+    [
+        (KeyboardInterrupt(), 130, "stopped"),
+        (MemoryError(), 2, "error: not enough memory"),
+        (RuntimeError("LiteRT differs from Keras"), 2, "error: LiteRT differs from Keras"),
+        (OSError(), 2, "error: OSError"),
+        (ValueError("the file \x1b[31mred\udcff\nand\rmore"), 2, "error: the file \\x1b[31mred\\udcff and more"),
+    ],
+    ids=["Ctrl-C", "memory", "comparison", "without a message", "control codes"],
+)
+def test_how_a_command_ends(error, code, said, monkeypatch):
+    def fails(_):
+        raise error
+
+    monkeypatch.setattr("ds_keras.cli.presets.list.main", fails)
+    result = tool("list")
+    assert (result.returncode, result.stdout, result.stderr) == (code, "", f"{said}\n")
+
+
+@pytest.mark.parametrize(
+    ("end", "code", "said"),
+    [("> /dev/full", 2, "error: [Errno 28] No space left on device\n"), ("| true", 1, "")],
+    ids=["full disk", "reader that is gone"],
+)
+def test_output_that_nothing_takes(end, code, said):
+    script = f"set -o pipefail; {sys.executable} -m ds_keras list {end}"
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, cwd=ROOT)
+    assert (done.returncode, done.stderr) == (code, said)
 
 
 def test_a_config_without_an_experiment(tmp_path):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from absl import logging
 from helpers import images, nano
 
 from ds_keras.cli.quiet import progress
@@ -32,6 +33,12 @@ def test_tensorflow_is_imported_quietly(tmp_path, level, rest):
     env |= {} if level is None else {"TF_CPP_MIN_LOG_LEVEL": level}
     done = subprocess.run([sys.executable, "-c", CODE], capture_output=True, text=True, cwd=tmp_path, env=env)
     assert re.fullmatch(rf"..:..:.. loading TensorFlow: about 5 s on a free core\n{rest}", done.stderr), done.stderr
+
+
+def test_names_in_log_lines_cannot_move_the_cursor(capsys):
+    with progress():
+        logging.info("reading %s", "a\x1b[31m\udcff\rb")
+    assert capsys.readouterr().err.endswith("reading a\\x1b[31m\\udcff\\rb\n")
 
 
 def test_how_long_it_takes(capsys):

@@ -1,5 +1,6 @@
 """Checkpoints of others: refused with one error that names file and tensor, before memory is taken."""
 
+import argparse
 import io
 import os
 import pickle
@@ -29,6 +30,34 @@ def test_a_key_that_is_hashed_in_exponential_time(tmp_path, options):
     path = saved(tmp_path / "a.pth", {"a": torch.ones(1), key: 1}, **options)
     with pytest.raises(ValueError, match="a.pth is not a .*: it holds a tuple of more than 1000 values"):
         read_tensors(path, "state_dict")
+
+
+def test_a_file_of_both_formats(tmp_path):
+    """PyTorch goes by the first bytes, so the check does too."""
+    key = ("a",)
+    for _ in range(12):
+        key = (key, key)
+    path = saved(tmp_path / "a.pth", {key: 1}, _use_new_zipfile_serialization=False)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({}))
+    assert zipfile.is_zipfile(path)
+    with pytest.raises(ValueError, match="a.pth is not a .*: it holds a tuple of more than 1000 values"):
+        read_tensors(path, "state_dict")
+
+
+@pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}], ids=["zip", "legacy"])
+def test_a_large_checkpoint_of_a_training_is_read(tmp_path, options):
+    """Metadata of thousands of layers, an optimizer's state and a log are dictionaries and lists, not tuples."""
+    model = torch.nn.Sequential(*[torch.nn.Sequential(torch.nn.BatchNorm2d(1)) for _ in range(600)])
+    betas = {"betas": (0.9, 0.999), "params": list(range(1200))}
+    more = {
+        "optimizer": {"state": {i: {"exp_avg": torch.ones(1)} for i in range(1200)}, "param_groups": [betas] * 5},
+        "log": [(epoch, 0.5, (1, 2)) for epoch in range(5000)],
+        "args": argparse.Namespace(mean=(0.5,) * 3, class_map=[(i, str(i)) for i in range(5000)]),
+        "arch": "dsnet",
+    }
+    torch.save({"state_dict": model.state_dict(), **more}, tmp_path / "a.pth", **options)
+    assert len(read_tensors(tmp_path / "a.pth", "state_dict")) == 600 * 5
 
 
 @pytest.mark.parametrize("options", [{}, {"_use_new_zipfile_serialization": False}], ids=["zip", "legacy"])

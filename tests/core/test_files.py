@@ -71,6 +71,9 @@ def test_places_to_write_to(tmp_path):
             check_output(tmp_path / bad)
     with pytest.raises(ValueError, match="it is a directory"):
         check_output(tmp_path, file=True)
+    with pytest.raises(ValueError, match="nothing may be written in /proc"):
+        check_output("/proc/new")
+    assert sorted(os.listdir(tmp_path)) == ["file", "pipe"]
 
 
 @pytest.mark.parametrize("data", [b"[" * 65 + b"]" * 65, b"[" * 10**6, b"1" * 20, b"\xff", b"{} {}", b""])

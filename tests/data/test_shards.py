@@ -1,5 +1,6 @@
 """Shards that are written in parts, checked, and read by several workers."""
 
+import os
 import threading
 import time
 
@@ -61,6 +62,15 @@ def test_checksums(source, tmp_path):
         verify_tfrecords(directory)
     result = run_command("shards", "--verify", f"--directory={tmp_path}")
     assert result.returncode == 2 and "another SHA-256" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["images-00000-of-00002.tfrecord", "index.json"])
+def test_pipes_are_not_read(source, tmp_path, name):
+    directory = write_tfrecords(source, tmp_path / "train", 2)
+    (directory / name).unlink()
+    os.mkfifo(directory / name)
+    with pytest.raises(ValueError, match=f"{name}.*it is not a regular file"):
+        verify_tfrecords(directory)
 
 
 def test_the_command_writes_both_parts_once(tmp_path):

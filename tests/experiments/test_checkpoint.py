@@ -1,5 +1,6 @@
 import hashlib
 import json
+import os
 
 import keras
 import numpy as np
@@ -10,6 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ds_keras.experiments.checkpoint import restore_checkpoint, save_checkpoint
+from ds_keras.experiments.workdir import claim
 
 
 def variables(value=0.0, shapes=((2, 3), (), (4,))):
@@ -158,6 +160,23 @@ def test_any_flipped_byte(tmp_path_factory, place, bits):
     step = restore_checkpoint(directory, twin)["step"]
     for a, b in zip(twin, variables(step), strict=True):
         same(array(a), array(b))
+
+
+def test_what_stands_in_place_of_a_checkpoint(tmp_path):
+    """It is passed over: a pipe is not opened, and a folder is no checkpoint to remove."""
+    save_checkpoint(tmp_path, 1, variables(1))
+    os.mkfifo(tmp_path / "step-000000003.npz")
+    (tmp_path / "step-000000000.npz").mkdir()
+    assert restore_checkpoint(tmp_path, variables())["step"] == 1
+    save_checkpoint(tmp_path, 4, variables(4), keep=1)
+    assert names(tmp_path) == ["step-000000000.npz", "step-000000004.npz"]
+
+
+@pytest.mark.parametrize("name", ["experiment.json", "metrics.jsonl", "stage1", "preset"])
+def test_a_pipe_where_a_run_writes_is_refused(tmp_path, name):
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(ValueError, match=f"workdir: cannot write to .*{name}: .* is no regular file"):
+        claim(tmp_path, None, None)
 
 
 @pytest.mark.parametrize("shapes", [((3, 2), (), (4,)), ((2, 3), ()), ((2, 3), (), (4,), ()), ()])

@@ -1,3 +1,4 @@
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -6,6 +7,7 @@ from helpers import array, close, images, in_graph, nano, nano_resnet, nano_vit,
 from ds_keras.core.levels import LevelTensor
 from ds_keras.core.visitor import Compute
 from ds_keras.quantization import FakeQuantized, activation_ranges, check_quantize
+from ds_keras.quantization.rounding import _fixed_range
 
 X = images(24)
 
@@ -83,6 +85,16 @@ def test_ranges(model):
         close(bodies[-1], [np.mean([min(b.min(), 0) for b in logits]), np.mean([b.max() for b in logits])])
     assert len(set(bodies)) == 3
     assert all(low <= 0 < high for level in ranges for low, high in level.values())
+
+
+@pytest.mark.parametrize("scale, offset", [(1 / 127.5, -1), (1 / 128, -127 / 128), (1 / 255, 0), (1, 0)])
+def test_a_normalised_pixel_lies_on_no_border_between_two_steps(scale, offset):
+    """Else every implementation rounds it in another way."""
+    low, high = _fixed_range(keras.layers.Rescaling(scale, offset))
+    step, pixels = (high - low) / 255, scale * np.arange(256) + offset
+    assert low <= pixels[0] + 1e-6 and pixels[-1] <= high + 1e-6 and step < 1.01 * scale
+    assert abs(low / step - round(low / step)) < 1e-4  # 0 is a step
+    assert np.abs(pixels / step % 1 - 0.5).min() > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -360,6 +360,8 @@ def test_bad_sessions(path, tmp_path):
         Session(tmp_path)
     with pytest.raises(ValueError, match="num_threads must be a positive integer, received 0"):
         Session(path, num_threads=0)
+    with pytest.raises(ValueError, match="num_threads must be at most 1024, received 100000"):
+        Session(path, num_threads=100_000)
     with pytest.raises(ValueError, match="cache_dir must be given to the session"):
         Session(path).materialize()
     with pytest.raises(ValueError, match="cache_dir must be a directory, received the file"):

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib.metadata
+import math
 import os
 import platform
 import re
@@ -11,6 +12,7 @@ from typing import Any
 from ds_keras.cli.flags import Flags
 from ds_keras.cli.inputs import read_images
 
+NOISE = 2**26  # numbers that are drawn, at most
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "onnxruntime", "torch")
 
 
@@ -19,8 +21,8 @@ def timing_flags(flags: Flags, threads: bool = True, rounds: bool = True) -> Non
     if rounds:
         flags.integer("rounds", 30, "Pairs for each row.", lower_bound=3)
     if threads:
-        flags.integer("threads", 1, "Threads of LiteRT or ONNX Runtime.", lower_bound=1)
-    flags.string("json", None, "Write the rows to this file too.")
+        flags.integer("threads", 1, "Threads of LiteRT or ONNX Runtime.", lower_bound=1, upper_bound=1024)
+    flags.destination("json", None, "Write the rows to this file too.", file=True)
 
 
 def image_flags(flags: Flags) -> None:
@@ -51,6 +53,8 @@ def noise(count: int, shape: tuple[int, int, int]) -> Any:
     """The same uniform noise every time: (count, height, width, channels) float32 in [0, 255]."""
     import numpy as np
 
+    if (most := NOISE // math.prod(shape)) < count:
+        raise ValueError(f"--count must be at most {most} for noise of {'x'.join(map(str, shape))}, received {count}")
     return np.random.default_rng(0).uniform(0, 255, (count, *shape)).astype("float32")
 
 

@@ -28,7 +28,7 @@ FLAGS.words("levels", None, "Levels of --layout=imagenet to have; default all 14
 FLAGS.words("what", list(WHAT), f"Any of {', '.join(WHAT + MORE)}.")
 FLAGS.choice("quantization", "none", ["none", "float16", "dynamic_int8", "int8"], "Of --what=bundle.")
 FLAGS.integer("batch_size", 32, "Images at a time.", lower_bound=1)
-FLAGS.integer("threads", 0, "Threads of TensorFlow; 0 is its own choice.", lower_bound=0)
+FLAGS.integer("threads", 0, "Threads of TensorFlow; 0 is its own choice.", lower_bound=0, upper_bound=1024)
 common.timing_flags(FLAGS, threads=False)
 
 

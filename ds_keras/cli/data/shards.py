@@ -14,7 +14,7 @@ from absl import logging
 from ds_keras.cli.flags import Flags
 
 FLAGS = Flags()
-FLAGS.string("directory", None, "Gets a folder of shards for each part of the data (train, test).", required=True)
+FLAGS.destination("directory", None, "Gets a folder of shards for each part of the data (train, test).", required=True)
 FLAGS.string("data", None, "The images (see ds_keras.data.load).")
 FLAGS.integer("shards", 128, "Files for the training part; the others get files of about that size.", lower_bound=1)
 FLAGS.switch("verify", False, "Compare the shards that are there with their checksums.")

@@ -13,7 +13,7 @@ FLAGS = Flags()
 FLAGS.string("preset", None, "Directory of the preset.", required=True)
 FLAGS.string("title", None, "Title of the section; one of the same title is replaced.")
 FLAGS.string("text", "", "What the section says; empty and without --result, the section goes.")
-FLAGS.string("result", None, "ablation.json with the table.")
+FLAGS.existing("result", None, "ablation.json with the table.")
 
 
 def main(_: str) -> None:

@@ -7,8 +7,10 @@ from typing import Any, Protocol
 import numpy as np
 import tensorflow as tf
 
+from ds_keras.core.files import read_limited
 from ds_keras.data.decode import decode_image, decode_plain
 
+MAX_BYTES = 2**29  # of an encoded image
 ImageShape = tuple[int | None, int | None, int]
 
 
@@ -170,5 +172,4 @@ class FileStorage(DecodedStorage):
 
     def encoded(self, index: int) -> bytes:
         """See ``Storage``."""
-        with open(self.paths[index], "rb") as file:
-            return file.read()
+        return read_limited(self.paths[index], MAX_BYTES)

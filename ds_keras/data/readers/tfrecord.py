@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from ds_keras.core.files import sha256
+from ds_keras.core.files import check_regular, read_json, sha256
 from ds_keras.data.decode import decode
 from ds_keras.data.readers.npz import check_labels, column, read_npz
 from ds_keras.data.readers.records import COLUMNS, RecordStorage
@@ -29,6 +29,7 @@ from ds_keras.data.source import Source
 FORMAT_VERSION = 1
 _HEADER, _FOOTER = 12, 4  # bytes: length and its CRC before the data, CRC of the data after it
 MAX_INDEX = 2**26  # bytes of index.json
+MAX_SHARD = 2**50  # bytes
 MAX_RECORD = 2**29  # bytes of a record
 _ABOUT = {
     "count": (lambda value: type(value) is int and value > 0, "a positive integer"),
@@ -188,6 +189,10 @@ def verify_tfrecords(directory: str | os.PathLike, progress: Callable[[int, int]
     if not isinstance(hashes, list) or len(hashes) != len(names):
         raise ValueError(f"{directory / 'index.json'} holds no SHA-256 of each shard; write the set anew for them")
     for k, (name, expected) in enumerate(zip(names, hashes, strict=True)):
+        try:
+            check_regular(directory / name, MAX_SHARD)
+        except ValueError as error:
+            raise ValueError(f"the shard {directory / name}: {error}") from None
         if sha256(directory / name) != expected:
             raise ValueError(
                 f"the shard {directory / name} has another SHA-256 than when it was written: it is damaged"
@@ -210,11 +215,9 @@ def _noted(note: Path, shard: Path, labels: np.ndarray) -> dict[str, Any] | None
 def _about(path: Path) -> dict[str, Any]:
     """The checked content of index.json."""
     try:
-        if path.stat().st_size > MAX_INDEX:
-            raise ValueError(f"more than {MAX_INDEX} bytes")
-        about = json.loads(path.read_text())
+        about = read_json(path, MAX_INDEX)
         version = about["format_version"]
-    except (KeyError, OSError, RecursionError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise ValueError(
             f"the index of {path.parent} is damaged: {path.name}: {type(error).__name__}: {error}"
         ) from error

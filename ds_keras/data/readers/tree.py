@@ -7,15 +7,12 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from ds_keras.core.files import shown
 from ds_keras.data.decode import looks_like_an_image
-from ds_keras.photos.decode import EXTENSIONS
+from ds_keras.photos.decode import EXTENSIONS, MAX_NESTING, SYSTEM_FOLDERS
 
 TRAIN_FOLDERS = ("train", "training", "seg_train")
 TEST_FOLDERS = ("test", "val", "validation", "testing", "seg_test", "valid")
-# Folders that systems and programs put beside the data; hidden ones begin with a point.
-SYSTEM_FOLDERS = frozenset(
-    ("__macosx", "__pycache__", "@eadir", "#recycle", "$recycle.bin", "lost+found", "system volume information")
-)
 
 
 class Tree:
@@ -55,7 +52,7 @@ class Tree:
 
     def images(self, folder: Path) -> list[str]:
         """Paths of the images in a folder and below it, in an order that does not depend on the file system."""
-        return sorted(path for path in self._files(folder, set()) if self._is_image(path))
+        return sorted(path for path in self._files(folder, set(), 0) if self._is_image(path))
 
     def splits(self) -> tuple[Path, Path | None]:
         """The folders of the training and of the test images; the root itself and None where there are no such two.
@@ -96,7 +93,9 @@ class Tree:
         """What was skipped so far, for a log; empty where nothing was."""
         return ", ".join(f"{count} {what}" for what, count in sorted(Counter(self.skipped.values()).items()))
 
-    def _files(self, folder: Path, seen: set[str]) -> Iterator[str]:
+    def _files(self, folder: Path, seen: set[str], depth: int) -> Iterator[str]:
+        if depth > MAX_NESTING:
+            raise ValueError(f"{shown(self.root)} holds folders nested deeper than {MAX_NESTING}: {shown(folder)}")
         real = os.path.realpath(folder)
         if real in seen:  # a link to a folder above it
             return
@@ -108,7 +107,7 @@ class Tree:
                 if entry.is_symlink():
                     self._check_link(Path(entry.path))
                 if entry.is_dir(follow_symlinks=self.follow_links):
-                    yield from self._files(Path(entry.path), seen)
+                    yield from self._files(Path(entry.path), seen, depth + 1)
                 elif entry.is_file():
                     yield entry.path
                 else:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ds_keras.core.files import WRITING, expanded, write_bytes
+from ds_keras.core.files import WRITING, expanded, read_json, write_bytes
 from ds_keras.core.timing import foreseen
 from ds_keras.export.bundle.parts import level_parts
 from ds_keras.export.kernel import DTYPES, payload, stored_shapes
@@ -187,8 +187,8 @@ def _others(directory: Path) -> list[str]:
     """What a directory holds besides a bundle."""
     names = sorted(entry.name for entry in directory.iterdir())
     try:
-        manifest = json.loads((directory / INDEX).read_text())
+        manifest = read_json(directory / INDEX)
         known = {INDEX, *manifest["parts"]} if manifest["format"] == FORMAT else set()
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         known = set()
     return [name for name in names if name not in known]

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from absl import logging
 
-from ds_keras.core.files import expanded, write_bytes
+from ds_keras.core.files import expanded, read_limited, write_bytes
 
 NAME, VERSION, LICENCE = "@litertjs/core", "2.5.3", "Apache-2.0"
 URL = f"https://registry.npmjs.org/{NAME}/-/core-{VERSION}.tgz"
@@ -26,6 +26,7 @@ SHA256 = {
     "wasm/litert_wasm_compat_internal.js": "4d8f894b7883654fd6e8439730aa41e79ceaab7d19184fc4f1f0b0f1a2a2c8a5",
     "wasm/litert_wasm_compat_internal.wasm": "5255c8ad06eabdbd2522cdebf6b22fc10faf74625c23a49b9e072570cd1fa41c",
 }
+MAX_BYTES = 64 << 20  # of a file
 SECONDS = 60.0  # that the registry may be silent
 
 
@@ -80,9 +81,9 @@ def _package_in(folder: Path) -> Path:
 def _read(folder: Path) -> Iterator[tuple[str, bytes]]:
     for name, digest in SHA256.items():
         try:
-            data = (folder / name).read_bytes()
-        except OSError as error:
-            raise ValueError(f"runtime must be a folder with {NAME} {VERSION}: {folder / name}: {error}") from None
+            data = read_limited(folder / name, MAX_BYTES)
+        except ValueError as error:
+            raise ValueError(f"runtime must be a folder with {NAME} {VERSION}: {error}") from None
         _check(data, name, digest, str(folder))
         yield name, data
 

@@ -9,13 +9,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from ds_keras.core.files import expanded, write_bytes
+from ds_keras.core.files import expanded, read_limited, write_bytes
 from ds_keras.export.web import page, runtime_package
 from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.graph_check import check_graph
 from ds_keras.runtime.manifest import INDEX
 
 BUNDLE = "model.dsbundle"  # in a page's folder
+MAX_PICTURE = 128 << 20  # bytes of a picture
 ABOUT = ("data", "licence", "trained_on", "tested_on")  # of a card, what the page says
 
 
@@ -74,7 +75,7 @@ def to_web(
 
 
 def _content(file: str | os.PathLike | bytes) -> bytes:
-    return file if isinstance(file, bytes) else expanded(file).read_bytes()
+    return file if isinstance(file, bytes) else read_limited(expanded(file), MAX_PICTURE)
 
 
 def packed(data: bytes) -> bytes:

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import os
 import re
 import zipfile
 from importlib import resources
@@ -113,6 +114,12 @@ def test_the_runtime_is_checked(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="Without internet, give runtime="):
         runtime_package.runtime_files()
     assert not (tmp_path / "cache").exists()
+
+
+def test_pipes_are_not_read(stub, tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(ValueError, match="cannot read .*pipe: it is not a regular file"):
+        export.to_web(zoo.bundle("ds_mobilenet_digits"), tmp_path / "page.html", pictures=[tmp_path / "pipe"])
 
 
 def test_command(stub, tmp_path):
