@@ -102,6 +102,10 @@ def run(module: ModuleType, words: list[str], arguments: list[str]) -> None:
     except ERRORS as error:
         what = f"not enough memory: {error}" if isinstance(error, MemoryError) else str(error)
         stop(what.rstrip(": ") or type(error).__name__)
+    except Exception as error:
+        if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's, of a full disk or memory
+            raise
+        stop(f"TensorFlow has not enough memory or disk: {shown(error, 300)}")
 
 
 def stop(message: str) -> Any:

@@ -261,7 +261,9 @@ def read_experiment(path: str | Path) -> Experiment:
         raise ValueError(f"config must be a Python file, {what} {str(path)!r}")
     try:
         experiment = runpy.run_path(str(path)).get("EXPERIMENT")
-    except (Exception, SystemExit) as error:  # whatever the file raises; it may also call exit()
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the file raises; it may also call exit()
         raise ValueError(f"config {str(path)!r} does not run: {type(error).__name__}: {shown(error, 500)}") from error
     if not isinstance(experiment, Experiment):
         found = shown(repr(experiment))

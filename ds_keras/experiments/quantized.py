@@ -36,7 +36,7 @@ def quantize_preset(experiment: Experiment, directory: str | os.PathLike, comman
         >>> quantize_preset(experiment, "zoo/ds_resnet_cifar10")["rows"]
     """
     directory = expanded(directory)
-    model, metrics = zoo.load(directory), zoo.metrics(directory)
+    model, metrics = zoo.load(directory), zoo.metrics(directory, ("licence",))
     sources = data.load(experiment.data)
     quantization, images = "dynamic_int8", None
     if not isinstance(model, DSViT):

@@ -92,11 +92,24 @@ class Run:
         if max_steps is not None:  # a trial run evaluates on a few images
             self.held_out = self.trial(self.held_out)
         self.x_held = self.held_out.images(experiment.image_size)
-        self.model = experiment.model(len(self.train.class_names), self.x_held.shape[1:])
+        self.model = self._made()
         self.model.labels = self._labels()
         self.model.build()
         if distributed.is_chief(self.strategy):
             claim(self.workdir, experiment, self.model)
+
+    def _made(self) -> ImageModel:
+        """The network that the experiment describes."""
+        name = self.experiment.name
+        try:
+            model = self.experiment.model(len(self.train.class_names), self.x_held.shape[1:])
+        except ValueError:
+            raise
+        except Exception as error:  # it is the user's code
+            raise ValueError(f"model of {name!r} fails: {type(error).__name__}: {error}") from error
+        if not isinstance(model, ImageModel):
+            raise ValueError(f"model of {name!r} must return a network of ds_keras, it returns {type(model).__name__}")
+        return model
 
     def _labels(self) -> list[str]:
         """The classes' names: the experiment's, or the data's."""

@@ -100,7 +100,8 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
         ValueError: no preset there, or one of another network.
     """
     directory = expanded(directory)
-    old, trained = zoo.metrics(directory), zoo.load(directory)
+    old = zoo.metrics(directory, ("test_reads", "seconds", "command", "licence"))
+    trained = zoo.load(directory)
     with settings(experiment), tempfile.TemporaryDirectory() as workdir:
         current = Run(experiment, workdir)
         if current.model.get_config().keys() != trained.get_config().keys() or [w.shape for w in trained.weights] != [

@@ -4,6 +4,7 @@ import contextlib
 import difflib
 import json
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from ds_keras.zoo.records import (
     WEIGHTS,
     build,
     check_hashes,
-    read,
+    read_metrics,
     read_record,
     weights_file,
 )
@@ -165,19 +166,20 @@ def card(name: str | os.PathLike) -> Card:
     return Card({"name": folder.name, **found, "sha256": read_record(folder)["sha256"], "folder": str(folder)})
 
 
-def metrics(directory: str | os.PathLike) -> dict[str, Any]:
+def metrics(directory: str | os.PathLike, needed: Sequence[str] = ()) -> dict[str, Any]:
     """The content of a preset's ``metrics.json``.
 
     Args:
         directory: of the preset.
+        needed: entries that must be there.
 
     Returns:
         The figures.
 
     Raises:
-        ValueError: no such file, or unreadable JSON.
+        ValueError: no such file, unreadable JSON, or entries that no run writes.
     """
-    return read(expanded(directory) / METRICS)
+    return read_metrics(expanded(directory) / METRICS, needed)
 
 
 def bundle(name: str | os.PathLike, int8: bool = False) -> Path:

@@ -122,14 +122,14 @@ def annotate(
     model, metrics = zoo.load(directory), zoo.metrics(directory)
     if title is not None:
         for kind in ("notes", "comparisons"):
-            metrics[kind] = [row for row in metrics.get(kind, []) if row["title"] != title]
+            metrics[kind] = [row for row in metrics.get(kind, []) if row.get("title") != title]
         if result is not None:
             metrics["comparisons"].append({"title": title, "text": text, "result": result})
         elif text:
             metrics["notes"].append({"title": title, "text": text})
     try:
         card = render(model, metrics)
-    except (KeyError, TypeError) as error:
+    except Exception as error:  # a damaged value can fail anywhere
         what = f"{directory / zoo.METRICS} must hold what a run writes"
         if result is not None:
             what = "result must be what ds_keras.experiments.ablation.ablate returns"

@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import math
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,12 @@ FORMAT_VERSION = 1
 CONFIG, WEIGHTS = "config.json", "model.weights.h5"
 NEXT = "next.weights.h5"  # of a save that is under way
 MAX_FILES, MAX_BYTES = 100, 1 << 30  # of those that a config hashes, and of all of them together
+ENTRIES: dict[type, tuple[str, ...]] = {  # of metrics.json that are read, where they are there
+    str: ("command", "data", "experiment", "licence"),
+    list: ("comparisons", "levels", "notes", "policies", "temperatures"),
+    dict: ("seconds",),
+    int: ("test_reads",),
+}
 MAX_LEVELS, MAX_PIXELS = 1000, 1 << 26  # of a config: entries of a list in a table, numbers in an image
 
 
@@ -25,6 +32,31 @@ def read(path: Path) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object, received {type(value).__name__}")
     return value
+
+
+def read_metrics(path: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
+    """The content of a preset's ``metrics.json``; what the package reads of it has the types that a run writes.
+
+    Args:
+        path: of the file.
+        needed: entries that must be there.
+
+    Raises:
+        ValueError: it cannot be read, an entry is missing, or of another type. The message names the file.
+    """
+    found = read(path)
+    for kind, names in ENTRIES.items():
+        for name in names:
+            value = found.get(name)
+            parts = (int, float) if name == "temperatures" else dict
+            fits = isinstance(value, kind) and (
+                not isinstance(value, list) or all(isinstance(each, parts) for each in value)
+            )
+            if value is not None and not fits:
+                raise ValueError(f"{path} must hold what a run writes, but {name} is {shown(repr(value))}")
+    if missing := [name for name in needed if name not in found]:
+        raise ValueError(f"{path} must hold what a run writes, but lacks {', '.join(missing)}")
+    return found
 
 
 def _is_hash(name: str, value: Any) -> bool:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 from helpers import pair
 from PIL import Image
 from programs import run_command as tool
@@ -235,9 +236,14 @@ def test_bad_flags(name, arguments, parts, tmp_path):
         (MemoryError(), 2, "error: not enough memory"),
         (RuntimeError("LiteRT differs from Keras"), 2, "error: LiteRT differs from Keras"),
         (OSError(), 2, "error: OSError"),
+        (
+            tf.errors.ResourceExhaustedError(None, None, "disk"),
+            2,
+            "error: TensorFlow has not enough memory or disk: disk",
+        ),
         (ValueError("the file \x1b[31mred\udcff\nand\rmore"), 2, "error: the file \\x1b[31mred\\udcff and more"),
     ],
-    ids=["Ctrl-C", "memory", "comparison", "without a message", "control codes"],
+    ids=["Ctrl-C", "memory", "comparison", "without a message", "TensorFlow", "control codes"],
 )
 def test_how_a_command_ends(error, code, said, monkeypatch):
     def fails(_):

@@ -64,6 +64,16 @@ def test_checksums(source, tmp_path):
     assert result.returncode == 2 and "another SHA-256" in result.stderr
 
 
+def test_a_full_disk_is_named_with_the_shard(source, tmp_path, monkeypatch):
+    def full(self, record):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.io.TFRecordWriter, "write", full)
+    with pytest.raises(OSError, match="cannot write .*images-00000-of-00002.tfrecord: No space left on device"):
+        write_tfrecords(source, tmp_path / "train", 2)
+    assert not list((tmp_path / "train").iterdir())
+
+
 @pytest.mark.parametrize("name", ["images-00000-of-00002.tfrecord", "index.json"])
 def test_pipes_are_not_read(source, tmp_path, name):
     directory = write_tfrecords(source, tmp_path / "train", 2)

@@ -334,9 +334,32 @@ def test_values_that_an_experiment_cannot_have(field, value):
         Experiment(**{**good, field: value})
 
 
+OTHER = "class Other(BaseException): pass\nraise Other"
+
+
+@pytest.mark.parametrize(
+    ("made", "message"), [(None, "returns NoneType"), (1 / 3, "returns float"), ([], "fails: Ind")]
+)
+def test_a_model_that_is_none(tmp_path, made, message):
+    def model(classes, shape):
+        return made[classes] if made == [] else made
+
+    bad = Experiment(name="a", data="digits", model=model, stage1=TrainingStage(1, 0.1), stage2=None)
+    with pytest.raises(ValueError, match=f"model of 'a' .*{message}"):
+        run(bad, tmp_path)
+
+
 @pytest.mark.parametrize(
     "text",
-    ["exit()", "raise SystemExit('bye\\nbye')", "1 / 0", "(", "import nothing_of_this_name", "def f(): f()\nf()"],
+    [
+        "exit()",
+        "raise SystemExit('bye\\nbye')",
+        "1 / 0",
+        "(",
+        "import nothing_of_this_name",
+        "def f(): f()\nf()",
+        OTHER,
+    ],
 )
 def test_a_config_that_ends_or_raises(tmp_path, text):
     (tmp_path / "config.py").write_text(text)

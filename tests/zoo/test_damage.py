@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ds_keras import zoo
 from ds_keras.zoo import weights
+from ds_keras.zoo.cards import annotate
 
 
 def refused(preset, match):
@@ -81,6 +82,20 @@ def test_metrics_are_not_json(preset):
     (preset / zoo.METRICS).write_text("{")
     with pytest.raises(ValueError, match=f"cannot read .*{zoo.METRICS}"):
         zoo.card(preset)
+
+
+@pytest.mark.parametrize(
+    "entry", [{"temperatures": ["x"]}, {"policies": 3}, {"notes": {"a": 1}}, {"command": ["x"]}, {"levels": [None]}]
+)
+def test_metrics_that_no_run_writes(preset, entry):
+    (preset / zoo.METRICS).write_text(json.dumps(entry))
+    with pytest.raises(ValueError, match=f"{zoo.METRICS} must hold what a run writes, but {next(iter(entry))} is "):
+        zoo.card(preset)
+    with pytest.raises(ValueError, match=f"{zoo.METRICS} must hold what a run writes, but {next(iter(entry))} is "):
+        annotate(preset, "title", "text")
+    (preset / zoo.METRICS).write_text("{}")
+    with pytest.raises(ValueError, match=f"{zoo.METRICS} must hold what a run writes, but lacks test_reads, seconds"):
+        zoo.metrics(preset, ("test_reads", "seconds"))
 
 
 @pytest.mark.parametrize("version", [None, 0, 2, "1", [1], {}])

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from ds_keras.core.files import check_regular, read_json, sha256
+from ds_keras.core.files import check_regular, read_json, replacing, sha256
 from ds_keras.data.decode import decode
 from ds_keras.data.readers.npz import check_labels, column, read_npz
 from ds_keras.data.readers.records import COLUMNS, RecordStorage
@@ -287,13 +287,9 @@ def _encode(storage: Storage, index: int) -> bytes:
 
 
 def _write_whole(path: Path, write: Callable[[BinaryIO], Any]) -> None:
-    """Writes under another name, waits for the disk, renames."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Writes a whole file, or none."""
     try:
-        with open(temporary, "wb") as file:
+        with replacing(path) as temporary, open(temporary, "wb") as file:
             write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    except tf.errors.OpError as error:  # of a full disk, for one
+        raise OSError(f"cannot write {path}: {error.message}") from error
