@@ -92,7 +92,7 @@ def run(module: ModuleType, words: list[str], arguments: list[str]) -> None:
         module.FLAGS.parse(arguments)
         with progress():
             module.main(f"{_program(words)} {shlex.join(arguments)}")
-        sys.stdout.flush()
+        _flush()
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
@@ -103,9 +103,22 @@ def run(module: ModuleType, words: list[str], arguments: list[str]) -> None:
         what = f"not enough memory: {error}" if isinstance(error, MemoryError) else str(error)
         stop(what.rstrip(": ") or type(error).__name__)
     except Exception as error:
-        if type(error).__name__ != "ResourceExhaustedError":  # TensorFlow's, of a full disk or memory
+        if (reason := _of_tensorflow(error)) is None:
             raise
-        stop(f"TensorFlow has not enough memory or disk: {shown(error, 300)}")
+        stop(reason)
+
+
+def _of_tensorflow(error: Exception) -> str | None:
+    """Why TensorFlow stopped, where it is not a fault of the program; None elsewhere."""
+    if not type(error).__module__.startswith("tensorflow."):
+        return None
+    import tensorflow as tf
+
+    from ds_keras.data.decode import told
+
+    if isinstance(error, tf.errors.ResourceExhaustedError):
+        return f"TensorFlow has not enough memory or disk: {shown(error, 300)}"
+    return told(error) if isinstance(error, tf.errors.OpError) else None
 
 
 def stop(message: str) -> Any:
@@ -120,10 +133,15 @@ def stop(message: str) -> Any:
     line = " ".join(message.split())
     print(f"error: {shown(line, len(line))}", file=sys.stderr)  # no codes that move the cursor
     try:
-        sys.stdout.flush()
+        _flush()
     except OSError:  # a full disk
         _drop_output()
     sys.exit(2)
+
+
+def _flush() -> None:
+    if sys.stdout is not None:  # it was closed before Python began
+        sys.stdout.flush()
 
 
 def _drop_output() -> None:

@@ -4,6 +4,7 @@ Upright JPEG files are decoded by TensorFlow, all others by Pillow. What verifie
 """
 
 import os
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -62,6 +63,9 @@ def decode(data: File, channels: int = 3) -> Decoded:
         return Decoded(to_array(image, channels), False) if plain is None else Decoded(plain, True)
 
 
+_TOLD = re.compile(r"\b(?:ValueError|FileNotFoundError|PermissionError|OSError): (.+)")
+
+
 def decode_plain(data: tf.Tensor, channels: int = 3) -> tf.Tensor:
     """Decodes a plain JPEG in a graph, without Python: the same pixels as ``decode_image``.
 
@@ -74,6 +78,19 @@ def decode_plain(data: tf.Tensor, channels: int = 3) -> tf.Tensor:
     """
     # The accurate DCT is Pillow's; TensorFlow's default is another and differs by up to 8 of 255.
     return tf.io.decode_jpeg(data, channels=channels, dct_method="INTEGER_ACCURATE")
+
+
+def told(error: tf.errors.OpError) -> str | None:
+    """What Python raised inside a graph: the name of a damaged file, for one.
+
+    Args:
+        error: of TensorFlow, as an input pipeline raises it.
+
+    Returns:
+        The message; None where the error is TensorFlow's own.
+    """
+    found = _TOLD.search(error.message)
+    return found and found[1]
 
 
 def looks_like_an_image(path: str | os.PathLike) -> bool:

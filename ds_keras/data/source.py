@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from ds_keras.data.decode import told
 from ds_keras.data.readers.storage import ArrayStorage, EncodedStorage, ImageShape, Storage
 from ds_keras.data.resize import check_size, resize_and_crop
 
@@ -194,7 +195,7 @@ class Source:
             (count, height, width, channels) uint8.
 
         Raises:
-            ValueError: no size where one is needed.
+            ValueError: no size where one is needed, or an image that can no longer be read. The message names its file.
 
         Example:
             >>> held_out.images(size=(128, 128)).shape
@@ -211,8 +212,13 @@ class Source:
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
         )
-        for i, image in enumerate(dataset.as_numpy_iterator()):
-            out[i] = image
+        try:
+            for i, image in enumerate(dataset.as_numpy_iterator()):
+                out[i] = image
+        except tf.errors.OpError as error:
+            if (reason := told(error)) is None:
+                raise
+            raise ValueError(reason) from error
         return out
 
 

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from absl import logging
 
-from ds_keras.core.files import read_limited, write_bytes
+from ds_keras.core.files import parse_json, read_limited, write_bytes
 
 MAX_BYTES = 1 << 36  # of a checkpoint
 DIGEST = 32  # bytes of SHA-256 behind the archive
@@ -77,7 +77,12 @@ def _read(path: Path) -> tuple[dict[str, Any], list[np.ndarray]]:
     if hashlib.sha256(content).digest() != digest:
         raise ValueError("its SHA-256 is wrong")
     with np.load(io.BytesIO(content), allow_pickle=False) as file:
-        return json.loads(str(file["meta"])), [file[f"v{i:05d}"] for i in range(len(file.files) - 1)]
+        meta, arrays = parse_json(str(file["meta"]).encode()), [file[f"v{i:05d}"] for i in range(len(file.files) - 1)]
+    if not isinstance(meta, dict) or type(meta.get("step")) is not int or meta["step"] < 0:
+        raise ValueError("it does not say its step")
+    if not all(isinstance(array, np.ndarray) and array.dtype.kind in "biuf" for array in arrays):
+        raise ValueError("it holds something else than arrays of numbers")
+    return meta, arrays
 
 
 def _newest_first(directory: Path) -> list[Path]:

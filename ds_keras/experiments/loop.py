@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 from absl import logging
 
+from ds_keras.data.decode import told
 from ds_keras.experiments.checkpoint import restore_checkpoint, save_checkpoint
 from ds_keras.training import distributed
 from ds_keras.training.base import NOT_FINITE, Trainer
@@ -81,7 +82,7 @@ class Loop:
             try:
                 callbacks = [saver, *([clock] if clock else [])]
                 history = self._epoch(epoch, partial(batches, step, stop), stop - step, validation, callbacks, verbose)
-            except tf.errors.InvalidArgumentError as error:
+            except tf.errors.OpError as error:
                 self._explain(error)
             step = saver.step  # less than ``stop`` where the clock ended it
             self.save(step, began)
@@ -128,9 +129,11 @@ class Loop:
             *(self.name, step, end, seconds, left, figures),
         )
 
-    def _explain(self, error: tf.errors.InvalidArgumentError) -> None:
+    def _explain(self, error: tf.errors.OpError) -> None:
         if NOT_FINITE not in str(error):
-            raise error
+            if (reason := told(error)) is None:
+                raise error
+            raise ValueError(f"{self.name}: {reason}") from error
         line = next(line for line in str(error).splitlines() if NOT_FINITE in line)
         good = max(self.directory.glob("step-*.npz"), default=None)
         raise FloatingPointError(

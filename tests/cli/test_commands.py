@@ -236,6 +236,7 @@ def test_bad_flags(name, arguments, parts, tmp_path):
         (MemoryError(), 2, "error: not enough memory"),
         (RuntimeError("LiteRT differs from Keras"), 2, "error: LiteRT differs from Keras"),
         (OSError(), 2, "error: OSError"),
+        (tf.errors.InvalidArgumentError(None, None, "ValueError: a.jpg is cut\nTraceback"), 2, "error: a.jpg is cut"),
         (
             tf.errors.ResourceExhaustedError(None, None, "disk"),
             2,
@@ -243,7 +244,7 @@ def test_bad_flags(name, arguments, parts, tmp_path):
         ),
         (ValueError("the file \x1b[31mred\udcff\nand\rmore"), 2, "error: the file \\x1b[31mred\\udcff and more"),
     ],
-    ids=["Ctrl-C", "memory", "comparison", "without a message", "TensorFlow", "control codes"],
+    ids=["Ctrl-C", "memory", "comparison", "without a message", "image", "TensorFlow", "control codes"],
 )
 def test_how_a_command_ends(error, code, said, monkeypatch):
     def fails(_):
@@ -256,8 +257,8 @@ def test_how_a_command_ends(error, code, said, monkeypatch):
 
 @pytest.mark.parametrize(
     ("end", "code", "said"),
-    [("> /dev/full", 2, "error: [Errno 28] No space left on device\n"), ("| true", 1, "")],
-    ids=["full disk", "reader that is gone"],
+    [("> /dev/full", 2, "error: [Errno 28] No space left on device\n"), ("| true", 1, ""), (">&-", 0, "")],
+    ids=["full disk", "reader that is gone", "closed"],
 )
 def test_output_that_nothing_takes(end, code, said):
     script = f"set -o pipefail; {sys.executable} -m ds_keras list {end}"

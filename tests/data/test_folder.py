@@ -227,3 +227,8 @@ def test_a_file_that_changed_after_opening_is_named(two):
         Path(path).write_bytes(b"\xff\xd8\xff")
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"cannot decode the image .*cat/0.jpg"):
         list(evaluation_batches(source, 2, image_size=4))
+    with pytest.raises(ValueError, match=r"^cannot decode the image [^\n]*cat/0.jpg[^\n]*$"):
+        source.images(8)
+    Path(source.storage.paths[0]).unlink()
+    with pytest.raises(ValueError, match=r"[^\n]*No such file or directory: '[^\n]*cat/0.jpg'$"):
+        source.images(8)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from fuzz import fuzz
 from PIL import Image
 
-from ds_keras.data import decode_image, jpeg_pack, lossless_pack, read_tfrecords, write_tfrecords
+from ds_keras.data import decode_image, jpeg_pack, lossless_pack, read_tfrecords, verify_tfrecords, write_tfrecords
 from ds_keras.data.readers.npz import read_npz
 
 
@@ -131,6 +131,16 @@ def test_columns_that_lie(records, key, value, message):
     np.savez(records / "index.npz", **columns)
     with pytest.raises(ValueError, match=f"index.npz: {message}"):
         read_tfrecords(records)
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "a\0b"])
+def test_a_shard_with_a_name_that_no_file_system_takes(records, name):
+    about = json.loads((records / "index.json").read_text())
+    (records / "index.json").write_text(json.dumps({**about, "shards": [name, about["shards"][1]]}))
+    with pytest.raises(FileNotFoundError, match="the shard .*set/.* is missing"):
+        read_tfrecords(records)
+    with pytest.raises(ValueError, match="the shard .*set/"):
+        verify_tfrecords(records)
 
 
 @pytest.mark.parametrize("record", [b"\xff\xff\xff", tf.train.Example().SerializeToString(), b""])

@@ -1,6 +1,8 @@
 import hashlib
+import io
 import json
 import os
+import zipfile
 
 import keras
 import numpy as np
@@ -160,6 +162,29 @@ def test_any_flipped_byte(tmp_path_factory, place, bits):
     step = restore_checkpoint(directory, twin)["step"]
     for a, b in zip(twin, variables(step), strict=True):
         same(array(a), array(b))
+
+
+@pytest.mark.parametrize(
+    "members",
+    [
+        {"meta.npy": None, "v00000": b"no array"},
+        {"meta.npy": None, "v00000.npy": np.array(["a"])},
+        {"meta.npy": np.array("[]"), "v00000.npy": np.ones(2)},
+        {"meta.npy": np.array('{"step": "1"}'), "v00000.npy": np.ones(2)},
+        {"meta.npy": np.array('{"step": ' + "9" * 5000 + "}"), "v00000.npy": np.ones(2)},
+    ],
+    ids=["bytes", "text", "a list", "a step of text", "a step of 5,000 digits"],
+)
+def test_a_whole_file_of_other_content(tmp_path, members):
+    content = io.BytesIO()
+    with zipfile.ZipFile(content, "w") as archive:
+        for name, value in members.items():
+            value = np.array('{"step": 1}') if value is None else value
+            with archive.open(name, "w") as file:
+                file.write(value) if isinstance(value, bytes) else np.save(file, value)
+    data = content.getvalue()
+    (tmp_path / "step-000000001.npz").write_bytes(data + hashlib.sha256(data).digest())
+    assert restore_checkpoint(tmp_path, variables(0, [(2,)])[:1]) is None
 
 
 def test_what_stands_in_place_of_a_checkpoint(tmp_path):

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow as tf
 from PIL import Image
 
-from ds_keras.core.files import check_regular, read_json, replacing, sha256
+from ds_keras.core.files import check_regular, read_json, replacing, sha256, shown
 from ds_keras.data.decode import decode
 from ds_keras.data.readers.npz import check_labels, column, read_npz
 from ds_keras.data.readers.records import COLUMNS, RecordStorage
@@ -160,8 +160,8 @@ def read_tfrecords(directory: str | os.PathLike) -> Source:
     np.maximum.at(sizes, columns["shard"], columns["offset"] + columns["length"] + _FOOTER)
     for shard, size in zip(names, sizes.tolist(), strict=True):
         path = directory / shard
-        if not path.is_file():
-            raise FileNotFoundError(f"the shard {path} is missing")
+        if not os.path.isfile(path):
+            raise FileNotFoundError(f"the shard {shown(path)} is missing")
         if path.stat().st_size != size:
             raise ValueError(f"the shard {path} is torn: {path.stat().st_size} bytes, the index says {size}")
     paths = [str(directory / shard) for shard in names]
@@ -191,8 +191,8 @@ def verify_tfrecords(directory: str | os.PathLike, progress: Callable[[int, int]
     for k, (name, expected) in enumerate(zip(names, hashes, strict=True)):
         try:
             check_regular(directory / name, MAX_SHARD)
-        except ValueError as error:
-            raise ValueError(f"the shard {directory / name}: {error}") from None
+        except (OSError, ValueError) as error:
+            raise ValueError(f"the shard {shown(directory / name)}: {shown(error)}") from None
         if sha256(directory / name) != expected:
             raise ValueError(
                 f"the shard {directory / name} has another SHA-256 than when it was written: it is damaged"
