@@ -49,8 +49,9 @@ class RecordStorage(DecodedStorage):
 
     def read(self, index: int) -> np.ndarray:
         """See ``Storage``."""
+        data = self.encoded(index)  # whose errors name the record
         try:
-            return decode_image(self.encoded(index), self.shape[2])
+            return decode_image(data, self.shape[2])
         except ValueError as error:
             raise ValueError(f"{self.where(index)}: {error}") from error
 
