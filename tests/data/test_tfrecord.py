@@ -65,7 +65,7 @@ def test_torn_shards(source, tmp_path):
         with pytest.raises(ValueError, match=r"images-00001-of-00002.tfrecord is torn: \d+ bytes, the index says \d+"):
             read_tfrecords(directory)
     shard.write_bytes(good[:100] + bytes([good[100] ^ 1]) + good[101:])
-    with pytest.raises(tf.errors.OpError, match=r"record 26 of .*images-00001-of-00002.tfrecord at byte 12 is damaged"):
+    with pytest.raises(ValueError, match=r"record 26 of .*images-00001-of-00002.tfrecord at byte 12 is damaged"):
         read_tfrecords(directory).images()
     shard.unlink()
     with pytest.raises(FileNotFoundError, match=r"images-00001-of-00002.tfrecord is missing"):
