@@ -8,14 +8,13 @@ Example:
     ds-keras classify --bundle=model.dsbundle --top=3 --budget=0.3 photos
 """
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ds_keras.cli.flags import Flags
-from ds_keras.cli.inputs import image_files
+from ds_keras.cli.inputs import photo_files
 from ds_keras.cli.quiet import muted
-from ds_keras.core.files import expanded, shown
+from ds_keras.core.files import shown
 
 if TYPE_CHECKING:
     from ds_keras.photos import Classification
@@ -44,7 +43,7 @@ def main(_: str) -> None:
         )
     if FLAGS.budget is not None and FLAGS.level is not None:
         raise ValueError(f"--budget does not go with --level, received {FLAGS.budget:g} and {FLAGS.level}")
-    photos = [file for photo in FLAGS.rest for file in _files(photo)]
+    photos = [file for photo in FLAGS.rest for file in photo_files(photo)]
     bundle = FLAGS.bundle or _bundle()
     found = _in_keras(photos) if bundle is None else _in_litert(bundle, photos)
     rows = [HEADER, *(row for photo, one in zip(photos, found, strict=True) for row in _rows(photo, one))]
@@ -52,17 +51,6 @@ def main(_: str) -> None:
     for row in rows:
         cells = [row[i].rjust(width) if i > 1 else row[i].ljust(width) for i, width in enumerate(widths)]
         print("  ".join(cells).rstrip())
-
-
-def _files(photo: str) -> list[str]:
-    """The file itself, or those in a folder."""
-    path = expanded(photo)
-    if os.path.isdir(path):
-        return [str(file) for file in image_files(path, "photo")]
-    if not os.path.isfile(path):
-        what = "no regular file" if os.path.lexists(path) else "missing"
-        raise ValueError(f"photo must be an image file or a folder of them, {photo!r} is {what}")
-    return [photo]
 
 
 def _bundle() -> Any:

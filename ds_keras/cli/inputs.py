@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from absl import logging
 
-from ds_keras.core.files import shown
+from ds_keras.core.files import expanded, shown
 from ds_keras.photos.decode import EXTENSIONS, MAX_NESTING, passed_over
 
 TRACING, PASSES, SPEED = 15, 3, 1e10  # seconds; runs of every level; multiply-adds a second, of ds_mobilenet
@@ -89,6 +89,27 @@ def read_images(folder: str, shape: tuple[int, int, int], count: int, flag: str)
     files = image_files(folder, flag)
     chosen = np.random.default_rng(0).permutation(len(files))[:count]
     return np.stack([resize_and_crop(decode_image(files[i], shape[2]), shape[:2]) for i in chosen])
+
+
+def photo_files(photo: str) -> list[str]:
+    """An image file itself, or those in a folder.
+
+    Args:
+        photo: path of either.
+
+    Returns:
+        At least one path.
+
+    Raises:
+        ValueError: there is no such file or folder, or no image in it.
+    """
+    path = expanded(photo)
+    if os.path.isdir(path):
+        return [str(file) for file in image_files(path, "photo")]
+    if not os.path.isfile(path):
+        what = "no regular file" if os.path.lexists(path) else "missing"
+        raise ValueError(f"photo must be an image file or a folder of them, {photo!r} is {what}")
+    return [photo]
 
 
 def image_files(folder: str | os.PathLike, name: str) -> list[Path]:

@@ -23,6 +23,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     "list": "presets.list",
     "card": "presets.card",
     "classify": "classify",
+    "detect": "detection.detect",
     "evaluate": "evaluate",
     "export": "export",
     "report": "report",
@@ -35,6 +36,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
         "lcnet": "benchmark.lcnet",
     },
     "train": "train",
+    "train_detector": "detection.train",
     "ablate": "ablate",
     "shards": "data.shards",
     "remeasure": "presets.remeasure",
@@ -163,5 +165,5 @@ def _overview(words: list[str], commands: dict[str, Any]) -> str:
     for name, module in commands.items():
         package = module if isinstance(module, str) else name
         text = importlib.import_module(f"ds_keras.cli.{package}").__doc__ or ""
-        lines.append(f"  {name:10} {text.splitlines()[0]}")
+        lines.append(f"  {name:14} {text.splitlines()[0]}")
     return "\n".join([*lines, "", f"{_program(words)} <command> --help lists the flags of a command."])

@@ -35,11 +35,13 @@ class _Count(Shapes):
         super().__init__(level)
         self.madds = 0
         self.params = 0
+        self.seen: set[int] = set()  # a layer may be visited again, with the same weights
 
     def visit(self, layer: keras.layers.Layer, shape: Any) -> None:
         if isinstance(layer, SliceableLayer):
             self.madds += layer.madds_at(shape, self.level)
-            self.params += layer.params_at(shape, self.level)
+            self.params += 0 if id(layer) in self.seen else layer.params_at(shape, self.level)
+            self.seen.add(id(layer))
         elif isinstance(layer, AVERAGE_POOLS):
             self.madds += int(np.prod(shape[1:]))
 

@@ -14,13 +14,22 @@ from typing import TYPE_CHECKING, Any
 
 _NAMES = {
     "BoxSource": "data.source",
+    "DSDetector": "network",
+    "DetectorTrainer": "trainer",
     "Detections": "boxes",
+    "Session": "session",
     "average_precision": "evaluation",
     "batches": "data.pipeline",
     "coco": "data",
+    "evaluate": "evaluation",
+    "load": "presets",
     "load_data": "data",
     "pack": "data",
     "draw": "boxes",
+    "save": "presets",
+    "subnet": "export",
+    "to_tflite": "export",
+    "train": "run",
     "voc": "data",
 }
 __all__ = sorted(_NAMES)
@@ -30,7 +39,13 @@ if TYPE_CHECKING:
     from ds_keras.detection.data import coco, load_data, pack, voc  # noqa: F401
     from ds_keras.detection.data.pipeline import batches  # noqa: F401
     from ds_keras.detection.data.source import BoxSource  # noqa: F401
-    from ds_keras.detection.evaluation import average_precision  # noqa: F401
+    from ds_keras.detection.evaluation import average_precision, evaluate  # noqa: F401
+    from ds_keras.detection.export import subnet, to_tflite  # noqa: F401
+    from ds_keras.detection.network import DSDetector  # noqa: F401
+    from ds_keras.detection.presets import load, save  # noqa: F401
+    from ds_keras.detection.run import train  # noqa: F401
+    from ds_keras.detection.session import Session  # noqa: F401
+    from ds_keras.detection.trainer import DetectorTrainer  # noqa: F401
 
 
 def __getattr__(name: str) -> Any:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ds_keras.photos.decode import pillow
+from ds_keras.photos.decode import File, opened, pillow
 from ds_keras.photos.preprocessing import read_photo
 
 if TYPE_CHECKING:
     from PIL import Image
 
 CANDIDATES = 500  # of the best scores of a class, from which the boxes are chosen
+_ORIENTATION = 0x0112  # EXIF tag
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
 
@@ -144,6 +145,17 @@ def stretched(photo: Any, shape: Sequence[int]) -> np.ndarray:
     image = image_module.fromarray(array[..., 0] if channels == 1 else array)
     resized = image.resize((width, height), image_module.Resampling.BILINEAR)
     return np.asarray(resized).reshape(height, width, channels)
+
+
+def image_size(file: File) -> tuple[int, int]:
+    """(width, height) of an image file, upright: what a file of boxes says of it may be wrong.
+
+    Raises:
+        ValueError: it cannot be opened.
+    """
+    with opened(file) as image:
+        turned = image.getexif().get(_ORIENTATION, 1) >= 5
+        return (image.height, image.width) if turned else (image.width, image.height)
 
 
 def draw(photo: Any, found: Detections) -> "Image.Image":

@@ -3,19 +3,49 @@
 import contextlib
 import io
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ds_keras.detection.boxes import Detections
-from ds_keras.detection.data.source import Boxes
+
+if TYPE_CHECKING:
+    from ds_keras.detection.data.source import Boxes, BoxSource
 
 MISSING = "average precision is measured by pycocotools: pip install 'ds_keras[detection]'"
+BATCH, LEAST = 32, 0.01  # images at a time; smallest score that counts
 SIDE = 1000.0  # COCO counts in pixels: boxes are measured on images of this width and height
 
 
+def evaluate(detector: Any, source: "BoxSource", level: int | None = None) -> dict[str, Any]:
+    """Average precision of a level on a set of images.
+
+    Args:
+        detector: ``DSDetector`` or ``Session``.
+        source: the images.
+        level: default the largest.
+
+    Returns:
+        See ``average_precision``.
+
+    Raises:
+        ValueError: bad level, an image that cannot be read, or other classes than the detector's.
+        ImportError: pycocotools is missing.
+
+    Example:
+        >>> evaluate(model, sets.test, level=0)["map50"]
+    """
+    if detector.num_classes != len(source.class_names):
+        raise ValueError(f"source must have {detector.num_classes} classes, received {source.class_names}")
+    found: list[Detections] = []
+    for i in range(0, len(source), BATCH):
+        images = [source.image(k) for k in range(i, min(i + BATCH, len(source)))]
+        found += detector.detect(images, level=level, threshold=LEAST)
+    return average_precision(found, source.things, source.class_names)
+
+
 def average_precision(
-    found: Sequence[Detections], truth: Sequence[Boxes], class_names: Sequence[str]
+    found: Sequence[Detections], truth: "Sequence[Boxes]", class_names: Sequence[str]
 ) -> dict[str, Any]:
     """Mean average precision of what was found on a set of images, by pycocotools.
 
@@ -70,7 +100,7 @@ def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _dataset(truth: Sequence[Boxes], classes: int) -> dict[str, list]:
+def _dataset(truth: "Sequence[Boxes]", classes: int) -> dict[str, list]:
     rows: list[dict[str, Any]] = []
     for i, one in enumerate(truth):
         for box, k, difficult in zip(one.boxes, one.classes, one.difficult, strict=True):

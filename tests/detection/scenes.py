@@ -6,7 +6,10 @@ import numpy as np
 from PIL import Image
 
 from ds_keras.data.readers.storage import ArrayStorage
+from ds_keras.detection import DSDetector
 from ds_keras.detection.data.source import BoxSource, check_boxes
+from ds_keras.models import DSMobileNetV2
+from ds_keras.models.inverted import InvertedStage
 
 NAMES = ["blue", "red"]
 
@@ -75,3 +78,20 @@ def write_coco(folder, count=5, **kwargs):
     path = folder / "boxes.json"
     path.write_text(json.dumps(value))
     return path
+
+
+def backbone(size=(64, 64)):
+    """An untrained supernet of two levels, with features at strides 8, 16 and 32."""
+    row = {"depth": 1, "expansion": 2}
+    stages = [
+        InvertedStage(8, 1, 1, expansion=1),
+        InvertedStage((8, 12), stride=2, gate=True, **row),
+        InvertedStage((8, 16), stride=2, **row),
+        InvertedStage((12, 24), stride=2, **row),
+        InvertedStage((16, 32), stride=2, **row),
+    ]
+    return DSMobileNetV2(8, stages, 16, num_classes=2, input_shape=(*size, 3), name="small")
+
+
+def detector(size=(64, 64), **kwargs):
+    return DSDetector(backbone(size), **{"labels": NAMES, "width": 16, **kwargs})

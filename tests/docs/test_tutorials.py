@@ -21,6 +21,7 @@ SHORT = {  # page: what is shorter in the test
     "tutorials/android.md": [],
     "notebooks/first_steps.ipynb": [],
     "guides/data_reader.md": [],
+    "guides/detection.md": [],
     "guides/exporter.md": [],
     "guides/lcnet.md": [("(None, 20), (0.5, 30)", "(None, 1), (0.5, 1)")],
     "guides/policy.md": [],
@@ -32,6 +33,7 @@ LONG = (
     "notebooks/own_photos.ipynb",
     "tutorials/int8.md",
     "tutorials/android.md",
+    "guides/detection.md",
     "guides/lcnet.md",
 )
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from ds_keras.core.files import expanded, read_json, shown
 from ds_keras.data.readers.storage import FileStorage
-from ds_keras.detection.data.source import TEST_FOLDERS, BoxSets, BoxSource, check_boxes, image_size, sets_of
+from ds_keras.detection.boxes import image_size
+from ds_keras.detection.data.source import TEST_FOLDERS, BoxSets, BoxSource, check_boxes, sets_of
 
 MAX_JSON = 1 << 29  # bytes
 

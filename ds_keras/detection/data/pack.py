@@ -11,7 +11,8 @@ import numpy as np
 from ds_keras.core.files import shown
 from ds_keras.data.readers.npz import check_labels, column, read_npz
 from ds_keras.data.readers.storage import EncodedStorage
-from ds_keras.detection.data.source import Boxes, BoxSets, BoxSource, check_boxes, image_size, sets_of
+from ds_keras.detection.boxes import image_size
+from ds_keras.detection.data.source import Boxes, BoxSets, BoxSource, check_boxes, sets_of
 
 
 def pack(path: str | os.PathLike) -> BoxSets:

@@ -8,11 +8,9 @@ from absl import logging
 
 from ds_keras.core.files import shown
 from ds_keras.data.readers.storage import Storage
-from ds_keras.photos.decode import File, opened
 
 HELD_OUT = 0.2  # of a set that has no test part
 TEST_FOLDERS = ("test", "val", "valid")  # the first that is there
-_ORIENTATION = 0x0112  # EXIF tag
 
 
 class Boxes(NamedTuple):
@@ -135,17 +133,6 @@ def sets_of(sources: dict[str, BoxSource]) -> BoxSets:
     if "test" in sources:
         return BoxSets(sources["train"], sources["test"], False)
     return BoxSets(*sources["train"].split(HELD_OUT), True)
-
-
-def image_size(file: File) -> tuple[int, int]:
-    """(width, height) of an image file, upright: what a file of boxes says of it may be wrong.
-
-    Raises:
-        ValueError: it cannot be opened.
-    """
-    with opened(file) as image:
-        turned = image.getexif().get(_ORIENTATION, 1) >= 5
-        return (image.height, image.width) if turned else (image.width, image.height)
 
 
 def check_boxes(boxes: Any, classes: Any, difficult: Any, size: tuple[int, int], where: str) -> Boxes:

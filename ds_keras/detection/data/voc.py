@@ -8,7 +8,8 @@ from xml.parsers import expat
 
 from ds_keras.core.files import expanded, read_limited, shown
 from ds_keras.data.readers.storage import FileStorage
-from ds_keras.detection.data.source import TEST_FOLDERS, BoxSets, BoxSource, check_boxes, image_size, sets_of
+from ds_keras.detection.boxes import image_size
+from ds_keras.detection.data.source import TEST_FOLDERS, BoxSets, BoxSource, check_boxes, sets_of
 from ds_keras.photos.decode import EXTENSIONS
 
 MAX_XML = 4 << 20  # bytes of an XML file, and of a list of them

@@ -1,0 +1,80 @@
+"""Finds things on photos: class, score and box of each, and pictures with the boxes drawn.
+
+Runs the TFLite files of a detector in LiteRT, without TensorFlow; with --keras, and where there are none, in Keras.
+
+Example:
+    ds-keras detect --model=runs/cells photo.jpg
+    ds-keras detect --model=runs/cells --level=0 --output=drawn photos
+"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ds_keras.cli.flags import Flags
+from ds_keras.cli.inputs import photo_files
+from ds_keras.cli.quiet import muted
+from ds_keras.core.files import expanded, replacing, shown
+
+if TYPE_CHECKING:
+    from ds_keras.detection import Detections
+
+HEADER = ("photo", "class", "%", "left", "top", "right", "bottom")
+FLAGS = Flags()
+FLAGS.positional("photo", "Image files of any size, or folders of them: JPEG, PNG, GIF, BMP, WebP, TIFF.")
+FLAGS.existing("model", None, "What train_detector wrote: its workdir, or preset/ or tflite/ in it.", required=True)
+FLAGS.integer("level", None, "Slice level; default the largest.", lower_bound=0)
+FLAGS.number("threshold", 0.3, "Smallest score of what is shown.", lower_bound=0.0, upper_bound=1.0)
+FLAGS.destination("output", None, "Directory for pictures with the boxes drawn.")
+FLAGS.switch("keras", False, "Run the Keras model, not the TFLite files.")
+
+
+def main(_: str) -> None:
+    """Reads the flags, detects, prints the table; boxes are in pixels of the upright photo."""
+    photos = [file for photo in FLAGS.rest for file in photo_files(photo)]
+    detector = _open(expanded(FLAGS.model))
+    rows: list[tuple[str, ...]] = [HEADER]
+    for i, photo in enumerate(photos):
+        (found,) = detector.detect([photo], level=FLAGS.level, threshold=FLAGS.threshold)
+        rows += _rows(photo, found)
+        if FLAGS.output is not None:
+            _draw(photo, found, expanded(FLAGS.output) / f"{i:04}_{Path(photo).stem}.png")
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [row[i].rjust(width) if i > 1 else row[i].ljust(width) for i, width in enumerate(widths)]
+        print("  ".join(cells).rstrip())
+
+
+def _open(folder: Path) -> Any:
+    """A session where there are TFLite files, else the Keras model."""
+    from ds_keras.detection import session
+
+    files = next((at for at in (folder, folder / "tflite") if (at / session.DESCRIPTION).is_file()), None)
+    if files is not None and not FLAGS.keras:
+        try:
+            with muted():  # LiteRT names its kernels when it opens the first network
+                return session.Session(files)
+        except ImportError as error:
+            raise ImportError(f"{error}; or give --keras") from error
+    from ds_keras import detection
+
+    inside = folder / "preset"
+    return detection.load(inside if inside.is_dir() else folder)
+
+
+def _rows(photo: str, found: "Detections") -> list[tuple[str, ...]]:
+    """A line for each box; the photo stands in the first."""
+    from ds_keras.detection.boxes import image_size
+
+    width, height = image_size(photo)
+    rows: list[tuple[str, ...]] = []
+    for box, score, name in zip(found.boxes, found.scores, found.names, strict=True):
+        corners = [f"{value:.0f}" for value in (box * [width, height, width, height]).tolist()]
+        rows.append(("" if rows else photo, shown(name), f"{100 * score:.1f}", *corners))
+    return rows or [(photo, "nothing", *[""] * 5)]
+
+
+def _draw(photo: str, found: "Detections", path: Path) -> None:
+    from ds_keras.detection.boxes import draw
+
+    with replacing(path) as temporary:
+        draw(photo, found).save(temporary)
