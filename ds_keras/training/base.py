@@ -13,7 +13,7 @@ from ds_keras.core.visitor import Compute
 from ds_keras.models.supernet import Supernet
 from ds_keras.routing import execute as routing
 from ds_keras.routing.recorded import Recorded, logits_by_level, replay
-from ds_keras.training.distributed.gradients import same_on_all_replicas
+from ds_keras.training.distributed.gradients import apply
 from ds_keras.training.losses import check_labels
 
 NOT_FINITE = "the loss is not finite"
@@ -30,6 +30,7 @@ class Trainer(keras.Model):
     """
 
     views = 1  # of every image in a batch
+    updates: bool | None = None  # whether a step on several replicas moves variables; see ``distributed.gradients``
 
     def __init__(self, network: ImageModel, kind: type[ImageModel], seed: int = 0, **kwargs: Any):
         if not isinstance(network, kind):
@@ -192,7 +193,7 @@ class Trainer(keras.Model):
 
     def update(self, gradients: Sequence[tf.Tensor], variables: Sequence[keras.Variable]) -> None:
         """Moves variables by the gradients, summed over replicas."""
-        self.optimizer.apply(same_on_all_replicas(self.optimizer, gradients), variables)
+        apply(self.optimizer, gradients, variables, self.updates)
 
     def report(
         self, values: Sequence[Any], metrics: list[keras.metrics.Metric] | None = None, weights: Any = None

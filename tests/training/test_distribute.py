@@ -46,11 +46,79 @@ print("two devices agree with one")
 """
 
 
+ACCUMULATED = """
+import keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from helpers import images, pair, snapshot
+from ds_keras.training import SupernetTrainer, distributed
+
+x, y = images(16), np.arange(16) % 3
+
+
+def made():
+    trainer = SupernetTrainer(pair(), num_random=0)
+    optimizer = keras.optimizers.SGD(0.1, momentum=0.9, global_clipnorm=0.5, gradient_accumulation_steps=2)
+    trainer.compile(optimizer)
+    return trainer
+
+
+def trained(trainer, x, steps=4):
+    data = tf.data.Dataset.from_tensor_slices((x, y)).repeat()
+    replicas = trainer.distribute_strategy.num_replicas_in_sync
+    distributed.fit(trainer, lambda context: data.batch(16 // replicas), steps)
+    return list(snapshot(trainer.supernet).values())
+
+
+def replicas_of(trainer):
+    for variable in [*trainer.variables, *trainer.optimizer.variables]:
+        yield variable.path, [v.numpy() for v in strategy.experimental_local_results(variable.value)]
+
+
+one = trained(made(), x)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    trainer = made()
+for a, b in zip(trained(trainer, x), one, strict=True):
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-5)
+for path, (first, second) in replicas_of(trainer):
+    assert np.array_equal(first, second), path
+try:
+    trainer.fit(tf.data.Dataset.from_tensor_slices((x, y)).batch(16), verbose=0)
+except ValueError as error:
+    assert "must be None in trainer.fit on 2 replicas, received 2: call ds_keras" in str(error), error
+else:
+    raise AssertionError("fit took it")
+before = snapshot(trainer.supernet)
+broken = np.where(np.arange(16)[:, None, None, None] == 12, np.float32("nan"), x)  # the second replica's
+try:
+    trained(trainer, broken, 1)
+except tf.errors.InvalidArgumentError as error:
+    assert "the loss is not finite" in str(error), error
+else:
+    raise AssertionError("a loss that is not finite was taken")
+for variable in trainer.trained_variables:
+    for values in strategy.experimental_local_results(variable.value):
+        assert np.array_equal(values.numpy(), before[variable.path]), variable.path
+print("two devices agree with one")
+"""
+
+
 @pytest.mark.slow
 def test_a_step_on_two_devices_equals_a_step_on_one():
+    check(SCRIPT)
+
+
+def test_accumulated_gradients_and_a_loss_that_is_not_finite_on_two_devices():
+    """Sums of gradients are alike on both; where one device's loss is not finite, no weight of either moves."""
+    check(ACCUMULATED)
+
+
+def check(script):
+    """Runs a script in a process of its own, which makes two devices of the CPU."""
     path = os.pathsep.join([str(ROOT), str(ROOT / "tests")])
     result = subprocess.run(
-        [sys.executable, "-c", SCRIPT],
+        [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": path},
         cwd=ROOT,
         capture_output=True,

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import tensorflow as tf
 
+from ds_keras.training.distributed.gradients import accumulation_steps
+
 if TYPE_CHECKING:
     from ds_keras.training.base import Trainer
 
@@ -97,15 +99,26 @@ class _Steps:
     def __init__(self, trainer: "Trainer", strategy: tf.distribute.Strategy):
         self.key = self.key_of(trainer)
 
+        self.trainer, self.replicas = trainer, strategy.num_replicas_in_sync
+
         @tf.function(autograph=False, reduce_retracing=True)
-        def train(batch: Any) -> None:
-            strategy.run(trainer.train_step, args=(batch,))
+        def train(batch: Any, updates: bool) -> None:
+            trainer.updates = updates  # while it is traced
+            try:
+                strategy.run(trainer.train_step, args=(batch,))
+            finally:
+                trainer.updates = None
 
         @tf.function(autograph=False, reduce_retracing=True)
         def test(batch: Any) -> None:
             strategy.run(trainer.test_step, args=(batch,))
 
-        self.train, self.test = train, test
+        self._train, self.test = train, test
+
+    def train(self, batch: Any) -> None:
+        """A step; one that moves no variable yet, where the optimizer accumulates gradients, is a graph of its own."""
+        every = accumulation_steps(self.trainer.optimizer) if self.replicas > 1 else None
+        self._train(batch, not every or (int(self.trainer.step) + 1) % every == 0)
 
     @staticmethod
     def key_of(trainer: "Trainer") -> tuple:

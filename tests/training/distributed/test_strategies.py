@@ -89,8 +89,13 @@ def test_the_whole_gradient_is_clipped(monkeypatch, bound, rng):
 def test_refusals(monkeypatch):
     monkeypatch.setattr(gradients, "replicas", lambda: 2)
     optimizer = keras.optimizers.SGD(1.0, gradient_accumulation_steps=3)
-    with pytest.raises(ValueError, match=r"gradient_accumulation_steps must be None on 2 replicas, received 3"):
-        gradients.same_on_all_replicas(optimizer, [])
+    with pytest.raises(
+        ValueError, match=r"gradient_accumulation_steps must be None in trainer.fit on 2 replicas, .* 3"
+    ):
+        gradients.apply(optimizer, [], [])
+    scaled = keras.optimizers.LossScaleOptimizer(optimizer)
+    with pytest.raises(ValueError, match=r"gradient_accumulation_steps must be None with mixed_float16 on 2 replicas"):
+        gradients.apply(scaled, [], [], updates=True)
     trainer = SupernetTrainer(nano())
     with pytest.raises(ValueError, match=r"steps must be a positive integer, received 0"):
         fit(trainer, None, 0)

@@ -107,9 +107,13 @@ def arrays(workdir):
     return found
 
 
-def die(workdir, count, worker, stage, step):
-    """Starts the workers, of which one dies; what the others said when they ended, within a minute."""
-    processes = train(workdir, count, DIE=f"{worker} {stage} {step}")
+def die(workdir, count, worker, stage, step, seconds=0, **more):
+    """Starts the workers, of which one dies; checks that the others name it when they end, within a minute.
+
+    Returns:
+        What each said.
+    """
+    processes = train(workdir, count, DIE=f"{worker} {stage} {step} {seconds}", **more)
     processes[worker].wait(timeout=900)
     died = time.monotonic()
     said = [process.communicate(timeout=90)[1] for process in processes]
@@ -119,6 +123,7 @@ def die(workdir, count, worker, stage, step):
         if k != worker:
             assert process.returncode not in (0, -signal.SIGKILL)
             assert f"worker {worker} (localhost:" in said[k] and "is gone" in said[k], said[k][-3000:]
+    return said
 
 
 @pytest.mark.slow
