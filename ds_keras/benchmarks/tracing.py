@@ -22,7 +22,9 @@ from ds_keras.training import GateTrainer
 CHOSEN = {4: (0, 4, 9, 13), 14: tuple(range(14))}  # levels of the published network, so that all else is alike
 
 
-def tracing(what: str = "validation", levels: int = 14, batch_size: int = 16, size: int = 128) -> dict[str, Any]:
+def tracing(
+    what: str = "validation", levels: int = 14, batch_size: int = 16, size: int = 128, runs: int = 5
+) -> dict[str, Any]:
     """One figure of each kind.
 
     Args:
@@ -30,6 +32,7 @@ def tracing(what: str = "validation", levels: int = 14, batch_size: int = 16, si
         levels: 4 or 14.
         batch_size: images in a batch.
         size: of the images, in pixels.
+        runs: batches whose time is averaged.
 
     Returns:
         "trace_s", processor seconds to trace; "run_ms", processor milliseconds of a batch; "peak_mb", by how much the
@@ -49,7 +52,7 @@ def tracing(what: str = "validation", levels: int = 14, batch_size: int = 16, si
     began = time.process_time()
     run((x, y))  # the graph is optimised here
     first = time.process_time() - began
-    began, runs = time.process_time(), 5
+    began = time.process_time()
     for _ in range(runs):
         run((x, y))
     spent = (time.process_time() - began) / runs
@@ -59,7 +62,11 @@ def tracing(what: str = "validation", levels: int = 14, batch_size: int = 16, si
 
 def main(_: Sequence[str]) -> None:
     """Prints the figures."""
-    found = {"what": FLAGS.what, "levels": FLAGS.levels, **tracing(FLAGS.what, FLAGS.levels)}
+    found = {
+        "what": FLAGS.what,
+        "levels": FLAGS.levels,
+        **tracing(FLAGS.what, FLAGS.levels, FLAGS.batch_size, runs=FLAGS.runs),
+    }
     print("{what}, {levels} levels: {trace_s:.1f} s to trace, {first_s:.1f} s the first run".format(**found), end=", ")
     print("{run_ms:.0f} ms a batch (processor time), {peak_mb:.0f} MB".format(**found))
 
@@ -68,4 +75,6 @@ if __name__ == "__main__":
     FLAGS = flags.FLAGS
     flags.DEFINE_enum("what", "validation", ["step", "validation"], "What is traced.")
     flags.DEFINE_integer("levels", 14, "4 or 14.")
+    flags.DEFINE_integer("batch_size", 16, "Images in a batch.", lower_bound=1)
+    flags.DEFINE_integer("runs", 5, "Batches whose time is averaged.", lower_bound=1)
     app.run(main)

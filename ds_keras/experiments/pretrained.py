@@ -14,6 +14,8 @@ from absl import logging
 from ds_keras.convert.importance import order_channels
 from ds_keras.models.supernet import Supernet
 from ds_keras.training.calibration import calibrate_batch_norm
+from ds_keras.training.distributed.strategies import is_chief, several_workers
+from ds_keras.training.distributed.workers import sum_over_workers
 from ds_keras.training.folded import Folded
 
 if TYPE_CHECKING:
@@ -27,7 +29,8 @@ HEAD_SMOOTHING = 0.1
 def prepare(run: "Run") -> None:
     """What the experiment asks for before Stage I: a first classifier, then the order of the channels.
 
-    A run that goes on from a checkpoint has both already.
+    A run that goes on from a checkpoint has both already. Every worker does it; then all take the weights of the chief,
+    since another machine may round, and so order, otherwise.
     """
     if any(run.workdir.glob("stage1/step-*.npz")):
         return
@@ -39,6 +42,11 @@ def prepare(run: "Run") -> None:
     if order:
         logging.info("%s: channels are ordered by importance, measured on %d images", run.experiment.name, order)
         order_channels(run.model, "taylor", _plain_batches(run, order))
+    if (head or order) and several_workers(run.strategy):
+        chief = is_chief(run.strategy)
+        for weight in run.model.weights:
+            array = keras.ops.convert_to_numpy(weight)
+            weight.assign(sum_over_workers(run.strategy, array if chief else np.zeros_like(array)))
 
 
 def _plain_batches(run: "Run", count: int) -> tf.data.Dataset:
@@ -77,18 +85,20 @@ def train_head(model: Supernet, dataset: Iterable, start: bool = False) -> None:
     optimizer = keras.optimizers.Adam(HEAD_RATE)
     optimizer.build([kernel, bias])
     truth = tf.one_hot(labels, model.num_classes) * (1 - HEAD_SMOOTHING) + HEAD_SMOOTHING / model.num_classes
+    strategy = tf.distribute.get_strategy()
 
-    @tf.function(autograph=False)
-    def step() -> None:
+    def step() -> None:  # every replica has all features, and makes the same step
         with tf.GradientTape() as tape:
             loss = HEAD_DECAY * tf.nn.l2_loss(tf.convert_to_tensor(kernel))
             for x in features:
                 logits = x @ kernel[: x.shape[1]] + bias
                 loss += tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(truth, logits)) / len(features)
+            loss /= strategy.num_replicas_in_sync  # gradients are summed over replicas
         optimizer.apply(tape.gradient(loss, [kernel, bias]), [kernel, bias])
 
+    steps = tf.function(lambda: strategy.run(step), autograph=False)
     for _ in range(HEAD_STEPS):
-        step()
+        steps()
 
 
 def _features(model: Supernet, dataset: Iterable) -> tuple[list[tf.Tensor], np.ndarray]:

@@ -36,7 +36,7 @@ def logits_by_level(model: "Supernet", features: Any, unrolled: bool = False) ->
     """The logits of every level, without gradients.
 
     The levels run one after another in a loop: the body is traced once, however many there are, and one level's
-    activations are in memory at a time.
+    activations are in memory at a time; the largest first, so that the others fit where those were.
 
     Args:
         model: supernet.
@@ -55,11 +55,11 @@ def logits_by_level(model: "Supernet", features: Any, unrolled: bool = False) ->
         return tf.stop_gradient(tf.stack([logits(level) for level in range(count)], axis=1))
     by_level = tf.map_fn(
         lambda level: logits(LevelTensor(level, count)),
-        tf.range(count),
+        tf.range(count - 1, -1, -1),
         parallel_iterations=1,
         fn_output_signature=tf.TensorSpec([None, model.num_classes], tf.float32),
     )
-    return tf.stop_gradient(tf.transpose(by_level, [1, 0, 2]))
+    return tf.stop_gradient(tf.transpose(by_level[::-1], [1, 0, 2]))
 
 
 def replay(model: "Supernet", recorded: Recorded, policy: PolicyName) -> Routed:

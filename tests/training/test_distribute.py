@@ -104,6 +104,56 @@ print("two devices agree with one")
 """
 
 
+RECIPE = """
+import keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from helpers import images, nano_v2, pair, snapshot
+from ds_keras.models.inverted import InvertedStage
+from ds_keras.convert.importance import order_channels
+from ds_keras.core.backend import dtype_policy
+from ds_keras.experiments.pretrained import train_head
+from ds_keras.training import GateTrainer, SupernetTrainer, distributed
+
+x, y = images(16), np.arange(16) % 3
+data = tf.data.Dataset.from_tensor_slices((x, y)).repeat()
+
+
+def fit(trainer, optimizer):
+    trainer.compile(optimizer)
+    distributed.fit(trainer, lambda context: data.batch(16 // trainer.distribute_strategy.num_replicas_in_sync), 3)
+
+
+def photos(shares):
+    model = nano_v2(stages=(InvertedStage(6, 1, expansion=1), InvertedStage((4, 8), 1, 2, gate=True)), last=(8, 12))
+    train_head(model, data.batch(8).take(2), start=True)
+    order_channels(model, "taylor", data.batch(8).take(2))
+    arguments = {"num_random": None, "objective": "ce", "frozen_start": True, "fixed_statistics": (1,)}
+    trainer = SupernetTrainer(model, shares=shares, **arguments)
+    fit(trainer, keras.optimizers.AdamW(1e-3, weight_decay=0.0, global_clipnorm=5.0))
+    return list(snapshot(model).values())
+
+
+def half_precision():
+    with dtype_policy("mixed_float16"):
+        model = pair()
+        fit(SupernetTrainer(model, num_random=0), keras.optimizers.SGD(0.01))
+        fit(GateTrainer(model, 0.9), keras.optimizers.SGD(0.01))
+    assert all(np.isfinite(array).all() for array in snapshot(model).values())
+
+
+one = photos(None)
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+with strategy.scope():
+    two = photos(None)
+    photos((1.0, 0.5))  # of each replica's part
+    half_precision()
+for a, b in zip(two, one, strict=True):
+    np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)
+print("two devices agree with one")
+"""
+
+
 @pytest.mark.slow
 def test_a_step_on_two_devices_equals_a_step_on_one():
     check(SCRIPT)
@@ -112,6 +162,12 @@ def test_a_step_on_two_devices_equals_a_step_on_one():
 def test_accumulated_gradients_and_a_loss_that_is_not_finite_on_two_devices():
     """Sums of gradients are alike on both; where one device's loss is not finite, no weight of either moves."""
     check(ACCUMULATED)
+
+
+@pytest.mark.slow
+def test_the_recipe_for_photos_and_half_precision_on_two_devices():
+    """A head of its own, ordered channels, a frozen start and kept statistics; shares of each device's part."""
+    check(RECIPE)
 
 
 def check(script):
@@ -123,7 +179,7 @@ def check(script):
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
     )
     assert result.returncode == 0, result.stderr[-3000:]
     assert "two devices agree with one" in result.stdout
