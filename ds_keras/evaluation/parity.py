@@ -47,8 +47,9 @@ def compare(model: "Supernet", session: "Session", x: Any, labels: Any) -> list[
     Raises:
         ValueError: a bundle of another network; see also ``check_classes``.
     """
+    labels = check_classes(labels, len(x), model.num_classes)
     check_bundle(model, session)
-    labels, expected = check_classes(labels, len(x), model.num_classes), predict_levels(model, x)
+    expected = predict_levels(model, x)
     found = np.stack([session.run(x, level=level).logits for level in range(session.num_levels)])
     rows = []
     for level, (ours, theirs) in enumerate(zip(found, expected, strict=True)):

@@ -57,6 +57,7 @@ def test_routed_batch():
     assert [(row["what"], row["level"]) for row in rows] == [("routed batch", "even mix")]
 
 
+@pytest.mark.slow
 def test_stage1_step():
     model = pair()
     before = np.array(model.classifier.kernel)

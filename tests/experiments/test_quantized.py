@@ -37,6 +37,7 @@ def test_a_step_is_that_of_the_rounded_network():
         close(mine, array(start) - 0.1 * array(gradient), tolerance=1e-4)
 
 
+@pytest.mark.slow  # a step by hand: above
 def test_fit_lowers_the_loss_of_the_rounded_network():
     model = pair(residual=True)
     trainer = SupernetTrainer(model, quantize="int8", num_random=1, distill_start=1000)
@@ -61,6 +62,7 @@ def test_statistics_of_the_rounded_network():
     same(array(model.stem.kernel), before[model.stem.kernel.path])
 
 
+@pytest.mark.slow
 def test_a_level_known_at_run_time_may_lack_blocks():
     """The same logits and gradients as the level given as an int; other levels' values stay out of the conditional."""
     model = nano_resnet(padding="same")

@@ -88,7 +88,7 @@ def test_metadata(model, data):
     assert b"a\nb\nc\n" in data and b"Apache-2.0" in data
 
 
-@pytest.mark.parametrize("quantization", ["float16", "dynamic_int8"])
+@pytest.mark.parametrize("quantization", [pytest.param("float16", marks=pytest.mark.slow), "dynamic_int8"])
 def test_smaller_files(model, data, tmp_path, quantization):
     (path,) = export.to_tflite(model, tmp_path, quantization=quantization)
     assert path.stat().st_size < len(data)

@@ -43,6 +43,7 @@ def test_without_a_target_the_predictors_stay_and_everything_runs():
     close(trainer.predict(X, verbose=0), model.run(X, scales=np.ones((48, 6))).logits)
 
 
+@pytest.mark.slow  # towards a budget, from below: test_what_was_given_up_comes_back
 def test_the_budget_is_met_and_spent_differently():
     model = fresh()
     trainer = LCTrainer(model, target=0.6, anneal=60)

@@ -86,6 +86,7 @@ def test_levels_name_every_dimension_that_is_sliced():
     )
 
 
+@pytest.mark.slow  # integers alone, of another architecture: tests/export/test_int8.py
 def test_int8_file_names_the_same_classes(tmp_path):
     model, x = nano_v2(), images(64)
     (path,) = export.to_tflite(model, tmp_path, levels=[2], quantization="int8", calibration_data=x)

@@ -19,10 +19,15 @@ def test_good_labels_are_kept():
         np.testing.assert_array_equal(check_classes(labels, 12, 3), GOOD)
 
 
+@pytest.fixture(scope="module")
+def model():
+    """Nothing that is refused changes it."""
+    return budgeted_nano(X, points=3)
+
+
 @pytest.mark.parametrize("labels", BAD, ids=["column", "few", "above", "below", "float", "text", "none"])
-def test_bad_labels_are_refused_wherever_right_answers_are_counted(labels):
+def test_bad_labels_are_refused_wherever_right_answers_are_counted(model, labels):
     """A column, as Keras' own sets have it, would be compared with every answer."""
-    model = budgeted_nano(X, points=3)
     logits = np.eye(3)[GOOD]
     table = model.budget_table
     for use in (

@@ -53,7 +53,7 @@ def run_all(path):
     return [session.run(X, policy=policy).logits for policy in (0, 1, 2, "gate", "cascade")]
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     name=st.integers(0, 99),
     position=st.floats(0, 0.999),

@@ -62,7 +62,7 @@ def test_balanced_weights_follow_a_running_share():
     close(share, 0.75, tolerance=1e-3)
 
 
-@pytest.mark.parametrize("target", [0.79, 0.97])
+@pytest.mark.parametrize("target", [0.79, pytest.param(0.97, marks=pytest.mark.slow)])
 def test_the_budget_drives_the_mix(target):
     trainer = GateTrainer(nano(), target=target, sandwich_weight=0.0, task_weight=0.0, budget_weight=20.0)
     trainer.compile(keras.optimizers.Adam(0.05))

@@ -49,6 +49,7 @@ def test_goldens_say_something(golden):
     assert np.abs(levels[1:] - levels[:-1]).max(axis=(1, 2)).min() > 0.1  # every level gives other logits
 
 
+@pytest.mark.slow  # the golden logits guard the weights
 def test_metrics_are_those_of_the_shipped_weights(model):
     card, test = zoo.card("ds_mobilenet_digits"), data.digits()["test"]
     found = evaluate(model, test.images(), test.labels)

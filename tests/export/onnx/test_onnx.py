@@ -237,7 +237,9 @@ def test_the_path_is_a_directory(small, tmp_path):
         to_onnx(small, tmp_path, 0)
 
 
-@pytest.mark.parametrize(("level", "there"), [(None, True), ("gate", True), (1, False)], ids=str)
+@pytest.mark.parametrize(
+    ("level", "there"), [(None, True), pytest.param("gate", True, marks=pytest.mark.slow), (1, False)], ids=str
+)
 def test_a_wrong_file_is_not_written(small, level, there, tmp_path, monkeypatch):
     """The classifier's bias of the last level that the file holds is moved."""
 
@@ -292,6 +294,7 @@ def test_constants_are_not_inputs():
     assert [value.name for value in made.graph.input] == ["images"]
 
 
+@pytest.mark.slow
 def test_benchmark(small, small_levels, tmp_path):
     rows = benchmark.onnx_levels(small, small_levels, X[:2], rounds=3)
     assert [(row["what"], row["level"]) for row in rows] == [
