@@ -40,7 +40,7 @@ MISTAKES = {  # what was done: (how, what the message says)
     "a command": (lambda to: to.command("clasify", "a.jpg"), "one of list, .*classify.*received 'clasify'"),
     "a command's flag": (lambda to: to.command("classify", DIGITS, "--tpo=3", to.text), "tpo.*top"),
     "a missing flag": (lambda to: to.command("evaluate", DIGITS), "needs --data"),
-    "a folder for a photo": (lambda to: to.command("classify", DIGITS, to.folder), "is a directory"),
+    "a folder without photos": (lambda to: to.command("classify", DIGITS, to.folder), "image files, found none in"),
     "a missing configuration": (lambda to: to.command("train", "--config=a.py", "--workdir=b"), "missing: 'a.py'"),
     "grey images for colours": (lambda to: to.command("evaluate", "--preset=ds_resnet", "--data=digits"), "1 channels"),
 }  # fmt: skip
