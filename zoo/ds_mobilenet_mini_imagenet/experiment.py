@@ -5,7 +5,8 @@ The second part, from the network that ``first.py`` leaves: the small levels get
 Command: run first.py, then
          ds-keras train --config=zoo/ds_mobilenet_mini_imagenet/experiment.py --workdir=runs/mini_imagenet \
          --data=pack:DIRECTORY/mini_imagenet_84_webp.npz
-Hours:   one and a quarter on two CPU cores.
+Hours:   about one and a half on two CPU cores; not run yet. No preset of either part is shipped: see "Photos start from
+         ImageNet weights" in docs/decisions/training.md.
 """
 
 from dataclasses import replace
