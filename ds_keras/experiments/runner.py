@@ -100,7 +100,6 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
         ValueError: no preset there, or one of another network.
     """
     directory = expanded(directory)
-    old = zoo.metrics(directory, ("test_reads", "seconds", "command", "licence"))
     trained = zoo.load(directory)
     with settings(experiment), tempfile.TemporaryDirectory() as workdir:
         current = Run(experiment, workdir)
@@ -108,6 +107,7 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
             w.shape for w in current.model.weights
         ]:
             raise ValueError(f"directory must hold a preset of {experiment.name!r}, received {str(directory)!r}")
+        old = zoo.metrics(directory, ("test_reads", "seconds", "command", "licence"))
         if not choose:
             known = trained.budget_table
             metrics = {**old, **compare_policies(current, trained, directory)}

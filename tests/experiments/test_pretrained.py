@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import array, nano_resnet, nano_v2, nano_vit
 
 from ds_keras import data
@@ -36,12 +37,13 @@ def test_the_head_learns_and_leaves_the_network(make):
 def run(model, workdir, head_images=0, order_images=0):
     """As much of a run as ``prepare`` looks at."""
     stage1 = SimpleNamespace(trainer={"frozen_start": True})
-    experiment = SimpleNamespace(head_images=head_images, order_images=order_images, stage1=stage1)
+    experiment = SimpleNamespace(name="a", head_images=head_images, order_images=order_images, stage1=stage1)
 
     def batches(size, augment, first, last):
         return data.batches(source(), size, 0, augment=augment, start_step=first, end_step=last)
 
-    return SimpleNamespace(model=model, workdir=workdir, experiment=experiment, plain_batches=batches)
+    parts = {"model": model, "workdir": workdir, "experiment": experiment, "plain_batches": batches}
+    return SimpleNamespace(**parts, strategy=tf.distribute.get_strategy())
 
 
 def weights(model):

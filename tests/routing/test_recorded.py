@@ -8,7 +8,7 @@ from helpers import close, images, in_graph, nano, nano_resnet, nano_vit
 from ds_keras.core.visitor import Compute
 from ds_keras.routing import run
 from ds_keras.routing.recorded import Recorded, logits_by_level, replay
-from ds_keras.training import GateTrainer
+from ds_keras.training import GateTrainer, stage2
 
 X = images(8)
 
@@ -44,8 +44,9 @@ def test_policies_decide_as_they_do_on_images():
             np.testing.assert_allclose(found.madds, expected.madds, rtol=1e-6)
 
 
-def test_a_step_and_validation_trace_one_body(monkeypatch):
+def test_a_step_of_many_levels_and_validation_trace_one_body(monkeypatch):
     model = nano()
+    monkeypatch.setattr(stage2, "FEW", 2)  # of which it has one more
     trainer = GateTrainer(model, None)
     trainer.compile("sgd")
     traced, body = [], type(model).body
