@@ -13,6 +13,7 @@ from ds_keras.core.visitor import Shapes, Visitor
 from ds_keras.detection.boxes import Detections, check_choice, choose, stretched
 from ds_keras.detection.head import Head
 from ds_keras.models.supernet import Supernet
+from ds_keras.photos.preprocessing import listed
 
 REACH = 2.0  # strides from a location to each side of the box that an untrained head gives
 LIMIT = 4.0  # of the logarithm of a distance
@@ -191,8 +192,7 @@ class DSDetector(SliceableNetwork):
         """
         check_choice(threshold, iou, most)
         level = self.static_level(self.levels[-1] if level is None else level)
-        several = isinstance(images, list | tuple) or getattr(images, "ndim", 0) == 4
-        photos, found = list(images) if several else [images], []
+        photos, found = listed(images), []
         for i in range(0, len(photos), BATCH):
             x = np.stack([stretched(photo, self.image_shape) for photo in photos[i : i + BATCH]])
             boxes, logits = self.decode(self(x, level=level))

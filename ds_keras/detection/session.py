@@ -8,6 +8,7 @@ import numpy as np
 
 from ds_keras.core.files import expanded, read_json, read_limited, shown
 from ds_keras.detection.boxes import Detections, check_choice, choose, stretched
+from ds_keras.photos.preprocessing import listed
 from ds_keras.runtime.network import Interpreted
 
 FORMAT_VERSION = 1
@@ -60,9 +61,8 @@ class Session:
         """
         check_choice(threshold, iou, most)
         network = self._network(self.levels[-1] if level is None else level)
-        several = isinstance(images, list | tuple) or getattr(images, "ndim", 0) == 4
         found = []
-        for photo in images if several else [images]:
+        for photo in listed(images):
             outputs = network(stretched(photo, self.shape)[None].astype(np.float32))
             found.append(choose(outputs["boxes"][0], outputs["scores"][0], threshold, iou, most, self.labels))
         return found

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from ds_keras.photos.checks import Shape
-from ds_keras.photos.preprocessing import Preprocessing, load_photo
+from ds_keras.photos.preprocessing import Preprocessing, listed, load_photo
 
 BATCH = 64  # photos that are decoded and run at a time
 
@@ -69,8 +69,7 @@ def classify(
     """
     if not isinstance(top, int | np.integer) or isinstance(top, bool) or top < 1:
         raise ValueError(f"top must be a positive integer, received {top!r}")
-    several = isinstance(photos, list | tuple) or getattr(photos, "ndim", 0) == 4
-    photos = list(photos) if several else [photos]
+    photos = listed(photos)
     found: list[Classification] = []
     for i in range(0, len(photos), BATCH):
         images = np.stack([load_photo(photo, shape, preprocessing) for photo in photos[i : i + BATCH]])

@@ -77,6 +77,12 @@ def load_photo(photo: Any, shape: Shape, preprocessing: Preprocessing) -> np.nda
     return resize_and_crop(read_photo(photo, shape[2]), (shape[0], shape[1]), preprocessing)
 
 
+def listed(photos: Any) -> list[Any]:
+    """One photo or several as a list: several are a list or a tuple, or an array of four axes."""
+    several = isinstance(photos, list | tuple) or getattr(photos, "ndim", 0) == 4
+    return list(photos) if several else [photos]
+
+
 def read_photo(photo: Any, channels: int) -> np.ndarray:
     """One photo at its own size.
 
