@@ -35,7 +35,7 @@ def load(spec: str) -> dict[str, Source]:
             symbolic links may lead out of the folder.
 
     Returns:
-        {"train": Source, "test": Source}, and perhaps further parts to test on.
+        {"train": Source, "test": Source}; "val" where a folder or a pack has these three; and perhaps further parts.
 
     Raises:
         ValueError: any other string; the message lists the forms. Each reader adds its own errors.

@@ -2,7 +2,7 @@
 
 import os
 import runpy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import keras
 
 from ds_keras.core.files import expanded, shown
-from ds_keras.data import augmentation
+from ds_keras.data import Source, augmentation
 from ds_keras.training.arguments import NOT_NEGATIVE, POSITIVE, SHARE, Check, check_arguments, one_of
 
 
@@ -62,8 +62,8 @@ _FIELDS: dict[str, Check] = {
     "stage2": (lambda value: value is None or isinstance(value, TrainingStage), "a TrainingStage, or None"),
     "image_size": _or_none(_PAIR),
     "held_out": (
-        lambda value: _whole(value, 1) or (isinstance(value, float) and 0 < value < 1),
-        "an integer of at least 1, or a share in (0, 1)",
+        lambda value: _whole(value, 1) or (isinstance(value, float) and 0 < value < 1) or _NAME[0](value),
+        "an integer of at least 1, a share in (0, 1), or the name of a part of the data",
     ),
     "train_images": (_or_none(_at_least(1))[0], "at least 1"),
     "calibration": _PAIR,
@@ -199,7 +199,8 @@ class Experiment:
         stage1: the supernet.
         stage2: the gate, or None to leave it untrained.
         image_size: (height, width) of the training images, or None for sets of one size.
-        held_out: images (int) or share (float) of the training set that thresholds and policy are chosen on.
+        held_out: images (int) or share (float) of the training set that thresholds and policy are chosen on; or the
+            name of a part of the data ("val") that is there for this.
         train_images: train on so many images only (short trials); None for all that are not held out.
         calibration: (batches, batch size) for the BatchNorm statistics.
         calibration_augment: of these batches; None is Stage I's.
@@ -224,7 +225,7 @@ class Experiment:
     stage1: TrainingStage
     stage2: TrainingStage | None
     image_size: tuple[int, int] | None = None
-    held_out: int | float = 0.1
+    held_out: int | float | str = 0.1
     train_images: int | None = None
     calibration: tuple[int, int] = (40, 500)
     calibration_augment: str | None = None
@@ -241,6 +242,25 @@ class Experiment:
         check_arguments(_FIELDS, vars(self))
         if self.stage2 is not None and self.stage2.mixup:
             raise ValueError(f"stage2: mixup must be 0, received {self.stage2.mixup!r}")
+
+    def divide(self, sources: Mapping[str, Source]) -> tuple[Source, Source]:
+        """What to train on, and what to choose on.
+
+        Args:
+            sources: the parts of the data, see ``ds_keras.data.load``.
+
+        Returns:
+            (training images, held-out images).
+
+        Raises:
+            ValueError: ``held_out`` names no part that could be held out.
+        """
+        if not isinstance(self.held_out, str):
+            return sources["train"].split(self.held_out, seed=self.seed)
+        parts = sorted(set(sources) - {"train", "test"})
+        if self.held_out not in parts:
+            raise ValueError(f"held_out must be one of {parts}, a number or a share, received {self.held_out!r}")
+        return sources["train"], sources[self.held_out]
 
 
 def read_experiment(path: str | Path) -> Experiment:

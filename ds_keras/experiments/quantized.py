@@ -40,7 +40,7 @@ def quantize_preset(experiment: Experiment, directory: str | os.PathLike, comman
     sources = data.load(experiment.data)
     quantization, images = "dynamic_int8", None
     if not isinstance(model, DSViT):
-        train, _ = sources["train"].split(experiment.held_out, seed=experiment.seed)
+        train, _ = experiment.divide(sources)
         chosen = np.random.default_rng(experiment.seed).permutation(len(train))[:CALIBRATION_IMAGES]
         quantization, images = "int8", train.subset(chosen).images(experiment.image_size)
     path = export.to_bundle(model, directory / zoo.INT8_BUNDLE, quantization, images, metrics["licence"])

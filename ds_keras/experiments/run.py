@@ -54,8 +54,8 @@ class Run:
         checkpoint_every: likewise.
         max_steps: likewise.
         verbose: likewise.
-        sources: the experiment's data, where it is loaded already. A part "held_out" is used instead of one that is
-            taken from "train"; without "test", the held-out images are the test images too, and the card says so.
+        sources: the experiment's data, where it is loaded already. Without "test", the held-out images are the test
+            images too, and the card says so.
     """
 
     def __init__(
@@ -75,10 +75,8 @@ class Run:
         self.checkpoint_every, self.max_steps, self.verbose = checkpoint_every, max_steps, verbose
         self.strategy = tf.distribute.get_strategy()
         self.sources = data.load(experiment.data) if sources is None else dict(sources)
-        if "held_out" in self.sources:
-            self.train, self.held_out = self.sources["train"], self.sources.pop("held_out")
-        else:
-            self.train, self.held_out = self.sources["train"].split(experiment.held_out, seed=experiment.seed)
+        self.train, self.held_out = experiment.divide(self.sources)
+        self.sources = {name: part for name, part in self.sources.items() if name != experiment.held_out}
         self.tested_apart = "test" in self.sources
         self.sources.setdefault("test", self.held_out)
         if experiment.train_images is not None:
@@ -297,13 +295,16 @@ class Run:
             tested_on = (
                 f"the same {len(test)} held-out images: there was no test set, so these figures are a little high"
             )
+        held_out = f"{len(self.held_out)} held-out images of the training set"
+        if isinstance(experiment.held_out, str):
+            held_out = f"{len(self.held_out)} images that training did not see, the part {experiment.held_out!r}"
         return {
             "experiment": experiment.name,
             "command": command,
             "data": experiment.data_terms,
             "licence": experiment.licence or "not stated",
             "trained_on": f"{len(self.train)} images of the training set",
-            "chosen_on": f"{len(self.held_out)} held-out images of the training set ({chosen})",
+            "chosen_on": f"{held_out} ({chosen})",
             "tested_on": tested_on,
             "test_reads": reads,
             "precision": f"{experiment.precision} in training; every figure is of the float32 model",

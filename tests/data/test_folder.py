@@ -65,6 +65,19 @@ def test_train_and_test_trees(flowers, save, name):
         image_folder(flowers)
 
 
+def test_a_third_part(flowers, save):
+    root = flowers.rename(flowers.with_name("train")).parent
+    for name, count in (("test", 1), ("Valid", 2)):
+        for i in range(count):
+            save(f"{name}/rose/{i}.png", np.full([4, 4, 3], i))
+    sets = image_folder(root)
+    assert {name: len(part) for name, part in sets.items()} == {"train": 12, "test": 1, "val": 2}
+    assert sets["val"].class_names == ["daisy", "rose"] and len(image_folder(root, "val")) == 2
+    shutil.rmtree(root / "test")
+    with pytest.raises(ValueError, match=r"split must be one of \['test', 'train'\] for .*, received 'val'"):
+        image_folder(root, "val")
+
+
 def test_train_tree_alone_is_split(flowers):
     root = flowers.parent
     flowers.rename(root / "train")
@@ -99,8 +112,8 @@ def test_without_verification_a_corrupt_image_stops_by_name(flowers):
 def test_bad_folders(flowers, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"none is not a folder"):
         image_folder(tmp_path / "none")
-    with pytest.raises(ValueError, match=r"split must be None, 'train' or 'test', received 'val'"):
-        image_folder(flowers, "val")
+    with pytest.raises(ValueError, match=r"split must be None, 'train', 'test' or 'val', received 'dev'"):
+        image_folder(flowers, "dev")
     (flowers / "tulip").mkdir()
     with pytest.raises(ValueError, match=r"class folder .*tulip holds no image"):
         image_folder(flowers)

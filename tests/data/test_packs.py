@@ -47,6 +47,15 @@ def test_encoded_bytes_are_decoded_on_the_fly(pack, sizes):
     assert images.shape == (5, 6, 6, 3)
 
 
+def test_a_third_part(pack):
+    path, _ = pack([8, 8, 8])
+    val = {name.replace("train", "val"): value for name, value in np.load(path).items() if "train" in name}
+    three, _ = pack([8, 12], **val)
+    sets = load(f"pack:{three}")
+    assert {name: len(part) for name, part in sets.items()} == {"train": 2, "test": 2, "val": 3}
+    assert set(jpeg_pack(three, splits=("val",))) == {"val"}
+
+
 def test_large_sets_stay_encoded(pack, monkeypatch):
     path, _ = pack([8, 8, 8])
     monkeypatch.setattr(packs, "MAX_DECODED_BYTES", 8 * 8 * 3 * 3 - 1)

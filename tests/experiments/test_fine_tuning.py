@@ -43,6 +43,11 @@ def test_a_test_part_of_its_own_stays():
     assert [len(part) for part in photos] == [270, 30, 30]
 
 
+def test_a_part_for_choosing_is_what_is_held_out():
+    photos = divide({"train": source(300), "test": source(30), "val": source(40)})
+    assert [len(part) for part in photos] == [300, 40, 30]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

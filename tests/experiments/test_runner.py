@@ -466,6 +466,21 @@ def test_a_refused_experiment_leaves_its_directory_to_the_next(tmp_path):
     assert Run(replace(small, labels=names), tmp_path).model.labels == list(names)
 
 
+def test_a_part_of_the_data_may_be_held_out(tmp_path):
+    sets = data.digits()
+    sets["val"], sets["test"] = sets["test"].split(100)
+    stage = TrainingStage(1, 0.05, batch_size=40)
+    model = lambda classes, shape: DSMobileNet.tiny(classes, shape)  # noqa: E731
+    experiment = Experiment("small", "digits", model, stage, None, held_out="val")
+    run = Run(experiment, tmp_path, sources=sets)
+    assert len(run.train) == len(sets["train"]) and len(run.held_out) == len(sets["val"])
+    assert set(run.sources) == {"train", "test"}
+    facts = run.facts("command", {}, sets["test"], "thresholds")
+    assert facts["chosen_on"] == f"{len(sets['val'])} images that training did not see, the part 'val' (thresholds)"
+    with pytest.raises(ValueError, match=r"held_out must be one of \['val'\], a number or a share, received 'x'"):
+        replace(experiment, held_out="x").divide(sets)
+
+
 @pytest.mark.parametrize("wrong", [{"checkpoint_every": 0}, {"max_steps": 0}, {"max_steps": 1.5}])
 def test_numbers_that_are_no_counts(tmp_path, wrong):
     with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be a positive integer, received"):

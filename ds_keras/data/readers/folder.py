@@ -61,15 +61,15 @@ def image_folder(
 
     Args:
         directory: the folder. Its test folder may be called test, val, validation, valid or testing, its training
-            folder train or training, in any case.
-        split: "train" or "test" for that source alone.
+            folder train or training, in any case. Beside a test folder, val, validation or valid is a third part.
+        split: "train", "test" or "val" for that source alone.
         held_out: fraction or number of the images that become the test set where there is no test folder.
         seed: of that choice.
         verify: decodes every file once. Without it, opening is fast, a corrupt file stops the training, and plain
             JPEG files are decoded in Python too, which is slower.
 
     Returns:
-        {"train": Source, "test": Source}, or one of them.
+        {"train": Source, "test": Source}, with "val" where there is a third part, or one of them.
 
     Raises:
         FileNotFoundError: no such folder.
@@ -81,11 +81,11 @@ def image_folder(
         >>> sets["train"].class_names
         ['daisy', 'rose']
     """
-    if split not in (None, "train", "test"):
-        raise ValueError(f"split must be None, 'train' or 'test', received {split!r}")
+    if split not in (None, "train", "test", "val"):
+        raise ValueError(f"split must be None, 'train', 'test' or 'val', received {split!r}")
     tree = Tree(expanded(directory), follow_links)  # no shell expands "~" after "folder:"
     root = tree.root
-    train_folder, test_folder = tree.splits()
+    train_folder, test_folder, val_folder = tree.splits()
     train, classes = _read(tree, train_folder, None, verify)
     if test_folder is None:
         sources = dict(zip(("train", "test"), train.split(held_out, seed), strict=True))
@@ -94,11 +94,15 @@ def image_folder(
             *(root, len(sources["test"]), len(train), seed),
         )
     else:
-        sources = {"train": train, "test": _read(tree, test_folder, classes, verify)[0]}
+        parts = {"test": test_folder, "val": val_folder}
+        sources = {"train": train} | {name: _read(tree, f, classes, verify)[0] for name, f in parts.items() if f}
     if tree.skipped:
         _log.warning("%s: skipped %s", root, tree.report())
     if verify:
-        _report_shared(sources["train"], sources["test"])
+        for name in sorted(set(sources) - {"train"}):
+            _report_shared(sources["train"], sources[name], name)
+    if split is not None and split not in sources:
+        raise ValueError(f"split must be one of {sorted(sources)} for {root}, received {split!r}")
     return sources if split is None else sources[split]
 
 
@@ -132,8 +136,8 @@ def _read(tree: Tree, root: Path, classes: list[str] | None, verify: bool) -> tu
     return Source(FileStorage(paths, plain), np.array(labels), classes, str(root), corrupt=corrupt), classes
 
 
-def _report_shared(train: Source, test: Source) -> None:
-    """Logs the pictures that are in both sets, by the bytes of their files."""
+def _report_shared(train: Source, other: Source, name: str) -> None:
+    """Logs the pictures that are in both parts, by the bytes of their files."""
 
     def paths(source: Source) -> list[str]:
         storage = source.storage
@@ -144,7 +148,7 @@ def _report_shared(train: Source, test: Source) -> None:
         by_size[os.path.getsize(path)].append(path)
     known: dict[int, dict[str, str]] = {}  # by size, then by hash: only files of one size are read
     shared = []
-    for path in paths(test):
+    for path in paths(other):
         size = os.path.getsize(path)
         if size not in by_size:
             continue
@@ -154,8 +158,8 @@ def _report_shared(train: Source, test: Source) -> None:
         shared += [] if twin is None else [(twin, path)]
     if shared:
         _log.warning(
-            "%d of %d test images are training images too, the first is %s, the same as %s",
-            *(len(shared), len(test), shared[0][1], shared[0][0]),
+            "%d of %d %s images are training images too, the first is %s, the same as %s",
+            *(len(shared), len(other), name, shared[0][1], shared[0][0]),
         )
 
 

@@ -30,14 +30,18 @@ class LosslessPack(NamedTuple):
     train_index: np.ndarray
 
 
+PARTS = ("train", "val", "test")
+
+
 def jpeg_pack(
-    path: str | os.PathLike, splits: Sequence[str] = ("train", "test"), decode_all: bool | None = None
+    path: str | os.PathLike, splits: Sequence[str] | None = None, decode_all: bool | None = None
 ) -> dict[str, Source]:
     """Reads a pack of JPEG files: for each split ``<split>_jpeg`` (all files back to back), ``<split>_off``, ``_y``.
 
     Args:
         path: of the .npz file; its ``classes`` names the classes.
-        splits: those to read, of "train" and "test"; "test" is the pack's "test", else its "val".
+        splits: those to read, of "train", "test" and "val"; where the pack has no "test", that is its "val". None reads
+            "train" and "test", and "val" where the pack has all three.
         decode_all: whether to hold decoded images in memory; default where they have one size and take at most 256 MiB.
 
     Returns:
@@ -51,11 +55,12 @@ def jpeg_pack(
         >>> sets = jpeg_pack("data/cifar10_jpeg.npz")
     """
     arrays = read_npz(path)
+    three = all(f"{part}_jpeg" in arrays for part in PARTS)
     sources = {}
-    for split in splits:
+    for split in (("train", "test", "val") if three else ("train", "test")) if splits is None else splits:
         stored = "val" if split == "test" and "test_jpeg" not in arrays else split
         missing = {f"{stored}_jpeg", f"{stored}_off", f"{stored}_y", "classes"} - set(arrays)
-        if missing or split not in ("train", "test"):
+        if missing or split not in PARTS:
             raise ValueError(f"{path} has no split {split!r}: {sorted(missing)} are missing, it has {sorted(arrays)}")
         blob, offsets, labels = (column(arrays, f"{stored}_{part}", "iu", path) for part in ("jpeg", "off", "y"))
         classes = [str(name) for name in column(arrays, "classes", "USiu", path)]

@@ -13,6 +13,7 @@ from ds_keras.photos.decode import EXTENSIONS, MAX_NESTING, SYSTEM_FOLDERS
 
 TRAIN_FOLDERS = ("train", "training", "seg_train")
 TEST_FOLDERS = ("test", "val", "validation", "testing", "seg_test", "valid")
+VAL_FOLDERS = ("val", "validation", "valid")  # where there is another test folder
 
 
 class Tree:
@@ -54,8 +55,8 @@ class Tree:
         """Paths of the images in a folder and below it, in an order that does not depend on the file system."""
         return sorted(path for path in self._files(folder, set(), 0) if self._is_image(path))
 
-    def splits(self) -> tuple[Path, Path | None]:
-        """The folders of the training and of the test images; the root itself and None where there are no such two.
+    def splits(self) -> tuple[Path, Path | None, Path | None]:
+        """The folders of the training, test and validation images; the root itself and None where there are none.
 
         Raises:
             ValueError: a test folder without a training folder.
@@ -63,11 +64,12 @@ class Tree:
         found = {name.casefold(): path for name, path in self.folders(self.root).items()}
         train = next((found[name] for name in TRAIN_FOLDERS if name in found), None)
         test = next((found[name] for name in TEST_FOLDERS if name in found), None)
+        val = next((found[name] for name in VAL_FOLDERS if name in found and found[name] != test), None)
         if train is not None and (test is not None or train.name == "train" or len(found) == 1):
-            return self._inner(train), test and self._inner(test)
+            return self._inner(train), test and self._inner(test), val and self._inner(val)
         if test is not None and test.name in TEST_FOLDERS[:3]:
             raise ValueError(f"{self.root} has the folder {test.name} but no train folder")
-        return self.root, None
+        return self.root, None, None
 
     def _inner(self, split: Path) -> Path:
         """The folder of the same name within a split's, where there is nothing else: archives are often packed so."""

@@ -38,7 +38,8 @@ def divide(source: Source | Mapping[str, Source], seed: int = 0) -> Photos:
 
     Args:
         source: all photos, or {"train", "test"}. A test part that was drawn from the same photos (the reader of folders
-            does so where there is no test folder) is kept from ``TEST_FROM`` photos on, else it joins the others.
+            does so where there is no test folder) is kept from ``TEST_FROM`` photos on, else it joins the others. A
+            part "val" is what is held out; without it, it is taken from the photos to learn from.
         seed: of the choice.
 
     Returns:
@@ -59,6 +60,8 @@ def divide(source: Source | Mapping[str, Source], seed: int = 0) -> Photos:
         train, test = _joined(train, test), None
         logging.info("fewer than %d photos: no test set, all are learnt from or held out", TEST_FROM)
     _check(train)
+    if isinstance(source, Mapping) and "val" in source:
+        return Photos(train, source["val"], test)
     train, held_out = train.split(SMALL_SHARE if test is None else SHARE, seed)
     return Photos(train, held_out, test)
 

@@ -190,6 +190,7 @@ def _experiment(network: Supernet, photos: Photos, chosen: plan.Recipe, augment:
         stage1=stage,
         stage2=None,
         image_size=network.image_shape[:2],
+        held_out="held_out",
         calibration=chosen.calibration,
         calibration_augment="flip" if "flip" in augment.split(",") else "",
         tolerance=TOLERANCE,
