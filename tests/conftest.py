@@ -1,3 +1,4 @@
+import gc
 import os
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"  # before the first import of TensorFlow
@@ -10,9 +11,19 @@ from hypothesis import settings
 
 
 def pytest_configure(config):
-    """How many cases Hypothesis tries, where a test does not say: more of them where the slow tests run."""
-    settings.register_profile("suite", max_examples=20 if config.option.markexpr == "not slow" else 200, deadline=None)
+    """How many cases Hypothesis tries where a test does not say, and TensorFlow's threads: more with the slow tests."""
+    quick = config.option.markexpr == "not slow"
+    settings.register_profile("suite", max_examples=20 if quick else 200, deadline=None)
     settings.load_profile("suite")
+    if quick:  # there is a worker for each core; tiny networks gain nothing from more threads
+        os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+
+
+def pytest_collection_finish():
+    """What was imported stays: Python need not look through it for garbage again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 10, 10)
 
 
 @pytest.fixture(scope="module")

@@ -1,16 +1,19 @@
 """Bundles that several test files read: each is made once in a run of the tests, by whichever worker comes first."""
 
 import fcntl
+import functools
 import os
 
 import numpy as np
+from damaged import as_file, parts_of
 from helpers import budgeted_nano, images, nano
 
 from ds_keras import export
 
 
+@functools.cache
 def budgeted():
-    """``nano`` with a budget table: three levels, images of different levels."""
+    """``nano`` with a budget table: three levels, images of different levels. One for a process: do not change it."""
     return budgeted_nano(images(24), points=9, name="budgeted")
 
 
@@ -24,7 +27,6 @@ MAKE = {
     "described": lambda path: export.to_bundle(described(), path, licence="CC0-1.0"),
     "int8": lambda path: export.to_bundle(nano(), path, "int8", np.rint(images(8))),
     "budgeted": lambda path: export.to_bundle(budgeted(), path),
-    "budgeted.dsbundle": lambda path: export.to_bundle(budgeted(), path),  # in one file
     "half": lambda path: export.to_bundle(budgeted(), path, "float16"),
 }
 
@@ -47,4 +49,11 @@ def bundle(name, tmp_path_factory):
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not path.exists():
             MAKE[name](path)
+    return path
+
+
+def one_file(name, tmp_path_factory):
+    """As ``bundle``, in one file."""
+    path = tmp_path_factory.mktemp("one_file") / f"{name}.dsbundle"
+    as_file(path, parts_of(bundle(name, tmp_path_factory)))
     return path

@@ -53,7 +53,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
-    return shared.bundle("budgeted.dsbundle", tmp_path_factory)
+    return shared.one_file("budgeted", tmp_path_factory)
 
 
 @pytest.fixture(params=[Careful, Reversed, Alternating])

@@ -11,4 +11,4 @@ def network():
 @pytest.fixture(scope="session")
 def path(tmp_path_factory):
     """Its bundle, in one file."""
-    return shared.bundle("budgeted.dsbundle", tmp_path_factory)
+    return shared.one_file("budgeted", tmp_path_factory)

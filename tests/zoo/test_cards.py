@@ -1,6 +1,7 @@
 """Sections that are added to a preset's card."""
 
 import json
+import shutil
 
 import pytest
 from helpers import nano, same
@@ -19,14 +20,20 @@ RESULT = {
 }
 
 
-@pytest.fixture
-def folder(tmp_path, x):
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory, x):
     model = nano()
     keys = ("experiment", "command", "data", "licence", "trained_on", "chosen_on", "tested_on", "default_policy")
     metrics = {**dict.fromkeys(keys, "text"), "complete": True, "seconds": {"stage1": 5}}
     metrics |= evaluate(model, x, [0, 1, 2] * 4)
     metrics["also"] = {"lossless": {"images": 12, **evaluate(model, x, [2, 1, 0] * 4)}}
-    return zoo.save(model, tmp_path / "mine", metrics, render(model, metrics))
+    return zoo.save(model, tmp_path_factory.mktemp("cards") / "mine", metrics, render(model, metrics))
+
+
+@pytest.fixture
+def folder(saved, tmp_path):
+    """A copy that a test may change."""
+    return shutil.copytree(saved, tmp_path / "mine")
 
 
 def read(folder):

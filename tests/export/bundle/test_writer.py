@@ -141,7 +141,7 @@ def test_a_failure_leaves_the_older_bundle(network, both, tmp_path, monkeypatch)
     with monkeypatch.context() as patch:
         patch.setattr(writer, "payload", lambda *args: {key: values + 1 for key, values in payload(*args).items()})
         with pytest.raises(RuntimeError, match="LiteRT differs from Keras by"):
-            to_bundle(network, path)
+            to_bundle(pair(), path)
     monkeypatch.setattr(writer, "_parts", lambda *_: before)
     monkeypatch.setattr(os, "replace", lambda *_: (_ for _ in ()).throw(OSError("disk full")))
     with pytest.raises(OSError, match="disk full"):
