@@ -4,11 +4,13 @@ import fcntl
 import functools
 import os
 
+import keras
 import numpy as np
 from damaged import as_file, parts_of
-from helpers import budgeted_nano, images, nano
+from helpers import budgeted_nano, fill, images, nano
 
 from ds_keras import export
+from tests.detection import scenes
 
 
 @functools.cache
@@ -22,7 +24,17 @@ def described():
     return nano(name="small", labels=["cat", "wild\n dog", "été"])
 
 
+def detector():
+    """Untrained, with scores that differ; its head reads a stride from before the border of start and body."""
+    keras.utils.set_random_seed(0)
+    model = scenes.detector(gate=3)
+    model.build()
+    fill(model.head_block)
+    return model
+
+
 MAKE = {
+    "detector.dsbundle": lambda path: export.to_bundle(detector(), path),
     "labelled": lambda path: export.to_bundle(nano(labels=["a", "b", "c"]), path, licence="none"),
     "described": lambda path: export.to_bundle(described(), path, licence="CC0-1.0"),
     "int8": lambda path: export.to_bundle(nano(), path, "int8", np.rint(images(8))),

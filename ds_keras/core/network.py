@@ -1,14 +1,18 @@
 """A network with slice levels: what it computes at each. How images are routed to levels is not known here."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from ds_keras.core import cost
 from ds_keras.core.image_model import ImageModel
 from ds_keras.core.levels import Level, LevelTensor, SliceLevel, check_level
 from ds_keras.core.visitor import Build, Compute, OutputShapes, Shapes, SliceableBlock, Visitor
+
+FIRST_THRESHOLD = 0.5  # of every step of a cascade, until it is measured
 
 
 class SliceableNetwork(ImageModel):
@@ -24,6 +28,10 @@ class SliceableNetwork(ImageModel):
         input_shape: (height, width, channels) of the images. Training takes other heights and widths too.
         **kwargs: ``mean``, ``std``, ``labels`` and ``name``, see ``ImageModel``.
     """
+
+    task = "classification"  # what its files are for
+    result_names: tuple[str, ...] = ("logits",)  # of ``results``, in this order
+    one_by_one = False  # whether its files take a single image: else they may be resized to larger batches
 
     built: bool
     pool: keras.layers.Layer
@@ -61,6 +69,28 @@ class SliceableNetwork(ImageModel):
     def body(self, visitor: Visitor, features: Any) -> Any:
         """From the shared start's features to the class logits."""
         raise TypeError(f"{type(self).__name__} does not define body()")
+
+    def results(self, y: Any) -> dict[str, Any]:
+        """What a file of the network gives, by name: of what ``body`` gives, as tensors or symbolic ones."""
+        return {"logits": y}
+
+    def joined(self, visitor: Visitor, features: Any) -> Any:
+        """The shared start's features as the one tensor that a file passes on."""
+        return features
+
+    def parted(self, visitor: Visitor, joined: Any) -> Any:
+        """What ``body`` takes, of what ``joined`` gave."""
+        return joined
+
+    def policy_record(self) -> dict[str, Any]:
+        """What a bundle says of policies: the default one, the cascade, the settings, and the budget table."""
+        last = len(self.levels) - 1
+        return {
+            "default": last,
+            "cascade": [0, last],
+            "knobs": {"gate": [0.0], "cascade": [FIRST_THRESHOLD]},
+            "budget_table": {},
+        }
 
     def gate_layer(self) -> keras.layers.Layer:
         """The slimming branch: the layer that Stage II trains."""
@@ -183,6 +213,11 @@ class SliceableNetwork(ImageModel):
         visitor = Compute(self.level_index(level))
         self.trunk(visitor, self.start(visitor, self.check_images(x))[0])
         return visitor.endpoints
+
+    @functools.cached_property
+    def costs(self) -> tuple[cost.Parts, ...]:
+        """MAdds of the shared start, the gate and the body, for every level."""
+        return tuple(cost.parts(self, level) for level in self.levels)
 
     @property
     def exporters(self) -> str:

@@ -28,6 +28,7 @@ _NAMES = {
     "draw": "boxes",
     "save": "presets",
     "subnet": "export",
+    "to_bundle": "export",
     "to_tflite": "export",
     "train": "run",
     "voc": "data",
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from ds_keras.detection.data.pipeline import batches  # noqa: F401
     from ds_keras.detection.data.source import BoxSource  # noqa: F401
     from ds_keras.detection.evaluation import average_precision, evaluate  # noqa: F401
-    from ds_keras.detection.export import subnet, to_tflite  # noqa: F401
+    from ds_keras.detection.export import subnet, to_bundle, to_tflite  # noqa: F401
     from ds_keras.detection.network import DSDetector  # noqa: F401
     from ds_keras.detection.presets import load, save  # noqa: F401
     from ds_keras.detection.run import train  # noqa: F401

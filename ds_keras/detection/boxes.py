@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 CANDIDATES = 500  # of the best scores of a class, from which the boxes are chosen
+OF_ALL = 50_000  # of the best scores of all classes together, where there are so many classes
 _ORIENTATION = 0x0112  # EXIF tag
 COLOURS = ("#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000")
 
@@ -101,9 +102,11 @@ def choose(
     """
     check_choice(threshold, iou, most)
     found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
+    each = max(1, min(CANDIDATES, OF_ALL // scores.shape[1]))
+    usable = np.isfinite(boxes).all(axis=1)
     for k in range(scores.shape[1]):
-        candidates = np.flatnonzero(scores[:, k] >= threshold)
-        order = candidates[np.argsort(-scores[candidates, k], kind="stable")][:CANDIDATES]
+        candidates = np.flatnonzero(usable & (scores[:, k] >= threshold))
+        order = candidates[np.argsort(-scores[candidates, k], kind="stable")][:each]
         kept = order[_survivors(boxes[order], iou, most)]
         found.append((boxes[kept], scores[kept, k], np.full(len(kept), k)))
     all_boxes, all_scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))

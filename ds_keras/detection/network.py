@@ -12,6 +12,7 @@ from ds_keras.core.network import SliceableNetwork
 from ds_keras.core.visitor import Shapes, Visitor
 from ds_keras.detection.boxes import Detections, check_choice, choose, stretched
 from ds_keras.detection.head import Head
+from ds_keras.layers.joined import JoinedMaps
 from ds_keras.models.supernet import Supernet
 from ds_keras.photos.preprocessing import listed
 
@@ -58,6 +59,11 @@ class DSDetector(SliceableNetwork):
 
     least_classes = 1
     trainer = "DetectorTrainer"
+    task = "detection"
+    result_names = ("boxes", "scores")
+    one_by_one = True
+    early: list[int]  # strides that the head reads from before the border of start and body
+    maps: JoinedMaps | None  # joins them with the features there
 
     def __init__(
         self,
@@ -86,6 +92,8 @@ class DSDetector(SliceableNetwork):
         self.widths = self._widths()
         self.head_block = Head(self.strides, self.widths, self.num_classes, name="detector", dtype=self.dtype_policy)
         self.centres, self.reaches = self._grid()
+        early, maps = self._border()
+        self.__dict__.update(early=early, maps=maps)  # past Keras: they have no weights
 
     def _widths(self) -> list[int]:
         """Channels of the head at each level; checks the strides."""
@@ -118,6 +126,16 @@ class DSDetector(SliceableNetwork):
             reaches.append(np.full((x.size, 1), stride))
         return np.concatenate(centres).astype("float32"), np.concatenate(reaches).astype("float32")
 
+    def _border(self) -> tuple[list[int], JoinedMaps | None]:
+        """The strides that the head reads from before the border of start and body, and what joins them with it."""
+        visitor = Shapes(self.levels[-1].index)
+        features, early = self.start(visitor, self.input_shape)[0]
+        behind = Shapes(visitor.level)
+        self.backbone.trunk(behind, features)
+        needed = [stride for stride in self.strides if stride not in behind.endpoints]
+        shapes = [shape[1:] for shape in (features, *(early[stride] for stride in needed))]
+        return needed, JoinedMaps(shapes, "border", self.dtype_policy) if needed else None
+
     def build(self, input_shape: Any = None) -> None:
         """Creates every weight."""
         if self.built:
@@ -130,6 +148,30 @@ class DSDetector(SliceableNetwork):
         """The backbone's shared start: its features, with those of each stride so far; and what its gate reads."""
         features, gate_features = self.backbone.start(visitor, x)
         return (features, dict(visitor.endpoints)), gate_features
+
+    def joined(self, visitor: Visitor, features: Any) -> Any:
+        """See the base class: the features, and maps of finer strides that the head reads."""
+        features, early = features
+        if self.maps is None:
+            return features
+        return self.maps.join(visitor, [features, *(early[stride] for stride in self.early)])
+
+    def parted(self, visitor: Visitor, joined: Any) -> Any:
+        """See the base class."""
+        features, *early = [joined] if self.maps is None else self.maps.part(visitor, joined)
+        return features, dict(zip(self.early, early, strict=True))
+
+    def results(self, y: Any) -> dict[str, Any]:
+        """What a file of the network gives: boxes as ``decode`` gives them, and scores.
+
+        Args:
+            y: (batch, locations, 4 + num_classes), a tensor or a symbolic one.
+
+        Returns:
+            {"boxes": (batch, locations, 4), "scores": (batch, locations, num_classes) in [0, 1]}.
+        """
+        boxes, logits = self.decode(y)
+        return {"boxes": boxes, "scores": keras.ops.sigmoid(logits)}
 
     def gate(self, visitor: Visitor, features: Any) -> Any:
         """The backbone's slimming head."""

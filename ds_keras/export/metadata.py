@@ -16,7 +16,7 @@ from ds_keras import __version__
 from ds_keras.export.flatbuffer import litert, repacked, unpacked
 
 if TYPE_CHECKING:
-    from ds_keras.models.supernet import Supernet
+    from ds_keras.core.network import SliceableNetwork
 
 NAME, OWN = "TFLITE_METADATA", "ds_keras"  # of the entries in the file
 LABELS = "labels.txt"
@@ -39,6 +39,7 @@ class About:
         image_shape: (height, width, channels) of the images.
         labels: class names, or None.
         licence: of the weights, or None.
+        results: names of what a level gives; the labels belong to the last one.
     """
 
     name: str
@@ -49,16 +50,17 @@ class About:
     image_shape: tuple[int, int, int]
     labels: tuple[str, ...] | None
     licence: str | None
+    results: tuple[str, ...] = ("logits",)
 
     @property
     def description(self) -> str:
         """One line."""
-        level = f"level {self.level} of 0..{self.levels - 1}"
+        level, found = f"level {self.level} of 0..{self.levels - 1}", " and ".join(self.results)
         what = {
             "whole": level,
-            "entry": f"{level}: images to logits, and to the features that larger levels read",
+            "entry": f"{level}: images to {found}, and to the features that larger levels read",
             "route": "shared start and gate: images to features and gate logits",
-            "body": f"body of {level}: features to logits",
+            "body": f"body of {level}: features to {found}",
             "dynamic": "each image skips blocks and channels; at most",
         }[self.part]
         return f"{what}{' ' if self.part == 'dynamic' else '; '}{self.madds / 1e6:.3f} million multiply-adds"
@@ -70,7 +72,7 @@ def check_licence(licence: Any) -> None:
         raise ValueError(f"licence must be a string or None, received {licence!r}")
 
 
-def about(model: "Supernet", part: str, level: int | None = None, licence: str | None = None) -> About:
+def about(model: "SliceableNetwork", part: str, level: int | None = None, licence: str | None = None) -> About:
     """What the file of a part of a model should say.
 
     Args:
@@ -86,7 +88,8 @@ def about(model: "Supernet", part: str, level: int | None = None, licence: str |
     start, gate, body = model.costs[level or 0]
     madds = {"whole": start + body, "entry": start + body, "route": start + gate, "body": body}[part]
     labels = None if model.labels is None or part == "route" else tuple(model.labels)
-    return About(model.name, part, level, len(model.levels), madds, model.image_shape, labels, licence)
+    names = (model.name, part, level, len(model.levels), madds, model.image_shape, labels, licence)
+    return About(*names, model.result_names)
 
 
 def described(data: bytes, about: About) -> bytes:
@@ -160,7 +163,7 @@ def _table(about: About, outputs: list[str]) -> bytes:
     if about.labels is not None:
         file = _object(builder, 4, {0: builder.CreateString(LABELS)}, {2: AXIS_LABELS})
         files = {6: _vector(builder, [file])}
-    tensors = [_tensor(builder, name, files if name == "logits" else {}) for name in outputs]
+    tensors = [_tensor(builder, name, files if name == about.results[-1] else {}) for name in outputs]
     subgraph = _object(builder, 10, {2: _vector(builder, [inputs]), 3: _vector(builder, tensors)})
     texts = {
         "name": f"{about.name} {about.part}" + ("" if about.level is None else f" level {about.level}"),

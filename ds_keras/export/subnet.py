@@ -11,10 +11,10 @@ from ds_keras.core.visitor import Shapes, Visitor
 from ds_keras.export.kernel import Kernel
 
 if TYPE_CHECKING:
-    from ds_keras.models.supernet import Supernet
+    from ds_keras.core.network import SliceableNetwork
 
 
-def subnet(model: "Supernet", level: Any, fold_batch_norm: bool = False) -> keras.Model:
+def subnet(model: "SliceableNetwork", level: Any, fold_batch_norm: bool = False) -> keras.Model:
     """The functional model of plain ``keras.layers`` that holds one level's slices.
 
     Args:
@@ -23,8 +23,9 @@ def subnet(model: "Supernet", level: Any, fold_batch_norm: bool = False) -> kera
         fold_batch_norm: multiplies BatchNorm into the kernels (inference only; no BatchNormalization layer is left).
 
     Returns:
-        A float32 ``keras.Model`` from (batch, height, width, channels) images in [0, 255] to (batch, classes) logits.
-        It needs nothing of ds_keras, and has only the weights that the level uses.
+        A float32 ``keras.Model`` from (batch, height, width, channels) images in [0, 255] to (batch, classes) logits;
+        of a detector to {"boxes", "scores"}, see ``ds_keras.detection.DSDetector.results``. It needs nothing of
+        ds_keras, and has only the weights that the level uses.
 
     Raises:
         ValueError: the model has no such level.
@@ -38,7 +39,7 @@ def subnet(model: "Supernet", level: Any, fold_batch_norm: bool = False) -> kera
     return assemble(model, Plain(model.static_level(level), fold_batch_norm), "whole")
 
 
-def route_network(model: "Supernet", fold_batch_norm: bool = False) -> keras.Model:
+def route_network(model: "SliceableNetwork", fold_batch_norm: bool = False) -> keras.Model:
     """The shared start and the gate as a plain Keras network.
 
     Args:
@@ -55,7 +56,7 @@ def route_network(model: "Supernet", fold_batch_norm: bool = False) -> keras.Mod
     return assemble(model, Plain(0, fold_batch_norm), "route")
 
 
-def body_network(model: "Supernet", level: Any) -> keras.Model:
+def body_network(model: "SliceableNetwork", level: Any) -> keras.Model:
     """What a level runs after the shared start, as a plain Keras network.
 
     Args:
@@ -74,7 +75,7 @@ def body_network(model: "Supernet", level: Any) -> keras.Model:
     return assemble(model, Plain(model.static_level(level)), "body")
 
 
-def folded_body(model: "Supernet", level: Any) -> tuple[keras.Model, list[Kernel]]:
+def folded_body(model: "SliceableNetwork", level: Any) -> tuple[keras.Model, list[Kernel]]:
     """``body_network`` with BatchNorm multiplied into the kernels, and the kernels that it is made of.
 
     Args:
@@ -91,7 +92,7 @@ def folded_body(model: "Supernet", level: Any) -> tuple[keras.Model, list[Kernel
     return assemble(model, visitor, "body"), visitor.kernels
 
 
-def assemble(model: "Supernet", visitor: "Plain", part: str) -> keras.Model:
+def assemble(model: "SliceableNetwork", visitor: "Plain", part: str) -> keras.Model:
     """A part of a level as a plain Keras network.
 
     Args:
@@ -106,19 +107,29 @@ def assemble(model: "Supernet", visitor: "Plain", part: str) -> keras.Model:
     model.build()
     with dtype_policy("float32"):
         if part == "body":
-            shape, _ = model.start(Shapes(visitor.level), model.input_shape)
+            shapes = Shapes(visitor.level)
+            shape = model.joined(shapes, model.start(shapes, model.input_shape)[0])
             source = keras.Input(shape[1:], name="features", dtype="float32")
-            logits = visitor.output(model.body(visitor, visitor.border(source)))
-            return keras.Model(source, logits, name=f"{model.name}_body{visitor.level}")
+            found = _results(model, visitor, visitor.border(source))
+            return keras.Model(source, _alone(found), name=f"{model.name}_body{visitor.level}")
         images = keras.Input(model.image_shape, name="images", dtype="float32")
         features, gate_features = model.start(visitor, images)
-        features = visitor.border(features)
+        features = visitor.border(model.joined(visitor, features))
         if part == "route":
             outputs = {"features": features, "gate": visitor.output(model.gate(visitor, gate_features))}
             return keras.Model(images, outputs, name=f"{model.name}_route")
-        logits = visitor.output(model.body(visitor, features))
-        outputs = logits if part == "whole" else {"features": features, "logits": logits}
+        found = _results(model, visitor, features)
+        outputs = _alone(found) if part == "whole" else {"features": features, **found}
         return keras.Model(images, outputs, name=f"{model.name}_level{visitor.level}")
+
+
+def _results(model: "SliceableNetwork", visitor: "Plain", joined: Any) -> dict[str, Any]:
+    return model.results(visitor.output(model.body(visitor, model.parted(visitor, joined))))
+
+
+def _alone(found: dict[str, Any]) -> Any:
+    """The logits themselves where a network gives nothing else."""
+    return found["logits"] if list(found) == ["logits"] else found
 
 
 class Plain(Visitor):
@@ -132,19 +143,32 @@ class Plain(Visitor):
         self.twins: list[tuple[keras.layers.Layer, Kernel]] = []  # those that hold a kernel
         self.convolutions: dict[int, tuple[keras.layers.Layer, Kernel]] = {}  # by the id of what they return
         self.kernels: list[Kernel] = []
+        self.visited: dict[int, list[list[Any]]] = {}  # by the id of a layer: its twins, of each visit
 
     def apply(self, layer: keras.layers.Layer, x: Any) -> Any:
-        """The output of the plain twin of ``layer`` on the Keras tensor ``x``."""
+        """The output of the plain twin of ``layer`` on the Keras tensor ``x``.
+
+        A layer that is visited again gives its twin again; where BatchNorm is folded in a new one, for what is folded
+        in may differ.
+        """
         if isinstance(layer, keras.layers.Dropout):
             return x
+        visits = self.visited.setdefault(id(layer), [])
+        if visits and not self.fold:
+            for twin in visits[0]:
+                x = twin(x)
+            return x
+        name = f"{layer.name}_{len(visits)}" if visits else layer.name
+        visits.append([])
         if not isinstance(layer, SliceableLayer):
-            if not hasattr(layer, "plain"):
-                return self.plain(type(layer).from_config({**layer.get_config(), "dtype": "float32"}))(x)
-            return self.plain(layer.plain())(x)
+            own_plain = hasattr(layer, "plain")
+            twin = layer.plain() if own_plain else type(layer).from_config({**layer.get_config(), "dtype": "float32"})
+            visits[-1].append(self.plain(twin))
+            return visits[-1][-1](x)
         shape: Any = [tuple(part.shape) for part in x] if isinstance(x, list) else tuple(x.shape)
         own = [Kernel(layer, name, sizes) for name, sizes in layer.weight_slices(shape, self.level) if len(sizes) > 1]
         self.kernels += own
-        for twin, weights in layer.plain(shape, self.level, layer.name):
+        for twin, weights in layer.plain(shape, self.level, name):
             convolution = isinstance(twin, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)
             if self.fold and isinstance(twin, keras.layers.BatchNormalization):
                 _fold(*self.convolutions[id(x)], twin.epsilon, weights)
@@ -154,6 +178,7 @@ class Plain(Visitor):
                 channels = weights[0].shape[2 if isinstance(twin, keras.layers.DepthwiseConv2D) else 3]
                 weights = [*weights, np.zeros(channels, "float32")]
             twin = self.plain(twin)
+            visits[-1].append(twin)
             x = twin(x)
             if weights:
                 twin.set_weights([*weights, *twin.get_weights()[len(weights) :]])

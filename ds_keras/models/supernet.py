@@ -11,9 +11,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from ds_keras.core import cost
 from ds_keras.core.levels import SliceLevel
-from ds_keras.core.network import SliceableNetwork
+from ds_keras.core.network import FIRST_THRESHOLD, SliceableNetwork
 from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.core.visitor import Compute
 from ds_keras.layers.dense import SliceableDense
@@ -24,8 +23,6 @@ from ds_keras.policies.registry import check_policy
 from ds_keras.routing import execute as routing
 from ds_keras.routing.budget import set_budget, settings_for
 from ds_keras.routing.graph import BatchGraph
-
-FIRST_THRESHOLD = 0.5  # of every step of a cascade, until it is measured
 
 
 class Supernet(SliceableNetwork):
@@ -168,11 +165,6 @@ class Supernet(SliceableNetwork):
         self.predict_function = self.test_function = None
 
     @functools.cached_property
-    def costs(self) -> tuple[cost.Parts, ...]:
-        """MAdds of the shared start, the gate and the body, for every level."""
-        return tuple(cost.parts(self, level) for level in self.levels)
-
-    @functools.cached_property
     def graphs(self) -> dict[str, BatchGraph]:
         """The graphs of ``predict_routed``."""
         return routing.compile_runs(self)
@@ -249,6 +241,18 @@ class Supernet(SliceableNetwork):
     def settings(self) -> list[keras.Variable]:
         """See the base class."""
         return [self.gate_shift, self.cascade_thresholds]
+
+    def policy_record(self) -> dict[str, Any]:
+        """See the base class."""
+        return {
+            "default": self.default_policy,
+            "cascade": list(self.cascade),
+            "knobs": {
+                "gate": self.gate_shift.numpy().tolist(),
+                "cascade": self.cascade_thresholds.numpy()[: len(self.cascade) - 1].tolist(),
+            },
+            "budget_table": self.budget_table,
+        }
 
     def get_config(self) -> dict[str, Any]:
         """The constructor arguments that every architecture shares."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ds_keras.core.files import expanded, parse_json, shown
-from ds_keras.runtime.manifest import FORMAT, INDEX, check_manifest, file_names
+from ds_keras.runtime.manifest import FORMAT, INDEX, TASK_VERSION, check_manifest, file_names
 from ds_keras.runtime.materialize import Template, materialize
 from ds_keras.runtime.template import bounded, lent, separate_template, shared_template
 
@@ -112,7 +112,8 @@ class Bundle:
         with self._blaming(route):
             words = lent(shared)
         with self._blaming(part):
-            return shared_template(words, shared, data, name, sizes, kernels)
+            repeated = self.manifest["format_version"] == TASK_VERSION
+            return shared_template(words, shared, data, name, sizes, kernels, repeated)
 
     @contextlib.contextmanager
     def _blaming(self, part: str) -> Iterator[None]:
@@ -127,7 +128,8 @@ class Bundle:
 
         Args:
             name: "route" (images to features and gate logits), "entry_<k>" (level k: images to logits, and to the
-                features) or "body_<k>" (level k behind the shared start: features to logits).
+                features) or "body_<k>" (level k behind the shared start: features to logits). Files of a detector give
+                boxes and scores instead of logits.
 
         Returns:
             The file's bytes, whose hash is that of ``bundle.json``.

@@ -10,10 +10,10 @@ from typing import Any
 from ds_keras.core.files import expanded, read_limited, sweep, write_bytes
 from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.graph_check import check_graph, output_shape
+from ds_keras.runtime.manifest import output_shapes
 from ds_keras.runtime.network import ENGINES, Compiled, Interpreted, compiled_with_cache
 
 MAX_THREADS = 1024
-OUTPUTS = {"route": {"features", "gate"}, "entry": {"features", "logits"}, "body": {"logits"}}  # of the files
 
 
 class Levels:
@@ -53,6 +53,7 @@ class Levels:
         if self.cache_dir is not None:
             sweep(self.cache_dir)
         self.opened: OrderedDict[str, Any] = OrderedDict()
+        self.results = output_shapes(bundle.manifest)
 
     @cached_property
     def route(self) -> Any:
@@ -60,11 +61,11 @@ class Levels:
         return self._network("route")
 
     def entry(self, level: int) -> Any:
-        """A level from the images on: to "logits", and to the "features" that a larger level's body reads."""
+        """A level from the images on: to its ``results``, and to the "features" that a larger level's body reads."""
         return self.open(f"entry_{level}")
 
     def body(self, level: int) -> Any:
-        """A level behind the shared start: features to "logits"."""
+        """A level behind the shared start: features to its ``results``."""
         return self.open(f"body_{level}")
 
     def open(self, name: str) -> Any:
@@ -121,20 +122,21 @@ class Levels:
             network = self._engine(data, name, where)
         except (RuntimeError, ValueError, KeyError) as error:
             raise ValueError(f"{where} is damaged, it cannot be opened: {error}") from None
-        if set(network.outputs) != (wanted := OUTPUTS[name.partition("_")[0]]):
+        if set(network.outputs) != (wanted := set(self._shapes(name))):
             raise ValueError(f"{where} must give {sorted(wanted)}, it gives {sorted(network.outputs)}")
         shape = tuple(self.bundle.manifest["image_shape"])
         if "features" in wanted and network.input_shape[1:] != shape:  # a body takes features
             raise ValueError(f"{where} must take images of shape {shape}, it takes {network.input_shape[1:]}")
-        for output, count in self._counts().items():
-            if output in wanted and network.output_shapes[output] != (1, count):
-                raise ValueError(f"{where} must give {count} {output}, its shape is {network.output_shapes[output]}")
+        for output, expected in self._shapes(name).items():
+            _check_shape(where, output, expected, network.output_shapes[output])
         return network
 
-    def _counts(self) -> dict[str, int]:
-        """Numbers that a file gives, by output."""
-        manifest = self.bundle.manifest
-        return {"logits": manifest["num_classes"], "gate": len(manifest["madds"]["body"])}
+    def _shapes(self, name: str) -> dict[str, Any]:
+        """What a file gives for one image: shapes by output; None for any."""
+        kind = name.partition("_")[0]
+        if kind == "route":
+            return {"features": None, "gate": (len(self.bundle.manifest["madds"]["body"]),)}
+        return self.results if kind == "body" else {"features": None, **self.results}
 
     def check_classes(self) -> None:
         """Compares the bundle's classes with the graph of a file that gives logits; the file is not made for it.
@@ -142,14 +144,14 @@ class Levels:
         Raises:
             ValueError: others, or a damaged part.
         """
-        name, count = "body_0", self._counts()["logits"]
+        name = "body_0"
         where = f"{self.bundle.path}: {name}"
-        try:
-            shape = output_shape(self.bundle.template(name).graph, "logits")
-        except ValueError as error:
-            raise ValueError(f"{where} cannot be opened: {error}") from None
-        if shape != (1, count):
-            raise ValueError(f"{where} must give {count} logits, its shape is {shape}")
+        for output, expected in self.results.items():
+            try:
+                shape = output_shape(self.bundle.template(name).graph, output)
+            except ValueError as error:
+                raise ValueError(f"{where} cannot be opened: {error}") from None
+            _check_shape(where, output, expected, shape)
 
     def _engine(self, data: bytes, name: str, where: str) -> Any:
         if self.engine == "interpreter":
@@ -158,3 +160,9 @@ class Levels:
             return Compiled(data, self.num_threads, name=where)
         cache = self.path(name).with_suffix(".xnnpack")
         return compiled_with_cache(data, self.num_threads, cache, where)
+
+
+def _check_shape(where: str, output: str, expected: tuple[int, ...] | None, shape: tuple[int, ...]) -> None:
+    if expected is not None and shape != (1, *expected):
+        size = " x ".join(map(str, expected))
+        raise ValueError(f"{where} must give {size} {output}, its shape is {shape}")

@@ -12,10 +12,14 @@ from ds_keras.policies.gate import Gate
 from ds_keras.policies.registry import check_policy
 from ds_keras.runtime.materialize import ALIGNMENT, Copy
 
-FORMAT, FORMAT_VERSION, READ = "ds_keras.bundle", 3, (2, 3)  # READ: versions that are read
+FORMAT, FORMAT_VERSION = "ds_keras.bundle", 3
+TASK_VERSION = 4  # of bundles that are no classifiers': they name task and outputs, and may copy a kernel repeatedly
+READ = (2, FORMAT_VERSION, TASK_VERSION)
+CLASSIFICATION, DETECTION = "classification", "detection"  # tasks
 INDEX, KERNELS = "bundle.json", "kernels.bin"
 DTYPES = {"float32": 4, "float16": 2, "int8": 1}  # of kernels, bytes
 MAX_SIDE, MAX_COUNT, MAX_LEVELS = 1 << 16, 1 << 31, 1000
+MAX_CLASSES, MAX_SCORES = 10_000, 1 << 24  # of a detector: classes; boxes x classes
 
 
 def file_names(levels: int) -> list[str]:
@@ -51,7 +55,7 @@ def check_manifest(manifest: Any) -> None:
     shape = _shape(manifest["image_shape"], MAX_SIDE)
     need(len(shape) == 3, "image_shape of three numbers", shape)
     Preprocessing.from_json(manifest.get("preprocessing"))  # older bundles have none
-    classes = whole(manifest["num_classes"], 2, MAX_SIDE)
+    classes = _check_task(manifest)
     licence = manifest["licence"]
     need(licence is None or isinstance(licence, str), "licence: null or a text", licence)
     labels = manifest["labels"]
@@ -77,6 +81,38 @@ def check_manifest(manifest: Any) -> None:
         whole(file["size"], 1, MAX_COUNT)
         _hash(file["sha256"])
     _check_policy(manifest["policy"], levels)
+
+
+def task_of(manifest: dict[str, Any]) -> str:
+    """What the network of a bundle is for: ``CLASSIFICATION`` or ``DETECTION``."""
+    return manifest["task"] if manifest["format_version"] == TASK_VERSION else CLASSIFICATION
+
+
+def output_shapes(manifest: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """What every level of a bundle gives for one image.
+
+    Args:
+        manifest: checked.
+
+    Returns:
+        Shapes by name: {"logits": (classes,)}, or {"boxes": (boxes, 4), "scores": (boxes, classes)}.
+    """
+    if task_of(manifest) == CLASSIFICATION:
+        return {"logits": (manifest["num_classes"],)}
+    return {name: tuple(shape) for name, shape in manifest["outputs"].items()}
+
+
+def _check_task(manifest: dict[str, Any]) -> int:
+    """Checks the task and the outputs; the number of classes."""
+    if manifest["format_version"] != TASK_VERSION:
+        return whole(manifest["num_classes"], 2, MAX_SIDE)
+    need(manifest["task"] == DETECTION, f"task {DETECTION!r}", manifest["task"])
+    classes, shapes = whole(manifest["num_classes"], 1, MAX_CLASSES), manifest["outputs"]
+    need(isinstance(shapes, dict) and set(shapes) == {"boxes", "scores"}, "outputs: boxes and scores", shapes)
+    count = _shape(shapes["boxes"], MAX_SCORES)[0]
+    need(shapes == {"boxes": [count, 4], "scores": [count, classes]}, "a box and its scores in each row", shapes)
+    need(count * classes <= MAX_SCORES, f"at most {MAX_SCORES} scores", shapes)
+    return classes
 
 
 def _check_kernels(kernels: Any, parts: dict[str, Any]) -> None:
@@ -115,7 +151,9 @@ def routing_spec(manifest: dict[str, Any]) -> RoutingSpec:
     return RoutingSpec(costs["start"], costs["gate"], tuple(costs["body"]), tuple(manifest["policy"]["cascade"]))
 
 
-def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, end: int) -> tuple[Copy, ...]:
+def checked_plan(
+    plan: Any, kernels: dict[str, Any], graph: int, factors: int, end: int, repeated: bool = False
+) -> tuple[Copy, ...]:
     """A file's copies, after checking that they lie within the kernels, the fold vector and the file.
 
     Args:
@@ -124,6 +162,7 @@ def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, e
         graph: bytes of the graph.
         factors: length of the fold vector.
         end: byte of the file behind the last copy.
+        repeated: whether a kernel may be copied again, for example with another factor.
 
     Returns:
         The copies, in the order of the file.
@@ -136,7 +175,8 @@ def checked_plan(plan: Any, kernels: dict[str, Any], graph: int, factors: int, e
     for row in plan:
         follows = -(-at // ALIGNMENT) * ALIGNMENT
         copy = Copy(**{"offset": follows, **row})
-        need(copy.kernel in kernels["index"] and copy.kernel not in used, "each kernel once", copy.kernel)
+        need(copy.kernel in kernels["index"], "kernels of the index", copy.kernel)
+        need(repeated or copy.kernel not in used, "each kernel once", copy.kernel)
         used.add(copy.kernel)
         full, shape = kernels["index"][copy.kernel][1], _shape(copy.shape, MAX_COUNT)
         need(len(shape) == len(full) == len(copy.begin), "copies with the axes of their kernel", row)

@@ -13,7 +13,7 @@ from ds_keras.policies.budget_table import BudgetTable, Times
 from ds_keras.policies.registry import check_belongs, check_fixed_level, check_policy, find, names
 from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.levels import Levels
-from ds_keras.runtime.manifest import routing_spec
+from ds_keras.runtime.manifest import CLASSIFICATION, routing_spec, task_of
 from ds_keras.runtime.network import to_array
 from ds_keras.runtime.router import Router
 from ds_keras.runtime.times import measure
@@ -39,7 +39,7 @@ class Session:
             them again; with engine="compiled" only.
 
     Raises:
-        ValueError: bad argument, not a bundle, or a damaged one.
+        ValueError: bad argument, not a bundle of a classifier, or a damaged one.
         ImportError: ``ai_edge_litert`` is missing.
 
     Example:
@@ -58,6 +58,8 @@ class Session:
     ):
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle(bundle)
         self.manifest = self.bundle.manifest
+        if task_of(self.manifest) != CLASSIFICATION:
+            raise ValueError(f"{self.bundle.path} is a bundle of a detector: open it by ds_keras.detection.Session")
         self.num_threads = num_threads
         self._levels = Levels(self.bundle, num_threads, cache_dir, keep, engine, weight_cache)
         policy = self.manifest["policy"]

@@ -2,7 +2,7 @@
 
 Format version 2 has a part for each file. Version 3 has one for each level, whose files share what is equal, and one
 for the route, whose bytes every level may use. There, a file's graph and tail are put together from pieces: bytes of
-its own, and copies from what was there before.
+its own, and copies from what was there before. Version 4 is as version 3; in a file, a kernel may occur again.
 """
 
 import io
@@ -90,8 +90,9 @@ def shared_template(
     name: str,
     sizes: dict[str, int],
     kernels: dict[str, Any],
+    repeated: bool = False,
 ) -> Template:
-    """The template of a file of a version 3 bundle.
+    """The template of a file of a version 3 bundle, or of version 4.
 
     Args:
         borrowed: see ``lent``.
@@ -100,6 +101,7 @@ def shared_template(
         name: of the file.
         sizes: of all files, bytes.
         kernels: of the manifest.
+        repeated: see ``manifest.checked_plan``.
 
     Returns:
         The template, checked.
@@ -124,7 +126,7 @@ def shared_template(
         if file["name"] == name:
             rows = [plan["copies"][whole(row, 0, len(plan["copies"]) - 1)] for row in file["copies"]]
             values, tail = np.frombuffer(words, "<f4"), made[graph:]
-            copies = checked_plan(rows, kernels, graph, len(values), size - len(tail))
+            copies = checked_plan(rows, kernels, graph, len(values), size - len(tail), repeated)
             return Template(made[:graph], copies, values, tail, size)
         source += made
     raise ValueError(f"it has no {name}")

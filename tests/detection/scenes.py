@@ -80,18 +80,23 @@ def write_coco(folder, count=5, **kwargs):
     return path
 
 
-def backbone(size=(64, 64)):
-    """An untrained supernet of two levels, with features at strides 8, 16 and 32."""
-    row = {"depth": 1, "expansion": 2}
+def backbone(size=(64, 64), gate=1):
+    """An untrained supernet of two levels, with features at strides 8, 16 and 32.
+
+    Args:
+        size: of its images.
+        gate: its stage: from 3 on, a head reads stride 8 from before the border of start and body.
+    """
+    row = {"depth": 1, "expansion": 2, "stride": 2}
     stages = [
         InvertedStage(8, 1, 1, expansion=1),
-        InvertedStage((8, 12), stride=2, gate=True, **row),
-        InvertedStage((8, 16), stride=2, **row),
-        InvertedStage((12, 24), stride=2, **row),
-        InvertedStage((16, 32), stride=2, **row),
+        *(
+            InvertedStage(width if i < gate else (slim, width), gate=i == gate, **row)
+            for i, (slim, width) in enumerate([(8, 12), (8, 16), (12, 24), (16, 32)], start=1)
+        ),
     ]
     return DSMobileNetV2(8, stages, 16, num_classes=2, input_shape=(*size, 3), name="small")
 
 
-def detector(size=(64, 64), **kwargs):
-    return DSDetector(backbone(size), **{"labels": NAMES, "width": 16, **kwargs})
+def detector(size=(64, 64), gate=1, **kwargs):
+    return DSDetector(backbone(size, gate), **{"labels": NAMES, "width": 16, **kwargs})

@@ -1,9 +1,11 @@
 """Finds things on photos: class, score and box of each, and pictures with the boxes drawn.
 
-Runs the TFLite files of a detector in LiteRT, without TensorFlow; with --keras, and where there are none, in Keras.
+Runs a bundle or the TFLite files of a detector in LiteRT, without TensorFlow; with --keras, and where there are none,
+in Keras.
 
 Example:
     ds-keras detect --model=runs/cells photo.jpg
+    ds-keras detect --model=cells.dsbundle photo.jpg
     ds-keras detect --model=runs/cells --level=0 --output=drawn photos
 """
 
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 HEADER = ("photo", "class", "%", "left", "top", "right", "bottom")
 FLAGS = Flags()
 FLAGS.positional("photo", "Image files of any size, or folders of them: JPEG, PNG, GIF, BMP, WebP, TIFF.")
-FLAGS.existing("model", None, "What train_detector wrote: its workdir, or preset/ or tflite/ in it.", required=True)
+FLAGS.existing(
+    "model", None, "What train_detector wrote: its workdir, or preset/ or tflite/ in it; or a bundle.", required=True
+)
 FLAGS.integer("level", None, "Slice level; default the largest.", lower_bound=0)
 FLAGS.number("threshold", 0.3, "Smallest score of what is shown.", lower_bound=0.0, upper_bound=1.0)
 FLAGS.destination("output", None, "Directory for pictures with the boxes drawn.")
@@ -48,7 +52,10 @@ def _open(folder: Path) -> Any:
     """A session where there are TFLite files, else the Keras model."""
     from ds_keras.detection import session
 
-    files = next((at for at in (folder, folder / "tflite") if (at / session.DESCRIPTION).is_file()), None)
+    found = [at for at in (folder, folder / "tflite") if session.is_source(at)]
+    files = found[0] if found else None
+    if FLAGS.keras and folder.is_file():
+        raise ValueError(f"--model must be a folder with a preset for --keras, received the file {str(folder)!r}")
     if files is not None and not FLAGS.keras:
         try:
             with muted():  # LiteRT names its kernels when it opens the first network

@@ -19,17 +19,26 @@ from ds_keras.export.metadata import about, check_licence
 from ds_keras.export.progress import reported
 from ds_keras.export.tflite.source import CONVERTING, ExportSource
 from ds_keras.export.tflite.template import make_template
-from ds_keras.runtime.manifest import FORMAT, FORMAT_VERSION, INDEX, KERNELS, check_manifest, file_names
+from ds_keras.runtime.manifest import (
+    CLASSIFICATION,
+    FORMAT,
+    FORMAT_VERSION,
+    INDEX,
+    KERNELS,
+    TASK_VERSION,
+    check_manifest,
+    file_names,
+)
 from ds_keras.runtime.materialize import ALIGNMENT, materialize
 
 if TYPE_CHECKING:
-    from ds_keras.models.supernet import Supernet
+    from ds_keras.core.network import SliceableNetwork
 
 SUFFIX = ".dsbundle"
 
 
 def to_bundle(
-    model: "Supernet",
+    model: "SliceableNetwork",
     path: str | os.PathLike,
     quantization: str | None = None,
     calibration_data: Any = None,
@@ -45,10 +54,10 @@ def to_bundle(
     is written.
 
     Args:
-        model: supernet.
+        model: supernet, or a detector: ``ds_keras.detection.DSDetector``.
         path: a directory, or a file that ends in ".dsbundle": the single-file form. An older bundle there is replaced.
         quantization: None (float32); "float16" (kernels stored, and computed from, in half precision); "int8" (kernels,
-            activations, uint8 images; networks of convolutions); "dynamic_int8" (kernels of convolutions and dense
+            activations, uint8 images; classifiers of convolutions); "dynamic_int8" (kernels of convolutions and dense
             layers; activations stay float outside them).
         calibration_data: (count, height, width, channels) images in [0, 255], some hundreds, that the ranges of "int8"
             are taken from.
@@ -59,7 +68,7 @@ def to_bundle(
 
     Raises:
         ValueError: bad argument, or something else than a bundle at ``path``.
-        RuntimeError: a level does not give the network's logits; nothing was written.
+        RuntimeError: a level does not give what the network gives; nothing was written.
         ImportError: ``ai_edge_litert`` is missing.
 
     Source: ours ("slice at install"); the levels: DS-Net, arXiv 2103.13258, section 3.1.
@@ -122,30 +131,23 @@ def _parts(source: ExportSource, licence: str | None) -> dict[str, bytes]:
         files[name] = {"part": part, **files[name]}
         parts[part] = content
     parts[KERNELS], index = _joined(arrays)
+    kind = _kind(source)
     manifest = {
         "format": FORMAT,
-        "format_version": FORMAT_VERSION,
+        "format_version": TASK_VERSION if "task" in kind else FORMAT_VERSION,
         "name": model.name,
         "quantization": quantization,
         "image_shape": list(model.image_shape),
         "num_classes": model.num_classes,
         "labels": model.labels,
-        "preprocessing": model.preprocessing.to_json(),
+        **kind,
         "licence": licence,
         "madds": {
             "start": model.costs[0].start,
             "gate": model.costs[0].gate,
             "body": [part.body for part in model.costs],
         },
-        "policy": {
-            "default": model.default_policy,
-            "cascade": list(model.cascade),
-            "knobs": {
-                "gate": model.gate_shift.numpy().tolist(),
-                "cascade": model.cascade_thresholds.numpy()[: len(model.cascade) - 1].tolist(),
-            },
-            "budget_table": model.budget_table,
-        },
+        "policy": model.policy_record(),
         "kernels": {"part": KERNELS, "dtype": DTYPES[quantization], "index": index},
         "files": files,
         "parts": {
@@ -154,6 +156,16 @@ def _parts(source: ExportSource, licence: str | None) -> dict[str, bytes]:
     }
     check_manifest(manifest)
     return {**parts, INDEX: (json.dumps(manifest) + "\n").encode()}
+
+
+def _kind(source: ExportSource) -> dict[str, Any]:
+    """What the manifest of a task has of its own."""
+    model = source.model
+    if model.task == CLASSIFICATION:
+        return {"preprocessing": model.preprocessing.to_json()}
+    found = source.expected("entry", len(model.levels) - 1)
+    shapes = {name: list(found[name].shape[1:]) for name in model.result_names}
+    return {"task": model.task, "outputs": shapes}
 
 
 def _joined(arrays: dict[str, np.ndarray]) -> tuple[bytes, dict[str, Any]]:

@@ -137,7 +137,12 @@ def check_output(
 
 
 def check(
-    name: str, data: bytes, expected: dict[str, np.ndarray], sample: np.ndarray, quantization: str | None
+    name: str,
+    data: bytes,
+    expected: dict[str, np.ndarray],
+    sample: np.ndarray,
+    quantization: str | None,
+    one_by_one: bool = False,
 ) -> None:
     """Runs a converted file and compares it with its network, at batch 1 and resized to the whole sample.
 
@@ -147,6 +152,7 @@ def check(
         expected: what the network gives for the sample: arrays by the name of the output.
         sample: inputs of the network, at least two.
         quantization: of the file; ``TOLERANCE`` has the allowed difference, x max(1, largest |output|).
+        one_by_one: whether the file takes a single image: its batch is not resized.
 
     Raises:
         RuntimeError: other outputs, a variable, an operator that is not builtin, or float numbers in an "int8" file.
@@ -154,11 +160,12 @@ def check(
     check_operators(data, name)
     if quantization == "int8" and (floats := float_operators(data)):
         raise RuntimeError(f"{name}: operators of the int8 file compute on float numbers: {floats}")
-    for batch in (1, len(sample)):
-        found = run_tflite(data, sample[:batch])
+    alone = [slice(i, i + 1) for i in range(len(sample))]
+    for rows in alone if one_by_one else (slice(1), slice(len(sample))):
+        found = run_tflite(data, sample[rows])
         for output, values in expected.items():
             largest = float(np.abs(values).max())
-            check_output(name, output, found[output], values[:batch], quantization, largest)
+            check_output(name, output, found[output], values[rows], quantization, largest)
 
 
 def run_tflite(data: bytes, x: np.ndarray) -> dict[str, np.ndarray]:

@@ -19,7 +19,7 @@ from ds_keras.export.tflite.split_body import split_body
 from ds_keras.quantization.ranges import activation_ranges, check_calibration_data
 
 if TYPE_CHECKING:
-    from ds_keras.models.supernet import Supernet
+    from ds_keras.core.network import SliceableNetwork
 
 CONVERTING = 0.03  # seconds for a layer at a level, measured on three presets
 QUANTIZATIONS = (None, "float16", "dynamic_int8", "int8")
@@ -29,7 +29,7 @@ class ExportSource:
     """Every part of a model at every level as a TFLite file in one quantization, and what the files must give.
 
     Args:
-        model: supernet.
+        model: supernet, or another network with slice levels.
         quantization: see ``QUANTIZATIONS``.
         calibration_data: (count, height, width, channels) images in [0, 255] that the ranges of "int8" are taken from;
             with "dynamic_int8", where None will do, the files are compared on them.
@@ -38,7 +38,7 @@ class ExportSource:
         ValueError: bad argument.
     """
 
-    def __init__(self, model: "Supernet", quantization: str | None = None, calibration_data: Any = None):
+    def __init__(self, model: "SliceableNetwork", quantization: str | None = None, calibration_data: Any = None):
         if quantization not in QUANTIZATIONS:
             raise ValueError(f"quantization must be one of {QUANTIZATIONS}, received {quantization!r}")
         if quantization in (None, "float16") and calibration_data is not None:
@@ -48,7 +48,7 @@ class ExportSource:
         self.model, self.quantization = model, quantization
         self._rounded: dict[tuple[str, int], tuple[keras.Model, list[Kernel]]] = {}
         self._files: dict[tuple[str, int], tuple[bytes, list[Kernel]]] = {}
-        self._logits: dict[tuple[str, int], np.ndarray] = {}
+        self._results: dict[tuple[str, int], dict[str, np.ndarray]] = {}
         self.ranges = activation_ranges(model, calibration_data) if quantization == "int8" else None
         self.whole = model.in_float32()
         self.source = halved(model) if quantization == "float16" else self.whole
@@ -119,7 +119,7 @@ class ExportSource:
         """
         name = f"{self.model.name}_{'route' if part == 'route' else f'level{level}'}"
         x = self.start["features"] if part == "body" else self.images
-        check(name, data, self.expected(part, level), x, self.quantization)
+        check(name, data, self.expected(part, level), x, self.quantization, self.model.one_by_one)
 
     def expected(self, part: str, level: int) -> dict[str, np.ndarray]:
         """What a part gives for ``images``, or the body for their features.
@@ -134,18 +134,19 @@ class ExportSource:
         if part == "route":
             return self.start
         key = ("whole" if part == "whole" else "entry", level)
-        if key not in self._logits:
-            self._logits[key] = self._run(*key)
-        logits = {"logits": self._logits[key]}
-        return {"features": self.start["features"], **logits} if part == "entry" else logits
+        if key not in self._results:
+            found = self._run(*key)
+            self._results[key] = {name: np.asarray(y) for name, y in found.items() if name != "features"}
+        return {"features": self.start["features"], **self._results[key]} if part == "entry" else self._results[key]
 
-    def _run(self, part: str, level: int) -> np.ndarray:
-        """The logits of ``images``."""
+    def _run(self, part: str, level: int) -> dict[str, Any]:
+        """What a level gives for ``images``."""
         if self.ranges is not None:
-            return np.asarray(outputs(self.folded(part, level)[0], self.images)["logits"])
+            return outputs(self.folded(part, level)[0], self.images)
         if part == "whole":
-            return np.asarray(self.whole(self.images, level=level))
-        return np.asarray(self.source.body(Compute(level), self.start["features"]))
+            return self.whole.results(self.whole(self.images, level=level))
+        visitor, source = Compute(level), self.source
+        return source.results(source.body(visitor, source.parted(visitor, tf.constant(self.start["features"]))))
 
     @cached_property
     def start(self) -> dict[str, np.ndarray]:
@@ -155,11 +156,12 @@ class ExportSource:
         else:
             visitor = Compute(0)
             features, gate_features = self.source.start(visitor, tf.constant(self.images))
-            found = {"features": features, "gate": self.source.gate(visitor, gate_features)}
+            joined = self.source.joined(visitor, features)
+            found = {"features": joined, "gate": self.source.gate(visitor, gate_features)}
         return {name: np.asarray(value) for name, value in found.items()}
 
 
-def halved(model: "Supernet") -> "Supernet":
+def halved(model: "SliceableNetwork") -> "SliceableNetwork":
     """A copy of a model whose kernels are half-precision numbers (held as float32)."""
     twin = model.clone("float32")
     for variable in twin.trainable_variables:

@@ -9,20 +9,21 @@ def split_body(entry: bytes) -> bytes:
     """The body that an entry holds, as a file of its own; that is faster than to convert it again.
 
     Args:
-        entry: TFLite file, images to "features" and "logits".
+        entry: TFLite file, images to "features" and others.
 
     Returns:
-        The file of the same operators from "features" to "logits", without metadata.
+        The file of the same operators from "features" to the others, without metadata.
 
     Raises:
-        ValueError: the logits do not depend on the images by the features alone.
+        ValueError: these do not depend on the images by the features alone.
     """
     graph = unpacked(entry)
     (signature,), (subgraph,) = graph.signatureDefs, graph.subgraphs
-    places = {output.name: output for output in signature.outputs}
-    features, logits = (places[name].tensorIndex for name in (b"features", b"logits"))
+    features = next(output.tensorIndex for output in signature.outputs if output.name == b"features")
+    others = [output for output in signature.outputs if output.name != b"features"]
+    results = [index for index in subgraph.outputs if any(index == output.tensorIndex for output in others)]
     makers = {index: operator for operator in subgraph.operators for index in operator.outputs}
-    behind, used, waiting = set(), {features, logits}, [logits]
+    behind, used, waiting = set(), {features, *results}, list(results)
     while waiting:
         operator = makers.get(waiting.pop())
         if operator is None or id(operator) in behind:
@@ -32,12 +33,13 @@ def split_body(entry: bytes) -> bytes:
         used.update(own)
         waiting += [index for index in own if index != features]
     if used & set(subgraph.inputs):
-        raise ValueError("entry must give logits that depend on the images by the features alone")
+        names = " and ".join(output.name.decode() for output in others)
+        raise ValueError(f"entry must give {names} that depend on the images by the features alone")
     subgraph.operators = [operator for operator in subgraph.operators if id(operator) in behind]
     (source,) = signature.inputs
     source.name, source.tensorIndex = b"features", features
-    signature.outputs = [places[b"logits"]]
-    subgraph.inputs, subgraph.outputs = [features], [logits]
+    signature.outputs = others
+    subgraph.inputs, subgraph.outputs = [features], results
     _drop_unused(graph, sorted(used))
     return repacked(graph)
 

@@ -1,0 +1,144 @@
+"""A detector's bundle, run without TensorFlow."""
+
+import copy
+
+import numpy as np
+import pytest
+import shared
+from PIL import Image
+
+from ds_keras import detection, runtime, zoo
+from ds_keras.cli import program
+from ds_keras.core import cost
+from ds_keras.detection.boxes import choose
+from ds_keras.runtime.levels import Levels
+from ds_keras.runtime.manifest import check_manifest
+from tests.detection import scenes
+
+pytest.importorskip("ai_edge_litert")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return shared.detector()
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    return shared.bundle("detector.dsbundle", tmp_path_factory)
+
+
+@pytest.fixture(scope="module")
+def bundle(path):
+    return runtime.Bundle(path)
+
+
+def test_boxes_and_scores_of_every_level_are_those_of_keras(model, bundle):
+    session, photo = detection.Session(bundle), scenes.scenes(1)[0][0]
+    image = np.random.default_rng(1).uniform(0, 255, model.image_shape).astype("float32")
+    assert session.levels == [0, 1] and session.labels == scenes.NAMES
+    for level in session.levels:
+        expected = model.results(model(image[None], level=level))
+        for name, y in zip(model.result_names, session.run(image, level), strict=True):
+            largest = max(1, np.abs(expected[name]).max())
+            np.testing.assert_allclose(y, expected[name][0], atol=1e-5 * largest)
+        (found,), (wanted,) = (one.detect(photo, level=level, threshold=0.5) for one in (session, model))
+        assert len(found) and found.names == wanted.names
+        np.testing.assert_allclose(found.boxes, wanted.boxes, atol=1e-4)
+        np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)
+
+
+def test_a_body_goes_on_from_the_features_of_another_level(model, bundle):
+    assert model.early == [8]  # so that two maps pass the border
+    levels, image = Levels(bundle, 1, None, 3, "interpreter", False), scenes.scenes(1, (64, 64))[0].astype("float32")
+    features = levels.entry(0)(image)["features"]
+    whole, behind = levels.entry(1)(image), levels.body(1)(features)
+    assert set(behind) == {"boxes", "scores"}
+    for name, y in behind.items():
+        np.testing.assert_array_equal(y, whole[name])
+
+
+def test_the_manifest_says_that_these_are_boxes(model, bundle):
+    manifest = bundle.manifest
+    assert manifest["task"] == "detection" and manifest["labels"] == scenes.NAMES
+    assert manifest["outputs"] == {"boxes": [len(model.centres), 4], "scores": [len(model.centres), 2]}
+    assert manifest["madds"]["start"] + manifest["madds"]["body"][0] == cost.madds(model, 0)
+    shared_kernels = [row.kernel for row in bundle.template("entry_0").copies]
+    assert len(set(shared_kernels)) < len(shared_kernels)  # the head's, folded for each stride
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"task": "segmentation"}, "task 'detection'"),
+        ({"task": None}, "task 'detection'"),
+        ({"num_classes": 0}, "whole numbers"),
+        ({"num_classes": 3}, "labels|a box and its scores"),
+        ({"outputs": {"logits": [2]}}, "boxes and scores"),
+        ({"outputs": {"boxes": [84, 4], "scores": [83, 2]}}, "a box and its scores"),
+        ({"outputs": {"boxes": [84.0, 4], "scores": [84, 2]}}, "whole numbers"),
+        ({"num_classes": 2, "outputs": {"boxes": [1 << 24, 4], "scores": [1 << 24, 2]}}, "at most 16777216 scores"),
+    ],
+)
+def test_a_damaged_manifest_is_refused(bundle, change, message):
+    with pytest.raises(ValueError, match=message):
+        check_manifest({**copy.deepcopy(bundle.manifest), **change})
+
+
+def test_graphs_must_give_what_the_manifest_says(bundle):
+    twin = copy.copy(bundle)
+    twin.manifest = copy.deepcopy(bundle.manifest)
+    twin.manifest["outputs"] = {"boxes": [83, 4], "scores": [83, 2]}
+    with pytest.raises(ValueError, match=r"entry_0 must give 83 x 4 boxes, its shape is \(1, 84, 4\)"):
+        detection.Session(twin).run(np.zeros((64, 64, 3)), 0)
+
+
+def test_each_session_names_the_other(path):
+    with pytest.raises(ValueError, match=r"bundle of a detector: open it by ds_keras\.detection\.Session"):
+        runtime.Session(path)
+    with pytest.raises(ValueError, match=r"bundle of a classifier: open it by ds_keras\.runtime\.Session"):
+        detection.Session(zoo.bundle("ds_mobilenet_digits"))
+
+
+def test_one_file_is_a_level(bundle, tmp_path):
+    (tmp_path / "level_7.tflite").write_bytes(bundle.file("entry_0"))
+    session, image = detection.Session(tmp_path / "level_7.tflite"), np.zeros((64, 64, 3))
+    assert session.levels == [7] and session.labels is None and session.num_classes == 2
+    for found, expected in zip(session.run(image), detection.Session(bundle).run(image, 0), strict=True):
+        np.testing.assert_array_equal(found, expected)
+    (tmp_path / "route.tflite").write_bytes(bundle.file("route"))
+    with pytest.raises(ValueError, match=r"route\.tflite is not the file of a detector"):
+        detection.Session(tmp_path / "route.tflite")
+    (tmp_path / "level_7.tflite").write_bytes(bundle.file("entry_0")[:5000])
+    with pytest.raises(ValueError, match=r"level_7\.tflite is damaged"):
+        detection.Session(tmp_path / "level_7.tflite")
+
+
+def test_the_command_takes_a_bundle(path, tmp_path, capsys):
+    Image.fromarray(scenes.scenes(1)[0][0]).save(tmp_path / "photo.png")
+    flags = [f"--model={path}", "--threshold=0.5", str(tmp_path / "photo.png")]
+    program.main("detect", flags)
+    assert "red" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        program.main("detect", [*flags, "--keras"])
+    assert "--model must be a folder with a preset for --keras" in capsys.readouterr().err
+
+
+def test_bad_arguments_are_named(path, tmp_path):
+    session = detection.Session(path)
+    with pytest.raises(ValueError, match=r"level must be one of \[0, 1\], received True"):
+        session.run(np.zeros((64, 64, 3)), True)
+    with pytest.raises(ValueError, match="image must have shape"):
+        session.run(np.zeros((32, 64, 3)))
+    with pytest.raises(ValueError, match="keep must be a positive integer"):
+        detection.Session(tmp_path, keep=0)
+
+
+def test_many_classes_and_broken_numbers_cost_little():
+    rng = np.random.default_rng(0)
+    boxes = np.sort(rng.uniform(0, 1, (600, 2, 2)), axis=1).reshape(600, 4)
+    boxes[0] = np.nan
+    scores = rng.uniform(0.5, 1, (600, 2000)).astype("float32")
+    scores[0], scores[1] = 1, np.nan
+    found = choose(boxes, scores, threshold=0.5)
+    assert len(found) == 100 and np.isfinite(found.boxes).all() and found.scores.min() > 0.99
