@@ -28,6 +28,7 @@ from damaged import (
 )
 
 from ds_keras import zoo
+from ds_keras.detection.boxes import choose
 from ds_keras.policies import BudgetTable, Times, margin
 from ds_keras.runtime import Bundle, Session
 from ds_keras.runtime.graph_check import check_graph
@@ -73,6 +74,7 @@ def bundles(tmp_path_factory):
         "float16": shared.bundle("half", tmp_path_factory),
         "int8": shared.bundle("int8", tmp_path_factory),
         "digits": folder / "digits",
+        "detector": shared.bundle("detector.dsbundle", tmp_path_factory),
         "float32 file": folder / "nano.dsbundle",
         "float16 file": folder / "half.dsbundle",
     }
@@ -83,13 +85,61 @@ def bundles(tmp_path_factory):
     return paths
 
 
-@pytest.mark.parametrize("name", ["float32", "float32 file", "float16", "float16 file", "int8", "digits"])
+@pytest.mark.parametrize("name", ["float32", "float32 file", "float16", "float16 file", "int8", "digits", "detector"])
 def test_equal_files(bundles, java, tmp_path, name):
     assert java("materialize", bundles[name], tmp_path / "out") == (0, [], [])
     bundle = Bundle(bundles[name])
     assert sorted(file.stem for file in (tmp_path / "out").iterdir()) == sorted(bundle.files)
     for file in bundle.files:
         assert (tmp_path / "out" / f"{file}.tflite").read_bytes() == bundle.file(file)
+
+
+@pytest.mark.parametrize("kinds", [1, 3, 200])
+def test_the_boxes_that_numpy_chooses(java, tmp_path, kinds):
+    """Many equal scores, more candidates than are compared, and numbers that are none."""
+    rng, count = np.random.default_rng(kinds), 700
+    low = rng.uniform(-0.2, 0.9, (count, 2))
+    boxes = np.concatenate([low, low + rng.uniform(-0.05, 0.4, (count, 2))], axis=1).astype("float32")
+    scores = (rng.integers(0, 12, (count, kinds)) / 10).astype("float32")
+    boxes[3, 1], boxes[4, 2], scores[5], scores[6] = np.nan, np.inf, np.nan, np.inf
+    (tmp_path / "numbers").write_bytes(boxes.astype(">f4").tobytes() + scores.astype(">f4").tobytes())
+    for threshold, iou, most in [(0.3, 0.5, 100), (0.0, 0.2, 1000), (1.0, 1.0, 7)]:
+        numbers = (count, kinds, threshold, iou, most)
+        status, lines, _ = java("boxes", tmp_path / "numbers", *numbers, main="Probe")
+        found, expected = (
+            np.array([line.split() for line in lines], "float32"),
+            choose(boxes, scores, threshold, iou, most),
+        )
+        assert status == 0 and len(found) == len(expected) > 0
+        np.testing.assert_array_equal(found[:, 0], expected.classes)
+        np.testing.assert_array_equal(found[:, 1], expected.scores)
+        np.testing.assert_array_equal(found[:, 2:], expected.boxes)
+
+
+def test_damaged_manifests_of_detectors(bundles, java, tmp_path):
+    with zipfile.ZipFile(bundles["detector"]) as archive:
+        parts, paths = {name: archive.read(name) for name in archive.namelist()}, []
+    for i, change in enumerate(
+        [
+            {},
+            {"task": "classification"},
+            {"num_classes": 0},
+            {"outputs": {"boxes": [84, 4], "scores": [84, 3]}},
+            {"outputs": {"boxes": [1 << 24, 4], "scores": [1 << 24, 2]}},
+            {"outputs": {"logits": [2]}},
+            {"format_version": 3},
+        ]
+    ):
+        manifest = {**json.loads(parts["bundle.json"]), **change}
+        as_directory(tmp_path / str(i), {**parts, "bundle.json": json.dumps(manifest).encode()})
+        paths.append(tmp_path / str(i))
+    status, good, bad = java("verify", *paths)
+    assert status == 2 and good == [f"ok {paths[0]}"] and len(bad) == len(paths) - 1
+    for path, line in zip(paths[1:], bad, strict=True):
+        assert str(path) in line
+        with pytest.raises(ValueError, match=str(path)):
+            bundle = Bundle(path)
+            bundle.file("entry_0")
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float16"])

@@ -10,9 +10,10 @@ import shared
 from damaged import as_directory, damaged_graphs, parts_of, with_another_class
 from helpers import images
 
-from ds_keras import zoo
+from ds_keras import detection, zoo
 from ds_keras.policies import margin
 from ds_keras.runtime import Bundle, Session
+from tests.detection import scenes
 
 sys.path.append(str(Path(__file__).parents[2] / "tools"))
 import jvm
@@ -34,6 +35,7 @@ def bundles(tmp_path_factory):
         "float32": shared.bundle("labelled", tmp_path_factory),
         "int8": shared.bundle("int8", tmp_path_factory),
         "digits": zoo.bundle("ds_mobilenet_digits"),
+        "detector": shared.bundle("detector.dsbundle", tmp_path_factory),
         "digits int8": zoo.bundle("ds_mobilenet_digits", int8=True),
     }
 
@@ -80,6 +82,23 @@ def test_equal_results(bundles, runner, name, keep):
     several = lines[len(policies) * len(x) :]
     assert several[len(x) :] == lines[len(x) : len(policies) * len(x)]  # the default's knobs have changed by then
     assert len(set(session.run(x, policy="cascade").levels)) > 1
+
+
+def test_equal_boxes(bundles, runner):
+    session, x = detection.Session(bundles["detector"]), scenes.scenes(2, (64, 64))[0].astype("float32")
+    lines = runner("detect", bundles["detector"], x, 1, 0.5, 20, 0, 1)
+    assert len(lines) == 4
+    for i, line in enumerate(lines):
+        (expected,) = session.detect(x[i % 2], i // 2, threshold=0.5, most=20)
+        rows = np.array(line.split(), "float64").reshape(-1, 6)
+        np.testing.assert_array_equal(rows[:, 0], expected.classes)
+        np.testing.assert_allclose(rows[:, 1], expected.scores, atol=1e-5)
+        np.testing.assert_allclose(rows[:, 2:], expected.boxes, atol=1e-4)
+    assert runner("detect", bundles["detector"], x, 1, 0.5, 20, 2) == ["error: a level in [0, 2), received 2"]
+    (line,) = runner("run", bundles["detector"], x, KEEP, "0")
+    assert line == f"error: {bundles['detector']} is a bundle of a detector: open it by DsDetector"
+    (line,) = runner("detect", bundles["digits"], x, 1, 0.5, 20, 0)
+    assert line == f"error: {bundles['digits']} is a bundle of a classifier: open it by DsSession"
 
 
 def test_equal_budgets(bundles, runner):

@@ -1,5 +1,6 @@
 package io.github.dskeras.litert;
 
+import io.github.dskeras.bundle.Boxes;
 import io.github.dskeras.bundle.Router;
 import java.io.File;
 import java.io.IOException;
@@ -17,6 +18,7 @@ import java.util.stream.Stream;
  *
  * <pre>
  * run BUNDLE CACHE IMAGES VALUES KEEP DO...               for each DO, each image: a line "level madds logit logit ..."
+ * detect BUNDLE CACHE IMAGES VALUES KEEP THRESHOLD MOST LEVEL...   for each LEVEL, each image: "kind score left top right bottom ..."
  * time BUNDLE CACHE IMAGES VALUES ROUNDS WARMUP FILE...   see {@link #time}
  * </pre>
  *
@@ -40,6 +42,10 @@ final class Runner {
         String[] rest = Arrays.copyOfRange(args, 6, args.length);
         int number = Integer.parseInt(args[5]);
         boolean timing = args[0].equals("time");
+        if (args[0].equals("detect")) {
+            detect(args, number, rest);
+            return;
+        }
         try (DsSession session = new DsSession(new File(args[1]), new File(args[2]), 1, timing ? MANY : number)) {
             float[][] images = images(new File(args[3]), Integer.parseInt(args[4]));
             if (timing) {
@@ -66,6 +72,28 @@ final class Runner {
                 default -> print(Arrays.stream(images).map(x -> result(session, x, what[0])));
             }
         } catch (IllegalArgumentException error) {
+            System.out.println("error: " + error.getMessage());
+        }
+    }
+
+    private static void detect(String[] args, int keep, String[] rest) {
+        try (DsDetector detector = new DsDetector(new File(args[1]), new File(args[2]), 1, keep)) {
+            float[][] images = images(new File(args[3]), Integer.parseInt(args[4]));
+            for (String level : Arrays.copyOfRange(rest, 2, rest.length)) {
+                detector.materialize(Integer.parseInt(level));
+                for (float[] image : images) {
+                    StringBuilder line = new StringBuilder();
+                    float threshold = Float.parseFloat(rest[0]);
+                    int most = Integer.parseInt(rest[1]);
+                    for (Boxes.Box box : detector.detect(image, Integer.parseInt(level), threshold, 0.5f, most)) {
+                        line.append(line.length() > 0 ? " " : "").append(box.kind).append(' ').append(box.score);
+                        line.append(' ').append(box.left).append(' ').append(box.top);
+                        line.append(' ').append(box.right).append(' ').append(box.bottom);
+                    }
+                    System.out.println(line);
+                }
+            }
+        } catch (IOException | RuntimeException error) {
             System.out.println("error: " + error.getMessage());
         }
     }

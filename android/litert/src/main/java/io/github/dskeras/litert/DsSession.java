@@ -3,11 +3,7 @@
 // where android/jvm puts those methods of the Interpreter that it calls over LiteRT's C library.
 package io.github.dskeras.litert;
 
-import io.github.dskeras.bundle.Bundle;
-import io.github.dskeras.bundle.BundleException;
-import io.github.dskeras.bundle.Graph;
 import io.github.dskeras.bundle.Manifest;
-import io.github.dskeras.bundle.Materializer;
 import io.github.dskeras.bundle.Router;
 import java.io.Closeable;
 import java.io.File;
@@ -15,8 +11,6 @@ import java.io.IOException;
 import java.nio.ByteBuffer;
 import java.util.Arrays;
 import java.util.HashMap;
-import java.util.Iterator;
-import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
@@ -27,8 +21,6 @@ import java.util.Map;
  * threads: one image at a time.
  */
 public final class DsSession implements Closeable {
-    private static final int KEEP = 3;
-
     /** Result for one image. */
     public static final class Result {
         /** Logits of the classes. */
@@ -45,15 +37,9 @@ public final class DsSession implements Closeable {
         }
     }
 
-    private final File path;
+    private final Networks networks;
     private final Manifest manifest;
-    private final Bundle bundle;
     private final Router router;
-    private final File folder;
-    private final int threads;
-    private final int keep;
-    private Network route; // null until the gate is asked
-    private final Map<String, Network> open = new LinkedHashMap<>(8, 0.75f, true); // least recently used first
     private final Map<String, float[]> knobs = new HashMap<>();
 
     /**
@@ -66,7 +52,7 @@ public final class DsSession implements Closeable {
      *     with is read here
      */
     public DsSession(File path, File cache, int threads) throws IOException {
-        this(path, cache, threads, KEEP);
+        this(path, cache, threads, Networks.KEEP);
     }
 
     /**
@@ -79,27 +65,17 @@ public final class DsSession implements Closeable {
      * @throws IOException not a bundle, or a damaged one
      */
     public DsSession(File path, File cache, int threads, int keep) throws IOException {
-        if (threads < 1 || keep < 1) {
-            throw new IllegalArgumentException("threads and keep of 1 at least, received " + threads + " and " + keep);
-        }
-        this.path = path;
-        this.keep = keep;
-        bundle = new Bundle(path);
-        manifest = bundle.manifest();
+        networks = new Networks(path, cache, threads, keep, Manifest.CLASSIFICATION);
+        manifest = networks.manifest;
         router = new Router(manifest);
-        folder = new File(cache, bundle.id().substring(0, 16));
-        if (!folder.isDirectory() && !folder.mkdirs()) {
-            throw new IOException(folder + " cannot be made");
-        }
-        this.threads = threads;
         knobs.put(Router.GATE, router.knobs(Router.GATE));
         knobs.put(Router.CASCADE, router.knobs(Router.CASCADE));
         String first = manifest.fileNames(manifest.defaultPolicy).get(0);
         if (first.equals("route")) { // a damaged bundle fails here
-            route();
-            bundle.checkClasses(); // this file gives no logits
+            networks.route();
+            networks.bundle.checkClasses(); // this file gives no logits
         } else {
-            opened(first, "features", "logits");
+            networks.opened(first, "features", "logits");
         }
     }
 
@@ -260,39 +236,23 @@ public final class DsSession implements Closeable {
      * @throws IOException a damaged part, or a file that cannot be written
      */
     public synchronized void materialize(Object policy) throws IOException {
-        Materializer materializer = new Materializer(bundle);
-        for (String name : manifest.fileNames(policy)) {
-            materializer.write(name, file(name));
-        }
+        networks.materialize(manifest.fileNames(policy));
     }
 
     @Override
     public synchronized void close() {
-        if (route != null) {
-            route.close();
-            route = null;
-        }
-        for (Network network : open.values()) {
-            network.close();
-        }
-        open.clear();
-    }
-
-    private Network route() throws IOException {
-        if (route == null) {
-            route = network("route", "features", "gate");
-        }
-        return route;
+        networks.close();
     }
 
     /** The shared start and the gate, run for an image. */
     private Network routed(float[] image) throws IOException {
-        route().run(route.input(image));
+        Network route = networks.route();
+        route.run(route.input(image));
         return route;
     }
 
     private Network entry(int level) throws IOException {
-        return opened("entry_" + level, "features", "logits");
+        return networks.opened("entry_" + level, "features", "logits");
     }
 
     /** A level from the image on, run for its features too. */
@@ -303,47 +263,6 @@ public final class DsSession implements Closeable {
     }
 
     private float[] body(int level, ByteBuffer features) throws IOException {
-        return opened("body_" + level, "logits").run(features, "logits");
-    }
-
-    private Network opened(String name, String... outputs) throws IOException {
-        Network network = open.get(name);
-        if (network == null) {
-            network = network(name, outputs);
-            open.put(name, network);
-            if (open.size() > keep) {
-                Iterator<Network> oldest = open.values().iterator();
-                oldest.next().close();
-                oldest.remove();
-            }
-        }
-        return network;
-    }
-
-    private Network network(String name, String... outputs) throws IOException {
-        new Materializer(bundle).write(name, file(name)); // nothing to do where the file is there and whole
-        String where = path + ": " + name;
-        try {
-            Graph.check(file(name)); // which LiteRT trusts
-            Network network = new Network(where, file(name), threads, outputs);
-            int[] shape = manifest.imageShape;
-            int values = shape[0] * shape[1] * shape[2];
-            if (!name.startsWith("body_") && network.values() != values) {
-                network.close();
-                throw new BundleException("it takes " + network.values() + " values, an image has " + values);
-            }
-            if (Arrays.asList(outputs).contains("logits") && network.count("logits") != manifest.numClasses) {
-                int found = network.count("logits");
-                network.close();
-                throw new BundleException("it must give " + manifest.numClasses + " logits, it gives " + found);
-            }
-            return network;
-        } catch (BundleException | RuntimeException error) {
-            throw new BundleException(where + " is damaged, it cannot be opened: " + error.getMessage(), error);
-        }
-    }
-
-    private File file(String name) {
-        return new File(folder, name + ".tflite");
+        return networks.opened("body_" + level, "logits").run(features, "logits");
     }
 }

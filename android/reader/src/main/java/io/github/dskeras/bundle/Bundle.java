@@ -7,6 +7,7 @@ import java.nio.ByteOrder;
 import java.security.MessageDigest;
 import java.security.NoSuchAlgorithmException;
 import java.util.Arrays;
+import java.util.Map;
 
 /**
  * A bundle on disk: a directory, or the single-file form. Every number is checked before it is used, every part against
@@ -82,21 +83,31 @@ public final class Bundle {
     }
 
     /**
-     * Compares the classes that {@code bundle.json} names with the graph of a file that gives logits.
+     * Compares the outputs that {@code bundle.json} names with the graph of a file that gives them.
      *
-     * @throws BundleException another number of them, or a damaged part
+     * @throws BundleException other shapes, or a damaged part
      */
     public void checkClasses() throws BundleException {
-        String name = "body_0";
-        int[] shape;
-        try {
-            shape = Graph.outputShape(plan(name).graph, "logits");
-        } catch (BundleException error) {
-            throw new BundleException(path + ": " + name + " is damaged, it cannot be opened: " + error.getMessage(), error);
-        }
-        if (!Arrays.equals(shape, new int[] {1, manifest.numClasses})) {
-            String found = ", its shape is " + Arrays.toString(shape);
-            throw new BundleException(path + ": " + name + " must give " + manifest.numClasses + " logits" + found);
+        String where = path + ": body_0";
+        byte[] graph = plan("body_0").graph;
+        for (Map.Entry<String, int[]> output : manifest.outputs.entrySet()) {
+            int[] shape;
+            try {
+                shape = Graph.outputShape(graph, output.getKey());
+            } catch (BundleException error) {
+                throw new BundleException(where + " is damaged, it cannot be opened: " + error.getMessage(), error);
+            }
+            StringBuilder size = new StringBuilder();
+            int[] wanted = new int[output.getValue().length + 1];
+            wanted[0] = 1;
+            for (int i = 1; i < wanted.length; i++) {
+                wanted[i] = output.getValue()[i - 1];
+                size.append(i > 1 ? " x " : "").append(wanted[i]);
+            }
+            if (!Arrays.equals(shape, wanted)) {
+                String found = ", its shape is " + Arrays.toString(shape);
+                throw new BundleException(where + " must give " + size + " " + output.getKey() + found);
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 package io.github.dskeras.bundle;
 
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashSet;
 import java.util.LinkedHashMap;
@@ -12,6 +13,9 @@ public final class Manifest {
     static final String INDEX = "bundle.json";
     static final String FORMAT = "ds_keras.bundle";
     static final int ALIGNMENT = 64; // bytes, of a kernel in a file
+    static final int TASK_VERSION = 4; // of a bundle that names its task; its files may copy a kernel again
+    private static final int MAX_CLASSES = 10000; // of a detector
+    private static final int MAX_SCORES = 1 << 24; // of a detector: boxes x classes
     private static final Map<Object, Integer> DTYPES = dtypes();
 
     /** A part: its size and hash. */
@@ -47,12 +51,21 @@ public final class Manifest {
         }
     }
 
+    /** Task of a bundle whose levels give "logits". */
+    public static final String CLASSIFICATION = "classification";
+    /** Task of a bundle whose levels give "boxes" and "scores". */
+    public static final String DETECTION = "detection";
+
     /** Name of the model. */
     public final String name;
     /** Height, width and channels of an image. */
     public final int[] imageShape;
-    /** Classes of the logits. */
+    /** {@link #CLASSIFICATION} or {@link #DETECTION}. */
+    public final String task;
+    /** Classes of the logits, or of the boxes. */
     public final int numClasses;
+    /** What every level gives for one image: shapes by name. */
+    public final Map<String, int[]> outputs;
     /** A name for each class, or null. */
     public final List<String> labels;
     /** Multiply-adds of the shared start. */
@@ -90,14 +103,19 @@ public final class Manifest {
         Object format = Check.field(json, "format");
         Check.need(FORMAT.equals(format), "format '" + FORMAT + "'", format);
         Object version = Check.field(json, "format_version");
-        boolean known = Long.valueOf(2).equals(version) || Long.valueOf(3).equals(version);
-        Check.need(known, "format_version 2 or 3", version);
+        boolean known = version instanceof Long && (Long) version >= 2 && (Long) version <= TASK_VERSION;
+        Check.need(known, "format_version 2, 3 or 4", version);
         formatVersion = ((Long) version).intValue();
         name = Check.string(Check.field(json, "name"), "a name");
         long[] shape = Check.shape(Check.field(json, "image_shape"), Check.MAX_SIDE);
         Check.need(shape.length == 3, "image_shape of three numbers", json.get("image_shape"));
         imageShape = new int[] {(int) shape[0], (int) shape[1], (int) shape[2]};
-        numClasses = (int) Check.whole(Check.field(json, "num_classes"), 2, Check.MAX_SIDE);
+        task = formatVersion == TASK_VERSION ? DETECTION : CLASSIFICATION;
+        boolean boxes = task.equals(DETECTION);
+        Check.need(!boxes || DETECTION.equals(json.get("task")), "task '" + DETECTION + "'", json.get("task"));
+        long most = boxes ? MAX_CLASSES : Check.MAX_SIDE;
+        numClasses = (int) Check.whole(Check.field(json, "num_classes"), boxes ? 1 : 2, most);
+        outputs = boxes ? outputs(Check.object(Check.field(json, "outputs"), "outputs"), numClasses) : logits(numClasses);
         Object terms = Check.field(json, "licence");
         licence = terms == null ? null : Check.string(terms, "licence: null or a text");
         labels = labels(Check.field(json, "labels"), numClasses);
@@ -169,6 +187,39 @@ public final class Manifest {
             found.add("body_" + (gated ? i : cascade[i]));
         }
         return found;
+    }
+
+    /**
+     * Counts the numbers of a shape.
+     *
+     * @param shape of {@link #outputs}
+     * @return their number
+     */
+    public static int count(int[] shape) {
+        int count = 1;
+        for (int side : shape) {
+            count *= side;
+        }
+        return count;
+    }
+
+    private static Map<String, int[]> logits(int classes) {
+        return Collections.singletonMap("logits", new int[] {classes});
+    }
+
+    private static Map<String, int[]> outputs(Map<String, Object> json, int classes) throws BundleException {
+        boolean both = json.size() == 2 && json.containsKey("boxes") && json.containsKey("scores");
+        Check.need(both, "outputs: boxes and scores", json);
+        long[] boxes = Check.shape(json.get("boxes"), MAX_SCORES);
+        long[] scores = Check.shape(json.get("scores"), MAX_SCORES);
+        boolean sound = Arrays.equals(boxes, new long[] {boxes[0], 4})
+                && Arrays.equals(scores, new long[] {boxes[0], classes});
+        Check.need(sound, "a box and its scores in each row", json);
+        Check.need(boxes[0] * classes <= MAX_SCORES, "at most " + MAX_SCORES + " scores", json);
+        Map<String, int[]> found = new LinkedHashMap<>();
+        found.put("boxes", new int[] {(int) boxes[0], 4});
+        found.put("scores", new int[] {(int) boxes[0], classes});
+        return Collections.unmodifiableMap(found);
     }
 
     /** Refuses the name of a file that there is not. */

@@ -65,7 +65,9 @@ final class Plan {
             boolean known = row.keySet().containsAll(FIELDS) && row.size() == FIELDS.size() + (follows ? 0 : 1);
             Check.need(known, "copies of the fields " + FIELDS, row);
             Manifest.Kernel kernel = manifest.kernels.get(row.get("kernel"));
-            Check.need(kernel != null && used.add(row.get("kernel")), "each kernel once", row.get("kernel"));
+            Check.need(kernel != null, "kernels of the index", row.get("kernel"));
+            boolean free = used.add(row.get("kernel")) || manifest.formatVersion == Manifest.TASK_VERSION;
+            Check.need(free, "each kernel once", row.get("kernel"));
             long[] shape = Check.shape(row.get("shape"), Check.MAX_COUNT);
             List<Object> begin = Check.list(row.get("begin"), "begin");
             boolean equal = shape.length == kernel.shape.length && shape.length == begin.size();

@@ -11,7 +11,7 @@ import java.io.FileOutputStream;
 import java.io.IOException;
 import java.util.Arrays;
 
-/** What {@code tests/test_android.py} asks beyond the command line: half conversions, routing, many bundles at once. */
+/** What {@code tests/test_android.py} asks beyond the command line: half conversions, routing, boxes, many bundles at once. */
 final class Probe {
     private Probe() {}
 
@@ -28,6 +28,9 @@ final class Probe {
                 break;
             case "cache":
                 cache(args);
+                break;
+            case "boxes":
+                boxes(args);
                 break;
             case "classes":
                 classes(args[1]);
@@ -75,6 +78,25 @@ final class Probe {
             }
         } catch (EOFException end) {
             return;
+        }
+    }
+
+    /** boxes FILE COUNT CLASSES THRESHOLD IOU MOST: what is chosen of so many boxes and scores, a line for each. */
+    private static void boxes(String[] args) throws IOException {
+        int count = Integer.parseInt(args[2]);
+        float[] boxes = new float[4 * count];
+        float[] scores = new float[Integer.parseInt(args[3]) * count];
+        try (DataInputStream in = input(args[1])) {
+            for (float[] values : new float[][] {boxes, scores}) {
+                for (int i = 0; i < values.length; i++) {
+                    values[i] = in.readFloat();
+                }
+            }
+        }
+        float[] limits = {Float.parseFloat(args[4]), Float.parseFloat(args[5])};
+        for (Boxes.Box box : Boxes.choose(boxes, scores, limits[0], limits[1], Integer.parseInt(args[6]))) {
+            String sides = box.left + " " + box.top + " " + box.right + " " + box.bottom;
+            System.out.println(box.kind + " " + box.score + " " + sides);
         }
     }
 
