@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 SPAN = 6.0  # strides that a box's side has at the most, to be found at that stride
 NEAR = 1.5, 0.5  # strides: locations that far from a box's centre find it, at the most and at the least
 BOX_WEIGHT = 2.0  # of the loss of boxes to that of scores
-FOCUS = 2.0  # exponent of the focal loss
+FOCUS, OTHERS = 2.0, 0.75  # of the focal loss of scores that have to be low: its exponent, and its weight
 
 
 class Targets(NamedTuple):
@@ -84,40 +84,58 @@ def _ratio(model: "DSDetector") -> tf.Tensor:
     return tf.constant([[before.get(int(stride), 1.0)] for stride in model.reaches[:, 0]], tf.float32)
 
 
-def loss_of(model: "DSDetector", raw: Any, targets: Targets, teacher: Found | None, share: Any) -> Found:
-    """The loss of a level: focal loss of the scores, complete IoU loss of the boxes.
+def loss_of(
+    model: "DSDetector", raw: Any, targets: Targets, teacher: Found | None, share: Any, weights: Any = None
+) -> Found:
+    """The loss of a level: cross-entropy of the scores, complete IoU loss of the boxes.
 
     The score that a location has to give is the overlap of its box with the true one, so that sure boxes are good ones.
+    A location on a thing counts in full, however small that overlap still is; of the many others the wrong ones count.
     A teacher's scores and boxes are mixed in.
 
     Args:
         model: the detector.
         raw: (batch, locations, 4 + classes), what the level gave.
         targets: see ``assign``.
-        teacher: what the largest level gave for the same images, or None.
+        teacher: what the largest level gave for the first images of the batch, or None.
         share: of the teacher in the targets, in [0, 1].
+        weights: (classes,) of things of each class, without which a rare class hardly counts; default 1.
 
     Returns:
         ``Found``.
 
-    Source: quality focal loss, arXiv 2006.04388, equation 5; complete IoU, arXiv 1911.08287.
+    Source: varifocal loss, arXiv 2008.13367, equation 2, without its weight of the overlap; complete IoU,
+    arXiv 1911.08287.
     """
     boxes, logits = model.decode(tf.cast(raw, tf.float32))
-    scores = tf.sigmoid(logits)
+    scores, side = tf.sigmoid(logits), tf.constant([*model.image_shape[1::-1]] * 2, tf.float32)
     mask = tf.cast(targets.classes >= 0, tf.float32)
-    count = tf.maximum(tf.reduce_sum(mask), 1.0)
-    side = tf.constant([*model.image_shape[1::-1]] * 2, tf.float32)
+    weights = tf.ones(model.num_classes) if weights is None else tf.constant(weights, tf.float32)
+    weight = mask * tf.gather(weights, tf.maximum(targets.classes, 0))
+    count = tf.maximum(tf.reduce_sum(weight), 1.0)
     overlap = tf.stop_gradient(paired_overlap(boxes, targets.boxes)) * mask
-    truth = tf.one_hot(targets.classes, model.num_classes) * overlap[..., None]
+    hot = tf.one_hot(targets.classes, model.num_classes)
+    truth = hot * overlap[..., None]
     missed = 1 - _complete(boxes * side, targets.boxes * side)
     if teacher is not None:
-        truth = (1 - share) * truth + share * teacher.scores
-        missed = (1 - share) * missed + share * (1 - _complete(boxes * side, teacher.boxes * side))
-    focal = tf.abs(truth - scores) ** FOCUS * tf.nn.sigmoid_cross_entropy_with_logits(truth, logits)
-    of_scores = tf.reduce_sum(tf.where((targets.classes == IGNORED)[..., None], 0.0, focal)) / count
-    of_boxes = tf.reduce_sum(tf.where(mask > 0, missed, 0.0)) / count
-    mean = tf.reduce_sum(overlap) / count
+        its_boxes, its_scores, known = _rows(teacher, boxes)
+        share = share * known
+        truth = (1 - share[..., None]) * truth + share[..., None] * its_scores
+        missed = (1 - share) * missed + share * (1 - _complete(boxes * side, its_boxes * side))
+    focal = tf.where(hot > 0, weight[..., None], OTHERS * tf.abs(truth - scores) ** FOCUS)
+    of_scores = focal * tf.nn.sigmoid_cross_entropy_with_logits(truth, logits)
+    of_scores = tf.reduce_sum(tf.where((targets.classes == IGNORED)[..., None], 0.0, of_scores)) / count
+    of_boxes = tf.reduce_sum(weight * tf.where(mask > 0, missed, 0.0)) / count
+    mean = tf.reduce_sum(overlap) / tf.maximum(tf.reduce_sum(mask), 1.0)
     return Found(tf.stop_gradient(boxes), tf.stop_gradient(scores), of_scores + BOX_WEIGHT * of_boxes, mean)
+
+
+def _rows(teacher: Found, boxes: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+    """A teacher's boxes and scores with rows of zeros for the images that it has not seen, and which it has seen."""
+    missing = tf.shape(boxes)[0] - tf.shape(teacher.boxes)[0]
+    known = tf.ones_like(teacher.boxes[..., 0])
+    boxes, scores = (tf.pad(value, [[0, missing], [0, 0], [0, 0]]) for value in (teacher.boxes, teacher.scores))
+    return boxes, scores, tf.pad(known, [[0, missing], [0, 0]])
 
 
 def paired_overlap(first: tf.Tensor, second: tf.Tensor) -> tf.Tensor:

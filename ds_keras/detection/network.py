@@ -15,6 +15,7 @@ from ds_keras.detection.head import Head
 from ds_keras.layers.joined import JoinedMaps
 from ds_keras.models.supernet import Supernet
 from ds_keras.photos.preprocessing import listed
+from ds_keras.zoo.classes import without_classifier
 
 REACH = 2.0  # strides from a location to each side of the box that an untrained head gives
 LIMIT = 4.0  # of the logarithm of a distance
@@ -31,8 +32,8 @@ class DSDetector(SliceableNetwork):
     separable convolutions, with BatchNorm statistics for each stride and level, reads them all.
 
     Args:
-        backbone: a supernet of convolutions at the size of the images, see ``zoo.load(name, image_size=...)``; trained
-            in place. Its classifier stays unused. Or its class and config, as ``get_config`` gives them.
+        backbone: a supernet of convolutions at the size of the images, see ``zoo.load(name, image_size=...)``. The
+            detector copies its weights, without the classifier. Or its class and config, as ``get_config`` gives them.
         num_classes: kinds of things; default the number of labels.
         labels: their names, or None.
         width: channels of the head at the largest level; smaller levels have fewer, as the backbone at the middle
@@ -85,7 +86,7 @@ class DSDetector(SliceableNetwork):
         levels, count = backbone.levels, num_classes if labels is None or num_classes is not None else len(labels)
         named = None if labels is None else list(labels)
         super().__init__(levels, levels[-1], count, backbone.image_shape, labels=named, **{**shared, **kwargs})  # type: ignore[arg-type]
-        self.backbone = backbone
+        self.backbone = without_classifier(backbone)
         self.strides, self.width = tuple(int(stride) for stride in strides), int(width)
         if self.width < DIVISOR:
             raise ValueError(f"width must be at least {DIVISOR}, received {width!r}")
@@ -140,8 +141,8 @@ class DSDetector(SliceableNetwork):
         """Creates every weight."""
         if self.built:
             return
-        self.backbone.build()
         super().build(input_shape)
+        self.backbone.built = True  # all that is used of it
         self.head_block.start_rare()
 
     def start(self, visitor: Visitor, x: Any) -> tuple[Any, Any]:

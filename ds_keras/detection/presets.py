@@ -44,7 +44,7 @@ def load(directory: str | os.PathLike) -> DSDetector:
         raise ValueError(f"{path}: the backbone must be a model of ds_keras.models, received {shown(repr(kind))}")
     size = weights.measure(files[WEIGHTS])
     with float32_variables(), at_most(layers=2 * size.arrays + MORE_LAYERS, weights=size.values, source=WEIGHTS):
-        inner = build(getattr(models, kind), backbone["config"], path)
+        inner = build(getattr(models, kind), backbone["config"], path, weights=False)
         try:
             model = DSDetector(**{**config, "backbone": inner})
             model.build()

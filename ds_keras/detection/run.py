@@ -1,32 +1,35 @@
 """Trains a detector from a preset within some minutes: boxes in, a preset, TFLite files and figures out."""
 
+import json
 import math
 import os
-import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 from absl import logging
 
 from ds_keras import training, zoo
 from ds_keras.core import cost
-from ds_keras.core.files import expanded
+from ds_keras.core.files import expanded, read_json, write_json
 from ds_keras.detection.data import load_data
 from ds_keras.detection.data.pipeline import batches
 from ds_keras.detection.data.source import BoxSource
 from ds_keras.detection.evaluation import evaluate
 from ds_keras.detection.export import to_tflite
 from ds_keras.detection.network import DSDetector
-from ds_keras.detection.presets import save
+from ds_keras.detection.presets import load, save
 from ds_keras.detection.trainer import DetectorTrainer
+from ds_keras.experiments.loop import Clock, Loop
 
 PIXELS, MULTIPLE, LEAST = 50_000, 32, 96  # of an image; what divides its sides; a side at the least
 TRAINING = 0.85  # share of the time; the rest is for statistics, figures and files
-WARM_UP = 0.05  # share of the training in which the learning rate rises
+LEAST_SHARE = 0.5  # of a batch, that a large level sees
+BALANCE = 1.0  # 0: all things count alike; 1: all classes do
 CALIBRATION = 8  # batches
-EVERY = 20.0  # seconds between lines of progress
+STEPS = 10**9  # at the most: the clock ends the training
+STAGE, RECORD = "training", "run.json"  # in the workdir: folder of checkpoints, what the run is
 
 
 def train(
@@ -36,30 +39,36 @@ def train(
     workdir: str | os.PathLike = "runs/detector",
     image_size: Any = None,
     batch_size: int = 8,
-    learning_rate: float = 1e-3,
+    learning_rate: float = 3e-3,
     seed: int = 0,
+    keep_val: bool = False,
 ) -> DSDetector:
     """Trains a detector on images with boxes, starting from a classifier.
 
     Writes ``workdir/preset`` (see ``detection.load``) with ``metrics.json``, and ``workdir/tflite`` (see ``Session``).
-    The test images are looked at once, at the end.
+    The test images are looked at once, at the end. The same call goes on with a run that was killed, from its last
+    checkpoint, which is at most about a minute old; after the end it gives the finished detector. With more minutes it
+    trains on.
 
     Args:
         start: preset of a network of convolutions, alias or directory.
         data: see ``detection.load_data``.
-        minutes: for everything, roughly: the machine's speed decides how many steps that are.
+        minutes: for everything, roughly, those before a kill included: the machine's speed decides how many steps that
+            are.
         workdir: created if needed.
         image_size: pixels, an int or (height, width), multiples of 32; default about 50,000 pixels of the shape of the
             first image.
         batch_size: images in a step.
-        learning_rate: largest one, of Adam.
+        learning_rate: largest one, of Adam, for the head; the backbone has a quarter of it.
         seed: of order and augmentation.
+        keep_val: does not learn from a part "val" that is there beside "test", so that thresholds can be chosen on it.
 
     Returns:
         The detector.
 
     Raises:
-        ValueError: bad argument, or a damaged set of images.
+        ValueError: bad argument, a damaged set of images, or a workdir of another run.
+        FloatingPointError: a loss was not finite.
 
     Example:
         >>> model = detection.train("ds_mobilenet", "voc:blood_cells", minutes=15, workdir="runs/cells")
@@ -67,24 +76,91 @@ def train(
     for name, value in {"minutes": minutes, "learning_rate": learning_rate}.items():
         if not value > 0:
             raise ValueError(f"{name} must be positive, received {value!r}")
-    began, workdir = time.monotonic(), expanded(workdir)
-    sets = load_data(data)
+    workdir, sets = expanded(workdir), load_data(data)
+    sets = sets.without_val() if keep_val else sets
     logging.info("train: %r; test: %r%s", sets.train, sets.test, ", held out of the images" if sets.held_out else "")
-    backbone: Any = zoo.load(start, image_size=suited_size(sets.train) if image_size is None else image_size)
-    model = DSDetector(backbone, labels=sets.class_names)
-    trainer = DetectorTrainer(model, seed=seed)
-    trainer.compile(keras.optimizers.Adam(learning_rate, global_clipnorm=10.0))
-    stream = batches(sets.train, batch_size, model.image_shape[:2], seed)
-    clock = Clock(began, TRAINING * 60 * minutes, learning_rate)
-    trainer.fit(stream, steps_per_epoch=10**6, callbacks=[clock], shuffle=False, verbose=0)
-    plain = batches(sets.train, batch_size, model.image_shape[:2], seed, augment=False)
-    few = min(CALIBRATION, math.ceil(len(sets.train) / batch_size))
-    logging.info("measuring the BatchNorm statistics of every level")
-    training.calibrate_batch_norm(model, plain.take(few).map(lambda images, *_: images).cache(), start=False)
-    metrics = figures(model, sets.test, data, str(start), sets.held_out, clock.steps * batch_size / len(sets.train))
+    if batch_size > len(sets.train):
+        raise ValueError(f"batch_size must be at most {len(sets.train)}, the training images, received {batch_size!r}")
+    size = suited_size(sets.train) if image_size is None else image_size
+    request = {"start": Path(start).name, "train": repr(sets.train), "test": repr(sets.test), "image_size": size}
+    request |= {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
+    if _claim(workdir, request) >= minutes:
+        logging.info("%s holds the finished detector of this run; more minutes would train it on", workdir)
+        return load(workdir / "preset")
+    model = DSDetector(zoo.load(start, image_size=size), labels=sets.class_names)
+    steps = fit(model, sets.train, workdir, 60 * TRAINING * minutes, batch_size, learning_rate, seed)
+    metrics = figures(model, sets.test, data, str(start), sets.held_out, steps * batch_size / len(sets.train))
     save(model, workdir / "preset", metrics)
     to_tflite(model, workdir / "tflite")
+    write_json(workdir / RECORD, {"request": request, "finished": minutes})
     return model
+
+
+def _claim(workdir: Path, request: dict[str, Any]) -> float:
+    """Marks a directory as a run's; returns the minutes of its last end, 0 where it has not ended yet."""
+    path = workdir / RECORD
+    record = {"request": request, "finished": 0.0}
+    if not path.is_file():
+        write_json(path, record)
+        return 0.0
+    known = read_json(path)
+    if not isinstance(known, dict) or known.get("request") != json.loads(json.dumps(request)):
+        raise ValueError(
+            f"workdir {str(workdir)!r} holds another run ({path}); give an empty directory, or the same arguments to "
+            "go on with it"
+        )
+    return float(known.get("finished", 0.0))
+
+
+def fit(
+    model: DSDetector,
+    source: BoxSource,
+    workdir: Path,
+    seconds: float,
+    batch_size: int,
+    learning_rate: float,
+    seed: int = 0,
+) -> int:
+    """Trains a detector by the clock, or goes on with it; the moving average takes its place.
+
+    Args:
+        model: trained in place.
+        source: images to learn from.
+        workdir: gets checkpoints and ``metrics.jsonl``.
+        seconds: of training, those before a kill included.
+        batch_size: images in a step.
+        learning_rate: largest one.
+        seed: of order and augmentation.
+
+    Returns:
+        Steps, those before a kill included.
+    """
+    stream = partial(batches, source, batch_size, model.image_shape[:2], seed)
+    few = stream(augment=False).take(min(CALIBRATION, len(source) // batch_size)).map(lambda images, *_: images).cache()
+    model.build()
+    if not any(workdir.glob(f"{STAGE}/step-*.npz")):
+        logging.info("measuring the BatchNorm statistics of every level on these images")
+        training.calibrate_batch_norm(model, few, start=False)
+    trainer = DetectorTrainer(model, shares=shares_of(model), class_weights=rare_weights(source), seed=seed)
+    trainer.compile(trainer.make_optimizer(learning_rate))
+    loop = Loop(STAGE, trainer, workdir, len(source) // batch_size, STEPS, Clock(seconds, learning_rate))
+    loop.fit(lambda first, last, _: stream(start_step=first).take(last - first), None, STEPS, 0)
+    logging.info("measuring the BatchNorm statistics of every level's head")
+    trainer.finish(few)
+    return int(trainer.step)
+
+
+def shares_of(model: DSDetector) -> list[float]:
+    """The share of a batch that each level sees: the smaller, the more it costs over the smallest."""
+    costs = np.array([cost.madds(model, level) for level in range(len(model.levels))], float)
+    return [float(share) for share in np.clip(costs[0] / costs, LEAST_SHARE, 1).round(2)]
+
+
+def rare_weights(source: BoxSource) -> list[float]:
+    """A weight for each class that is the larger, the fewer things it has: 1 for the most frequent one."""
+    classes = np.concatenate([one.classes[~one.difficult] for one in source.things])
+    counts = np.maximum(np.bincount(classes, minlength=len(source.class_names)), 1)
+    return [float(weight) for weight in (counts.max() / counts) ** BALANCE]
 
 
 def figures(
@@ -109,40 +185,3 @@ def suited_size(source: BoxSource) -> tuple[int, int]:
     sides = (side * math.sqrt(PIXELS / (height * width)) for side in (height, width))
     high, wide = (max(LEAST, MULTIPLE * round(side / MULTIPLE)) for side in sides)
     return high, wide
-
-
-class Clock(keras.callbacks.Callback):
-    """Sets the learning rate by the share of the time that is gone, says how far it is, and stops at the end.
-
-    Args:
-        began: what ``time.monotonic`` gave then.
-        seconds: from there to the end of the training.
-        rate: largest learning rate; it rises from 0, and falls to 0 along a cosine.
-    """
-
-    def __init__(self, began: float, seconds: float, rate: float):
-        super().__init__()
-        self.began, self.seconds, self.rate = began, seconds, rate
-        self.steps, self.said = 0, 0.0
-        self.first: float | None = None  # the first step takes long: it traces
-
-    def on_train_batch_begin(self, batch: int, logs: Any = None) -> None:
-        """Sets the learning rate."""
-        first = self.began if self.first is None else self.first
-        gone = (time.monotonic() - first) / max(self.seconds - (first - self.began), 1e-9) if self.first else 0.0
-        falling = 0.5 + 0.5 * math.cos(math.pi * min(gone, 1.0))
-        self.model.optimizer.learning_rate = self.rate * min(1.0, (gone + 0.002) / WARM_UP) * falling
-
-    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Says how far it is."""
-        now = time.monotonic()
-        self.first = self.first or now
-        self.steps += 1
-        if now - self.said > EVERY or now - self.began > self.seconds:
-            self.said = now
-            shown = {name: float(np.asarray(value)) for name, value in (logs or {}).items()}
-            rows = ", ".join(f"{name.replace('_', ' ')} {value:.2f}" for name, value in shown.items())
-            logging.info("%.0f of %.0f s, step %d: %s", now - self.began, self.seconds, self.steps, rows)
-            self.model.reset_metrics()
-        if now - self.began > self.seconds:
-            self.model.stop_training = True

@@ -21,6 +21,7 @@ from ds_keras.training.distributed.workers import gather
 
 SECONDS = 60.0  # between checkpoints, at most: a step may take long
 WARMUP = 20  # steps, of a stage that the clock ends
+SAID = "accuracy", "overlap"  # ends of the names of the metrics that a line of progress has
 SAID_AFTER = 20.0  # seconds after which a run says how long it will take
 
 
@@ -70,7 +71,8 @@ class Loop:
         if self.name == "stage1" and step < end and self.writes:  # an older Stage II began from weights that move on
             shutil.rmtree(self.workdir / "stage2", ignore_errors=True)
         if step:
-            logging.info("%s: going on from step %d of %d", self.name, step, end)
+            last = f" of {end}" if self.clock is None else f", {spent:.0f} of {self.clock.seconds:.0f} s are spent"
+            logging.info("%s: going on from step %d%s", self.name, step, last)
         began, first, clock = time.monotonic() - spent, step, self.clock
         if clock is not None:
             clock.start(step, began)
@@ -118,7 +120,7 @@ class Loop:
                 for name, value in values.items():
                     tf.summary.scalar(name, value, step=step)
         known = {k.removeprefix("val_"): v for k, v in values.items() if k.startswith("val_") or self.clock}
-        figures = ", ".join(f"{k} {100 * v:.2f} %" for k, v in known.items() if k.endswith("accuracy"))
+        figures = ", ".join(f"{k} {100 * v:.2f} %" for k, v in known.items() if k.endswith(SAID))
         if self.clock is not None:
             left = max(self.clock.seconds - seconds, 0.0)
             logging.info("%s: step %d, %.0f s left; training views %s", self.name, step, left, figures)

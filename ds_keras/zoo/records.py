@@ -94,8 +94,11 @@ def weights_file(folder: Path, record: dict[str, Any]) -> Path:
     return folder / WEIGHTS
 
 
-def build(model_class: Any, config: dict[str, Any], path: Path) -> "ImageModel":
-    """The network that a config describes. Its entries are checked first: Keras would import what some of them name."""
+def build(model_class: Any, config: dict[str, Any], path: Path, weights: bool = True) -> "ImageModel":
+    """The network that a config describes. Its entries are checked first: Keras would import what some of them name.
+
+    Without ``weights`` its layers are made, but not built: what it is a part of decides which it needs.
+    """
     expected = set()
     for base in model_class.__mro__:
         if base.__module__.startswith("ds_keras.") and "__init__" in vars(base):
@@ -109,7 +112,8 @@ def build(model_class: Any, config: dict[str, Any], path: Path) -> "ImageModel":
     try:
         _check_bounds(config)
         model = model_class.from_config(config)
-        model.build()
+        if weights:
+            model.build()
     except Exception as error:  # a damaged value can fail anywhere
         raise ValueError(
             f"{path}: the config does not describe a {model_class.__name__}: {shown(error, 500)}"

@@ -109,6 +109,16 @@ def test_pack_joins_train_and_val(tmp_path):
     sets = detection.load_data(f"pack:{write_pack(tmp_path / 'cells.npz')}")
     same(sets.train, scenes.source(4).subset([0, 1, 2]))
     same(sets.test, scenes.source(4).subset([3]))
+    assert sets.val is not None
+    kept = sets.without_val()
+    assert [len(part) for part in (kept.train, kept.val, kept.test)] == [
+        len(sets.train) - len(sets.val),
+        len(sets.val),
+        1,
+    ]
+    same(sets.val, sets.train.subset(range(len(kept.train), len(sets.train))))
+    with pytest.raises(ValueError, match="no part val"):
+        sets._replace(val=None).without_val()
 
 
 @pytest.mark.parametrize(

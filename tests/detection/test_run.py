@@ -153,3 +153,9 @@ def test_training_from_the_command_line(tmp_path, capsys):
     assert metrics["data"] == "scenes" and metrics["measured_on"] == "a fifth held out of the images"
     assert [row["level"] for row in metrics["levels"]] == [0, 1]
     assert detection.Session(tmp_path / "run/tflite").labels == scenes.NAMES
+    how = ["--minutes=0.02", "--batch_size=2", "--image_size=96,96"]
+    program.main("train_detector", [*flags, *how])  # it is finished: nothing is trained or measured again
+    assert capsys.readouterr().out.splitlines() == printed
+    with pytest.raises(SystemExit):
+        program.main("train_detector", [*flags, *how, "--seed=1"])
+    assert "holds another run" in capsys.readouterr().err

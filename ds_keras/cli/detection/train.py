@@ -1,6 +1,7 @@
 """Trains a detector on photos with boxes within some minutes, starting from a preset.
 
-Prints average precision and multiply-adds of every level; writes a preset and TFLite files.
+Prints average precision and multiply-adds of every level; writes a preset and TFLite files. The same command goes on
+with a run that was killed.
 
 Example:
     ds-keras train_detector --data=voc:FOLDER --start=ds_mobilenet_imagenette --minutes=15 --workdir=runs/cells
@@ -15,8 +16,9 @@ FLAGS.number("minutes", 15.0, "Time for everything.")
 FLAGS.destination("workdir", "runs/detector", "Directory of the result: preset/ and tflite/.")
 FLAGS.words("image_size", None, "Height and width of the images, multiples of 32; default from the photos' shape.")
 FLAGS.integer("batch_size", 8, "Images in a step.", lower_bound=1)
-FLAGS.number("learning_rate", 1e-3, "Largest learning rate.")
+FLAGS.number("learning_rate", 3e-3, "Largest learning rate, of the head; the backbone has a quarter of it.")
 FLAGS.integer("seed", 0, "Of order and augmentation.", lower_bound=0, upper_bound=2**31 - 1)
+FLAGS.switch("keep_val", False, "Do not learn from a part val beside test, so that thresholds can be chosen on it.")
 
 
 def main(_: str) -> None:
@@ -30,7 +32,7 @@ def main(_: str) -> None:
         raise ValueError(f"--minutes must be positive, received {FLAGS.minutes!r}")
     from ds_keras import detection, zoo
 
-    how = {"batch_size": FLAGS.batch_size, "learning_rate": FLAGS.learning_rate, "seed": FLAGS.seed}
+    how = {name: FLAGS[name].value for name in ("batch_size", "learning_rate", "seed", "keep_val")}
     detection.train(FLAGS.start, FLAGS.data, FLAGS.minutes, FLAGS.workdir, size, **how)
     rows = zoo.card(f"{FLAGS.workdir}/preset")["levels"]
     print("level  MMAdds  mAP@0.5    mAP")

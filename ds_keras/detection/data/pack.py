@@ -45,7 +45,12 @@ def pack(path: str | os.PathLike) -> BoxSets:
         if joined:
             files, things = (list(itertools.chain(*lists)) for lists in zip(*joined, strict=True))
             sources[group] = BoxSource(EncodedStorage(files), things, names, f"{Path(path).stem}/{group}")
-    return sets_of(sources)
+    sets = sets_of(sources)
+    if "val" in read and "test" in read:
+        count = len(sets.train)
+        val = sets.train.subset(range(count - len(read["val"][0]), count), f"{Path(path).stem}/val")
+        return sets._replace(val=val)
+    return sets
 
 
 def _read_part(arrays: dict[str, np.ndarray], part: str, path: str | os.PathLike) -> tuple[list[bytes], list[Boxes]]:

@@ -116,16 +116,29 @@ class BoxSets(NamedTuple):
         train: to learn from.
         test: to measure on.
         held_out: whether ``test`` was drawn from the images, which had no such part.
+        val: the last images of ``train``, where the set has a part of that name beside ``test``: see ``without_val``.
     """
 
     train: BoxSource
     test: BoxSource
     held_out: bool
+    val: BoxSource | None = None
 
     @property
     def class_names(self) -> list[str]:
         """One name for each class."""
         return self.train.class_names
+
+    def without_val(self) -> "BoxSets":
+        """The same parts, without ``val`` in ``train``: thresholds can be chosen on it then.
+
+        Raises:
+            ValueError: there is no such part.
+        """
+        if self.val is None:
+            raise ValueError(f"{self.train.name}: there is no part val beside a test part, so none can be kept")
+        kept = range(len(self.train) - len(self.val))
+        return self._replace(train=self.train.subset(kept, f"{self.train.name}[without val]"))
 
 
 def sets_of(sources: dict[str, BoxSource]) -> BoxSets:
