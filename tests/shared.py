@@ -7,7 +7,7 @@ import os
 import keras
 import numpy as np
 from damaged import as_file, parts_of
-from helpers import budgeted_nano, fill, images, nano
+from helpers import budgeted_nano, fill, images, nano, pair
 
 from ds_keras import export
 from tests.detection import scenes
@@ -19,7 +19,7 @@ def budgeted():
     return budgeted_nano(images(24), points=9, name="budgeted")
 
 
-def described():
+def labelled():
     """``nano`` with labels that a text file has to clean."""
     return nano(name="small", labels=["cat", "wild\n dog", "été"])
 
@@ -35,11 +35,10 @@ def detector():
 
 MAKE = {
     "detector.dsbundle": lambda path: export.to_bundle(detector(), path),
-    "labelled": lambda path: export.to_bundle(nano(labels=["a", "b", "c"]), path, licence="none"),
-    "described": lambda path: export.to_bundle(described(), path, licence="CC0-1.0"),
-    "int8": lambda path: export.to_bundle(nano(), path, "int8", np.rint(images(8))),
+    "labelled": lambda path: export.to_bundle(labelled(), path, licence="CC0-1.0"),
+    "int8": lambda path: export.to_bundle(pair(), path, "int8", np.rint(images(8))),  # two levels
     "budgeted": lambda path: export.to_bundle(budgeted(), path),
-    "half": lambda path: export.to_bundle(budgeted(), path, "float16"),
+    "half": lambda path: export.to_bundle(pair(), path, "float16"),  # two levels
 }
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from helpers import close
 from PIL import Image
+from programs import run_program
 
 import ds_keras
 from ds_keras import moved
@@ -61,6 +62,11 @@ README_BEFORE_ROOMS = [
 SUBMODULES = sorted(set(ds_keras.__all__) - {"__version__"})
 NEEDS_KERAS = ["convert", "cost", "evaluation", "export", "layers", "models", "quantization", "report", "routing"]
 NEEDS_KERAS += ["training"]
+ANEW = """
+import sys
+for name in [name for name in sys.modules if name.split(".")[0] == "ds_keras"]:
+    del sys.modules[name]  # ``run_program`` has imported it from the checkout
+"""
 
 
 def run(*command, **kwargs):
@@ -114,21 +120,25 @@ def test_what_the_wheel_holds(wheel):
 def test_the_wheel_elsewhere(installed, tmp_path):
     """The digits preset from the installed package alone: golden logits."""
     golden = json.loads((ROOT / "tests/zoo/golden_digits.json").read_text())
-    code = """
-import json, sys, importlib.metadata
+    (tmp_path / "program.py").write_text(f"""
+{ANEW}
+import json, importlib.metadata
+sys.path.insert(0, sys.argv[1])
 import numpy as np
 import ds_keras
 model = ds_keras.zoo.load("ds_mobilenet_digits")
 x = np.array(json.load(open("golden.json"))["images"], "float32")
 logits = [np.asarray(model(x, level=k)).tolist() for k in range(len(model.levels))]
-print(json.dumps({
+print(json.dumps({{
     "file": ds_keras.__file__, "presets": str(ds_keras.zoo.presets()), "names": ds_keras.zoo.list_models(),
     "version": importlib.metadata.version("ds_keras"), "logits": logits,
     "modules": [getattr(m, "__file__", None) or "" for n, m in sys.modules.items() if n.split(".")[0] == "ds_keras"],
-}))
-"""
+}}))
+""")
     (tmp_path / "golden.json").write_text(json.dumps(golden))
-    found = json.loads(python(code, tmp_path, PYTHONPATH=str(installed)).splitlines()[-1])
+    result = run_program(tmp_path / "program.py", str(installed), cwd=tmp_path, env=os.environ)
+    assert result.returncode == 0, result.stderr[-3000:]
+    found = json.loads(result.stdout.splitlines()[-1])
     assert all(Path(file).is_relative_to(installed) for file in [found["file"], *found["modules"]])
     assert Path(found["presets"]) == installed / "ds_keras/zoo/presets"
     assert "ds_mobilenet_digits" in found["names"]
@@ -175,8 +185,9 @@ def test_unknown_attribute():
 
 def test_another_backend_of_keras(tmp_path):
     """Keras is told that it runs on JAX, which need not be installed: each module says what to do."""
-    code = """
-import importlib, keras, sys
+    (tmp_path / "program.py").write_text(f"""
+{ANEW}
+import importlib, keras
 keras.backend.backend = lambda: "jax"
 import ds_keras
 for name in sys.argv[1].split(","):
@@ -184,10 +195,10 @@ for name in sys.argv[1].split(","):
         importlib.import_module("ds_keras." + name)
     except ImportError as error:
         print(name, "|", error)
-"""
-    clean = {key: value for key, value in os.environ.items() if key != "PYTHONPATH"}
-    env = {**clean, "KERAS_BACKEND": "tensorflow"}
-    lines = run(sys.executable, "-c", code, ",".join(NEEDS_KERAS), cwd=tmp_path, env=env).splitlines()
+""")
+    result = run_program(tmp_path / "program.py", ",".join(NEEDS_KERAS), cwd=tmp_path, env=os.environ)
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.splitlines()
     assert [line.split(" | ")[0] for line in lines] == NEEDS_KERAS
     for line in lines:
         assert "ds_keras needs the TensorFlow backend of Keras, but the backend is 'jax'" in line

@@ -18,6 +18,7 @@ PARTS = {  # sources, oldest Java that must run them: what an app takes is Java 
     "litert/src/main": 8,
     "jvm/src/io": OLDEST,
 }
+QUICK = ["-J-XX:TieredStopAtLevel=1", "-J-XX:+UseSerialGC"]  # a compiler that runs for a second need not compile itself
 
 
 class Runner:
@@ -43,7 +44,7 @@ class Runner:
         lint = ["-Xlint:all,-options,-restricted", "-Werror", "-encoding", "UTF-8"]
         for part, release in PARTS.items():
             sources = sorted((ANDROID / part).rglob("*.java"))
-            _output([home / "bin/javac", *lint, "--release", release, "-cp", classes, "-d", classes, *sources])
+            _output([home / "bin/javac", *QUICK, *lint, "--release", release, "-cp", classes, "-d", classes, *sources])
         self.java = [home / "bin/java", "--enable-native-access=ALL-UNNAMED", f"-Dlitert={library}", "-cp", classes]
 
     def __call__(self, command: str, bundle: str | os.PathLike, images: np.ndarray, *rest: Any) -> list[str]:

@@ -7,6 +7,7 @@ import random
 import shutil
 import struct
 import subprocess
+import sys
 import tracemalloc
 import zipfile
 from collections import Counter
@@ -34,6 +35,9 @@ from ds_keras.runtime import Bundle, Session
 from ds_keras.runtime.graph_check import check_graph
 from ds_keras.runtime.materialize import Copy, Template, materialize
 
+sys.path.append(str(Path(__file__).parents[2] / "tools"))
+import jvm
+
 pytestmark = pytest.mark.skipif(
     shutil.which("javac") is None or shutil.which("java") is None, reason="needs a JDK: javac and java on the PATH"
 )
@@ -47,7 +51,18 @@ def classes(tmp_path_factory):
     """The compiled reader, and the probe of these tests."""
     folder = tmp_path_factory.mktemp("classes")
     # -options: a JDK of the future may say that release 8 is old
-    command = ["javac", "-Xlint:all,-options", "-Werror", "--release", "8", "-encoding", "UTF-8", "-d", folder]
+    command = [
+        "javac",
+        *jvm.QUICK,
+        "-Xlint:all,-options",
+        "-Werror",
+        "--release",
+        "8",
+        "-encoding",
+        "UTF-8",
+        "-d",
+        folder,
+    ]
     done = subprocess.run([*command, *sorted(READER.rglob("*.java"))], capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -58,7 +73,16 @@ def java(classes):
     """Runs a class of the reader; returns the exit status and the lines of both streams."""
 
     def run(*arguments, main="Main"):
-        command = ["java", "-Xmx64m", "-XX:+UseSerialGC", "-cp", classes, PACKAGE + main, *map(str, arguments)]
+        command = [
+            "java",
+            "-Xmx64m",
+            "-XX:+UseSerialGC",
+            "-XX:TieredStopAtLevel=1",
+            "-cp",
+            classes,
+            PACKAGE + main,
+            *map(str, arguments),
+        ]
         done = subprocess.run(command, capture_output=True, text=True)
         return done.returncode, done.stdout.splitlines(), done.stderr.splitlines()
 

@@ -25,7 +25,9 @@ EVERY_FILE = ["0", "1", "2", "gate", "knobs:cascade:2", "cascade"]
 
 @pytest.fixture(scope="module")
 def runner(tmp_path_factory):
-    return jvm.Runner(tmp_path_factory.mktemp("jvm"))
+    runner = jvm.Runner(tmp_path_factory.mktemp("jvm"))
+    runner.java[1:1] = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]  # for a few images, Java need not compile well
+    return runner
 
 
 @pytest.fixture(scope="module")
@@ -104,13 +106,15 @@ def test_equal_boxes(bundles, runner):
 def test_equal_budgets(bundles, runner):
     session = Session(bundles["digits"])
     x = np.random.default_rng(0).uniform(0, 255, (16, *session.image_shape)).astype("float32")
-    for policy in ("cascade", "gate"):
-        for fraction in (0.2, 0.6, 1.0):
-            lines = runner("run", bundles["digits"], x, KEEP, f"budget:{policy}:{fraction}", policy)
-            assert_equal(results(lines), session.run(x, policy=policy, budget=fraction))
-    lines = runner("run", bundles["digits"], x, KEEP, "milliseconds:cascade:1000", "cascade")
+    budgets = [(policy, fraction) for policy in ("cascade", "gate") for fraction in (0.2, 0.6, 1.0)]
+    what = [word for policy, fraction in budgets for word in (f"budget:{policy}:{fraction}", policy)]
+    lines = runner("run", bundles["digits"], x, KEEP, *what, "milliseconds:cascade:1000", "cascade")
+    assert len(lines) == (len(budgets) + 1) * len(x)
+    *each, last = (lines[i : i + len(x)] for i in range(0, len(lines), len(x)))
+    for (policy, fraction), found in zip(budgets, each, strict=True):
+        assert_equal(results(found), session.run(x, policy=policy, budget=fraction))
     session.set_budget(madds=1e12, policy="cascade")
-    assert_equal(results(lines), session.run(x, policy="cascade"))  # both take the table's last row
+    assert_equal(results(last), session.run(x, policy="cascade"))  # both take the table's last row
 
 
 def test_refusals(bundles, runner):
@@ -142,16 +146,16 @@ def test_refusals(bundles, runner):
 def test_files_are_made_once_and_again_where_damaged(bundles, runner):
     x, bundle = np.zeros((1, *Bundle(bundles["int8"]).manifest["image_shape"])), Bundle(bundles["int8"])
     folder = runner.folder / "cache" / bundle.id[:16]
-    expected = runner("run", bundles["int8"], x, KEEP, "materialize:gate", "materialize:cascade", "materialize:2", "2")
+    expected = runner("run", bundles["int8"], x, KEEP, "materialize:gate", "materialize:cascade", "materialize:1", "1")
     files = {path.stem: path for path in folder.iterdir()}
-    assert set(files) >= {"route", "entry_0", "body_0", "body_1", "body_2", "entry_2"}
+    assert set(files) >= {"route", "entry_0", "body_0", "body_1", "entry_1"}
     assert all(path.read_bytes() == bundle.file(name) for name, path in files.items())
-    before = files["entry_2"].stat().st_mtime_ns
-    assert runner("run", bundles["int8"], x, KEEP, "2") == expected
-    assert files["entry_2"].stat().st_mtime_ns == before
-    files["entry_2"].write_bytes(files["entry_2"].read_bytes()[:-9])
-    assert runner("run", bundles["int8"], x, KEEP, "2") == expected
-    assert files["entry_2"].read_bytes() == bundle.file("entry_2")
+    before = files["entry_1"].stat().st_mtime_ns
+    assert runner("run", bundles["int8"], x, KEEP, "1") == expected
+    assert files["entry_1"].stat().st_mtime_ns == before
+    files["entry_1"].write_bytes(files["entry_1"].read_bytes()[:-9])
+    assert runner("run", bundles["int8"], x, KEEP, "1") == expected
+    assert files["entry_1"].read_bytes() == bundle.file("entry_1")
 
 
 @pytest.mark.parametrize("policy", ["gate", "cascade", 2])

@@ -10,10 +10,15 @@ import numpy as np
 import pytest
 from fuzz import fuzz
 
-torch = pytest.importorskip("torch")
+from ds_keras.convert import ds_net
+from ds_keras.convert.torch_file import MAX_BYTES, read_tensors
 
-from ds_keras.convert import ds_net  # noqa: E402
-from ds_keras.convert.torch_file import MAX_BYTES, read_tensors  # noqa: E402
+
+@pytest.fixture(scope="module", autouse=True)
+def _torch():
+    """PyTorch takes long to import, and every worker of pytest-xdist reads this file."""
+    global torch
+    torch = pytest.importorskip("torch")
 
 
 def saved(path, state, **options):
@@ -127,30 +132,30 @@ def test_other_files(tmp_path):
         read_tensors(path, "state_dict")
 
 
-STATE = {
-    "blocks.0.first_block.gate.gate.0.weight": torch.ones(2, 4, 1, 1),
-    "blocks.0.first_block.bn2.aux_bn.0.running_mean": torch.ones(4),
-    "blocks.0.first_block.bn2.aux_bn.1.running_mean": torch.ones(8),
-    "blocks.0.first_block.conv_dw.weight": torch.ones(8, 1, 3, 3),
-    "bn1.aux_bn.0.running_mean": torch.ones(4),
-    "classifier.bias": torch.ones(3),
+STATE = {  # shapes by name
+    "blocks.0.first_block.gate.gate.0.weight": (2, 4, 1, 1),
+    "blocks.0.first_block.bn2.aux_bn.0.running_mean": (4,),
+    "blocks.0.first_block.bn2.aux_bn.1.running_mean": (8,),
+    "blocks.0.first_block.conv_dw.weight": (8, 1, 3, 3),
+    "bn1.aux_bn.0.running_mean": (4,),
+    "classifier.bias": (3,),
 }
 
 
 @pytest.mark.parametrize(
     "more",
     [
-        {"blocks.0.residual_blocks.999999.x": torch.ones(1)},
-        {"blocks.0.first_block.conv_dw.weight": torch.ones(1, 99_999)},
-        {"blocks.0.first_block.bn2.aux_bn.999999.running_mean": torch.ones(1)},
-        {"blocks.999999.x": torch.ones(1)},
-        {"x" * 10**6: torch.ones(1)},
-        {"\x1b[31m": torch.ones(1)},
+        {"blocks.0.residual_blocks.999999.x": (1,)},
+        {"blocks.0.first_block.conv_dw.weight": (1, 99_999)},
+        {"blocks.0.first_block.bn2.aux_bn.999999.running_mean": (1,)},
+        {"blocks.999999.x": (1,)},
+        {"x" * 10**6: (1,)},
+        {"\x1b[31m": (1,)},
     ],
     ids=["depth", "kernel", "levels", "stages", "a long name", "a name that is no text"],
 )
 def test_shapes_that_ask_for_more_than_they_are(tmp_path, more):
-    path = saved(tmp_path / "a.pth", {**STATE, **more})
+    path = saved(tmp_path / "a.pth", {name: torch.ones(*shape) for name, shape in {**STATE, **more}.items()})
     with pytest.raises(ValueError, match="a.pth: ") as error:
         ds_net.from_official(path, (32, 32, 3), strides=[1, 1])
     assert len(str(error.value)) < 3000 and str(error.value).isprintable()

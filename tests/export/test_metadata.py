@@ -71,12 +71,12 @@ def labels_in(data):
 
 @pytest.fixture(scope="module")
 def model():
-    return shared.described()
+    return shared.labelled()
 
 
 @pytest.fixture(scope="module")
 def bundle(tmp_path_factory):
-    return shared.bundle("described", tmp_path_factory)
+    return shared.bundle("labelled", tmp_path_factory)
 
 
 @pytest.fixture(scope="module")

@@ -26,13 +26,14 @@ def network():
 
 @pytest.fixture(scope="module")
 def both(tmp_path_factory):
-    """The bundle in single and in half precision: do not change them."""
+    """Bundles of two networks, in single and in half precision: do not change them."""
     return {kind: shared.bundle(name, tmp_path_factory) for kind, name in ((None, "budgeted"), ("float16", "half"))}
 
 
-@pytest.fixture(params=[None, "float16"], ids=str)
-def written(request, both):
-    return request.param, both[request.param]
+@pytest.fixture(scope="module", params=[None, "float16"], ids=str)
+def written(request, network, both):
+    """A precision, the bundle in it, and the network of that bundle."""
+    return request.param, both[request.param], network if request.param is None else pair()
 
 
 @pytest.fixture
@@ -42,11 +43,13 @@ def quick(both, monkeypatch):
     monkeypatch.setattr(writer, "_parts", lambda *_: parts)
 
 
-def test_the_parts(network, written):
-    quantization, path = written
+def test_the_parts(written):
+    quantization, path, network = written
     manifest = json.loads((path / "bundle.json").read_text())
     assert {file.name for file in path.iterdir()} == {"bundle.json", *manifest["parts"]}
-    assert {"kernels.bin", "route.zip", *(f"level_{level}.zip" for level in range(3))} == set(manifest["parts"])
+    assert {"kernels.bin", "route.zip", *(f"level_{k}.zip" for k in range(len(network.levels)))} == set(
+        manifest["parts"]
+    )
     assert manifest["madds"]["body"] == [part.body for part in network.costs]
     assert manifest["policy"]["budget_table"] == network.budget_table
     size = 2 if quantization else 4
@@ -55,8 +58,8 @@ def test_the_parts(network, written):
     assert manifest["kernels"]["dtype"] == (quantization or "float32")
 
 
-def test_the_files_are_byte_equal_to_those_of_to_tflite(network, written, tmp_path):
-    quantization, path = written
+def test_the_files_are_byte_equal_to_those_of_to_tflite(written, tmp_path):
+    quantization, path, network = written
     bundle = Bundle(path)
     parts = {None: {"route": "all", "entry": [1], "body": [2]}, "float16": {"body": [1]}}[quantization]
     for part, levels in parts.items():
@@ -64,10 +67,10 @@ def test_the_files_are_byte_equal_to_those_of_to_tflite(network, written, tmp_pa
         assert bundle.file(file.stem) == file.read_bytes()
 
 
-def test_it_runs_as_keras(network, written):
-    quantization, path = written
+def test_it_runs_as_keras(written):
+    quantization, path, network = written
     session = Session(path)
-    for level in range(3):
+    for level in range(len(network.levels)):
         expected = subnet(network, level)(X)
         close(session.run(X, level=level).logits, expected, 2e-2 if quantization else 1e-4)
 
@@ -170,10 +173,10 @@ def test_bad_arguments(network, tmp_path):
     assert (tmp_path / "file").read_text() == "x" and len(list((tmp_path / "mine").iterdir())) == 1
 
 
-def test_the_templates_hold_no_kernels(network, written):
+def test_the_templates_hold_no_kernels(written):
     """All but the smallest kernels, which are cheaper where they are, come from the one payload."""
-    bundle = Bundle(written[1])
-    size = 2 if written[0] else 4
+    quantization, path, network = written
+    bundle, size = Bundle(path), 2 if quantization else 4
     for name in bundle.files:
         part, _, level = name.partition("_")
         visitor = Plain(int(level or 0), fold=True)
