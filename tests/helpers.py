@@ -55,13 +55,15 @@ class _Standardise(Compute):
         return y
 
 
+WITHOUT_WEIGHTS = ("name", "labels", "default_policy", "cascade", "budget_table", "dropout", "bn_momentum")
 _FILLED = {}  # weights by what ``fill_model`` was given: making them takes longer than copying them
 
 
 def fill_model(model, seed=0):
     """``fill``, with statistics that suit the weights; different for every level, and not the true ones."""
     model.build()
-    key = (type(model), seed, model.dtype_policy.name, repr({**model.get_config(), "name": None}))
+    config = {key: value for key, value in model.get_config().items() if key not in WITHOUT_WEIGHTS}
+    key = (type(model), seed, model.dtype_policy.name, repr(config))
     if key in _FILLED:
         model.set_weights(_FILLED[key])
         return model

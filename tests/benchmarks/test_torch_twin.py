@@ -8,7 +8,11 @@ from ds_keras.export.subnet import route_network
 from ds_keras.models import DSMobileNet, DSViT
 from ds_keras.models.mobilenet import Stage
 
-pytest.importorskip("torch", reason="needs PyTorch: pip install ds_keras[convert]")
+
+@pytest.fixture(scope="module", autouse=True)
+def _torch():
+    """Not while the tests are collected, which every worker of pytest-xdist does: PyTorch takes long to import."""
+    pytest.importorskip("torch", reason="needs PyTorch: pip install ds_keras[convert]")
 
 
 @pytest.mark.parametrize(("make", "level"), [(tiny, 2), (nano, 0)])
@@ -49,7 +53,7 @@ def test_the_official_layout():
 
 
 def test_the_gate_picks_the_masks():
-    model, x = tiny(), images(12)
+    model, x = tiny(), images(6)
     run = masked_twin(model)
     chosen = array(route_network(model)(x)["gate"]).argmax(-1)  # without the budget's shift, as the published code
     assert len(set(chosen)) > 1

@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from helpers import array, images, nano
+from helpers import array, images, pair
 
 from ds_keras import evaluation
 from ds_keras.core import cost
@@ -72,7 +72,7 @@ def test_top_5_by_hand(stub, monkeypatch):
 
 def test_a_network():
     """Against the public calls, one level at a time."""
-    model, x = nano(num_classes=7), images(40)
+    model, x = pair(num_classes=7), images(40)
     labels = array(model(x, level=1)).argmax(1)
     labels[::3] = 0
     found = evaluation.evaluate(model, x, labels.tolist(), batch_size=16)
@@ -98,4 +98,4 @@ def test_a_network():
 
 def test_labels_of_another_length():
     with pytest.raises(ValueError, match=r"shape|broadcast"):
-        evaluation.evaluate(nano(), images(4), [0, 1, 2])
+        evaluation.evaluate(pair(), images(4), [0, 1, 2])

@@ -140,7 +140,7 @@ def test_routing(model, x, every):
 
 
 @pytest.mark.parametrize("levels", [[0], pytest.param([1, 2], marks=pytest.mark.slow)], ids=str)
-@only("resnet_basic", "vit_stem")
+@only("vit_stem")
 def test_tflite_at_every_level(model, x, every, levels, tmp_path):
     """The bundle below runs the other levels."""
     for path, level in zip(export.to_tflite(model, tmp_path, levels), levels, strict=True):
@@ -152,10 +152,11 @@ def test_tflite_at_every_level(model, x, every, levels, tmp_path):
 
 @pytest.fixture(scope="module")
 def bundle(model, tmp_path_factory):
+    """A quick one of a ResNet, in integers: tests/export/test_int8.py."""
     return export.to_bundle(model, tmp_path_factory.mktemp("bundle") / "model.dsbundle")
 
 
-@only("resnet_basic", "vit_stem")
+@only("vit_stem")
 def test_route_and_bodies_are_the_level_in_two_files(model, x, every, bundle):
     """That they are the files of ``to_tflite``: below, and for MobileNets in tests/export/bundle/test_writer.py."""
     reader, visitor = runtime.Bundle(bundle), Compute(0)
@@ -178,7 +179,7 @@ def test_the_files_of_a_bundle_are_those_of_to_tflite(model, x, every, bundle, t
     close(litert.run_tflite(direct, features)["logits"], every[1])
 
 
-@only("resnet_basic", "vit_stem")
+@only("vit_stem")
 def test_a_bundle_runs_as_the_model(model, x, every, bundle):
     session = runtime.Session(bundle)
     for level, expected in enumerate(every):
@@ -234,7 +235,7 @@ def test_one_level_moves_its_slice_only(make, level):
     before = snapshot(model)
     trainer = SupernetTrainer(model, levels=[level], weight_decay=1e-2)
     trainer.compile(keras.optimizers.Adam(0.01), run_eagerly=True)
-    for i in range(3):
+    for i in range(2):
         trainer.train_on_batch(x[8 * i :][:8], Y[:8])
     after = snapshot(model)
     for variable in model.supernet_variables:
@@ -257,7 +258,7 @@ def test_both_stages_by_fit(request, make, eager):
     before = snapshot(model)
     stage1 = SupernetTrainer(model, num_random=1, objective=objective)
     stage1.compile(keras.optimizers.SGD(0.05, momentum=0.9), run_eagerly=eager)
-    stage1.fit(data.batches(source, 8, seed=0, views=views, end_step=3), validation_data=held_out, verbose=0)
+    stage1.fit(data.batches(source, 8, seed=0, views=views, end_step=2), validation_data=held_out, verbose=0)
     gate = {variable.path for variable in model.gate_variables} | {"gate_shift", "cascade_thresholds"}
     for path, value in snapshot(model).items():
         if path.endswith("project_norm/beta"):
@@ -268,7 +269,7 @@ def test_both_stages_by_fit(request, make, eager):
     before = snapshot(model)
     stage2 = GateTrainer(model, target=None)
     stage2.compile(keras.optimizers.Adam(0.01), run_eagerly=eager)
-    history = stage2.fit(data.batches(source, 8, seed=0, end_step=3), validation_data=held_out, verbose=0).history
+    history = stage2.fit(data.batches(source, 8, seed=0, end_step=2), validation_data=held_out, verbose=0).history
     assert {"val_level2_accuracy", "val_routed_madds"} <= set(history)
     moved = {path for path, value in snapshot(model).items() if not np.array_equal(value, before[path])}
     assert moved == {variable.path for variable in model.gate_variables}

@@ -395,9 +395,9 @@ def test_another_chain_has_no_table_until_it_is_measured():
         ({"policy": "cascade", "settings": []}, r"settings must have shape \(1,\) for policy 'cascade', received \[\]"),
     ],
 )
-def test_arguments_that_a_policy_cannot_use(arguments, message):
+def test_arguments_that_a_policy_cannot_use(model, arguments, message):
     with pytest.raises(ValueError, match=message):
-        routing.predict_routed(tiny(), images(2), **arguments)
+        routing.predict_routed(model, images(2), **arguments)
 
 
 def test_another_size_is_refused_alike():

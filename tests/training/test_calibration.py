@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import array, close, images, nano, same, snapshot
+from helpers import array, close, images, nano, pair, same, snapshot
 
 from ds_keras.models.mobilenet import Stage
 from ds_keras.training import calibrate_batch_norm
@@ -61,7 +61,7 @@ def test_only_the_named_levels():
 
 @pytest.mark.parametrize("data", [[(X, np.zeros(30))], tf.data.Dataset.from_tensors((X, np.zeros(30)))])
 def test_kinds_of_datasets_agree(data):
-    model, twin = nano(), nano()
+    model, twin = pair(), pair()
     assert calibrate_batch_norm(model, data, levels=[0]) == 1
     calibrate_batch_norm(twin, tf.data.Dataset.from_tensors(X), levels=[0])
     for a, b in zip(model.weights, twin.weights, strict=True):
@@ -69,7 +69,7 @@ def test_kinds_of_datasets_agree(data):
 
 
 def test_uint8_images_and_a_smaller_last_batch():
-    model, twin = nano(), nano()
+    model, twin = pair(), pair()
     whole = X.astype("uint8")
     assert calibrate_batch_norm(model, tf.data.Dataset.from_tensor_slices(whole).batch(12), levels=[0]) == 3
     calibrate_batch_norm(twin, tf.data.Dataset.from_tensor_slices(whole.astype("float32")).batch(12), levels=[0])
@@ -79,7 +79,7 @@ def test_uint8_images_and_a_smaller_last_batch():
 
 def test_a_small_last_batch_weighs_as_much_as_its_images():
     """The first norm reads the images alone: however they are cut into batches, its statistics are theirs."""
-    model, twin = nano(), nano()
+    model, twin = pair(), pair()
     assert calibrate_batch_norm(model, tf.data.Dataset.from_tensor_slices(X).batch(29), levels=[0]) == 2
     calibrate_batch_norm(twin, [X], levels=[0])
     for name in ("moving_mean", "moving_variance"):
@@ -87,7 +87,7 @@ def test_a_small_last_batch_weighs_as_much_as_its_images():
 
 
 def test_empty_dataset():
-    model = nano()
+    model = pair()
     before = model.get_weights()
     with pytest.raises(ValueError, match="dataset must hold at least one batch"):
         calibrate_batch_norm(model, [])
@@ -97,7 +97,7 @@ def test_empty_dataset():
 
 def test_an_iterator_that_can_run_once_only_is_refused():
     with pytest.raises(ValueError, match="iterat"):
-        calibrate_batch_norm(nano(), iter([X]))
+        calibrate_batch_norm(pair(), iter([X]))
 
 
 def test_calibration_brings_training_and_inference_together():

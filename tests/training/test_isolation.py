@@ -56,7 +56,7 @@ def active(path, shape, level):
 def test_one_level_moves_its_slice_only(optimizer, level):
     model = nano()
     before = snapshot(model)
-    train(SupernetTrainer(model, levels=[level], weight_decay=1e-2), optimizer, steps=3)
+    train(SupernetTrainer(model, levels=[level], weight_decay=1e-2), optimizer, steps=2)
     changed = 0
     for path, after in snapshot(model).items():
         mask = active(path, after.shape, level)
@@ -86,7 +86,7 @@ def test_a_step_moves_every_level_but_not_the_gate():
 def test_stage_two_moves_the_slimming_branch_only(optimizer, hidden):
     model = nano(gate_hidden=hidden)
     before = snapshot(model)
-    train(GateTrainer(model, target=None), optimizer, steps=3)
+    train(GateTrainer(model, target=None), optimizer, steps=2)
     gate = {v.path for v in model.gate_variables}
     for path, after in snapshot(model).items():
         if path in gate:
@@ -98,7 +98,7 @@ def test_stage_two_moves_the_slimming_branch_only(optimizer, hidden):
 def test_random_levels_come_from_the_trained_ones():
     model = nano()
     before = snapshot(model)
-    train(SupernetTrainer(model, levels=[0, 1], num_random=2), "sgd", steps=3)
+    train(SupernetTrainer(model, levels=[0, 1], num_random=2), "sgd", steps=2)
     for path, after in snapshot(model).items():
         outside = ~(active(path, after.shape, 0) | active(path, after.shape, 1))
         same(after[outside], before[path][outside])

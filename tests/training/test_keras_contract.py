@@ -9,12 +9,14 @@ import pytest
 import tensorflow as tf
 from helpers import close, images, nano, nano_lc, nano_resnet, nano_v2, nano_vit, same, snapshot
 
+from ds_keras.models.mobilenet import Stage
 from ds_keras.training import GateTrainer, LCTrainer, SupernetTrainer, calibrate_batch_norm
 
+STAGES = (Stage(6, 1), Stage((4, 12), (1, 2), 2, gate=True))  # two levels, of which one lacks a block
 MAKE = {
     "mobilenet": nano,
     "mobilenet_v2": lambda **kwargs: nano_v2(gate_hidden=4, **kwargs),
-    "resnet": nano_resnet,
+    "resnet": lambda **kwargs: nano_resnet(stages=STAGES, **kwargs),
     "vit": nano_vit,
     "vit_patches": lambda **kwargs: nano_vit(stem=(), class_token=True, attention=False, gate_hidden=4, **kwargs),
     "lcnet": nano_lc,

@@ -55,7 +55,7 @@ def test_a_step_by_hand():
 
 
 def test_balanced_weights_follow_a_running_share():
-    trainer, easy = make(nano()), tf.constant([1.0, 1, 1, 0])
+    trainer, easy = make(pair()), tf.constant([1.0, 1, 1, 0])
     close(trainer.running_share(easy), 0.5125, tolerance=1e-6)
     for _ in range(200):
         share = trainer.running_share(easy)
@@ -111,7 +111,7 @@ def test_target_out_of_range_names_the_interval(untrained, target):
 
 def test_weighted_images_are_stage_1s():
     with pytest.raises(ValueError, match="sample_weight and class_weight are Stage I's"):
-        make(nano()).train_on_batch(X, Y, sample_weight=np.ones(24))
+        make(pair()).train_on_batch(X, Y, sample_weight=np.ones(24))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,12 @@ from ds_keras import zoo
 from ds_keras.core.visitor import Compute
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A preset that is only read."""
+    return zoo.save(nano_v2(), tmp_path_factory.mktemp("sizes"))
+
+
 @pytest.fixture
 def notes(monkeypatch):
     seen = []
@@ -27,23 +33,20 @@ def test_a_preset_at_another_size(tmp_path, notes):
     assert "was measured at 8x8" in note and "14x14" in note
 
 
-def test_its_own_size_changes_nothing(tmp_path, notes):
-    zoo.save(nano_v2(), tmp_path)
-    assert zoo.load(tmp_path, image_size=(8, 8)).image_shape == (8, 8, 1)
+def test_its_own_size_changes_nothing(saved, notes):
+    assert zoo.load(saved, image_size=(8, 8)).image_shape == (8, 8, 1)
     assert not notes
 
 
-def test_with_new_classes(tmp_path):
-    zoo.save(nano_v2(), tmp_path)
-    model = zoo.load(tmp_path, num_classes=5, image_size=(9, 12))
+def test_with_new_classes(saved):
+    model = zoo.load(saved, num_classes=5, image_size=(9, 12))
     assert model(np.zeros((1, 9, 12, 1), "uint8"), level=0).shape == (1, 5)
 
 
 @pytest.mark.parametrize(("size", "message"), [(5, "at least 6"), ("8", "integer or"), ((8,), "integer or")])
-def test_bad_sizes(tmp_path, size, message):
-    zoo.save(nano_v2(), tmp_path)
+def test_bad_sizes(saved, size, message):
     with pytest.raises(ValueError, match=f"image_size must be .*{message}"):
-        zoo.load(tmp_path, image_size=size)
+        zoo.load(saved, image_size=size)
 
 
 def test_a_vit_refuses(tmp_path):
