@@ -37,11 +37,16 @@ def evaluate(detector: Any, source: "BoxSource", level: int | None = None) -> di
     """
     if detector.num_classes != len(source.class_names):
         raise ValueError(f"source must have {detector.num_classes} classes, received {source.class_names}")
+    return average_precision(found_on(detector, source, level), source.things, source.class_names)
+
+
+def found_on(detector: Any, source: "BoxSource", level: int | None = None) -> list[Detections]:
+    """All that a level finds on a set of images, scores of nearly 0 included; arguments as of ``evaluate``."""
     found: list[Detections] = []
     for i in range(0, len(source), BATCH):
         images = [source.image(k) for k in range(i, min(i + BATCH, len(source)))]
         found += detector.detect(images, level=level, threshold=LEAST)
-    return average_precision(found, source.things, source.class_names)
+    return found
 
 
 def average_precision(
@@ -68,6 +73,53 @@ def average_precision(
     Example:
         >>> average_precision([model.detect(x, threshold=0.01)[0] for x in images], things, names)["map50"]
     """
+    measured = _matched(found, truth, class_names)
+    with contextlib.redirect_stdout(io.StringIO()):
+        measured.accumulate()
+    precision = measured.eval["precision"][:, :, :, 0, -1]  # (IoU, recall, class), all sizes, 100 boxes for each image
+    at_half = {name: _mean(precision[0, :, k]) for k, name in enumerate(class_names)}
+    known = {name: value for name, value in at_half.items() if value is not None}
+    return {"map50": _mean(precision[0]) or 0.0, "map": _mean(precision) or 0.0, "classes": known}
+
+
+def best_threshold(
+    found: Sequence[Detections], truth: "Sequence[Boxes]", class_names: Sequence[str]
+) -> dict[str, float]:
+    """The score from which on boxes are best shown: at the largest F1 of all classes together.
+
+    Args:
+        found: as in ``average_precision``, of images that training did not see.
+        truth: the boxes on them.
+        class_names: one name for each class.
+
+    Returns:
+        {"threshold": the score, "precision" and "recall": of the boxes from there on, at an intersection over union of
+        0.5}.
+
+    Raises:
+        ValueError: no box in ``truth``, or another number of images.
+        ImportError: pycocotools is missing.
+
+    Example:
+        >>> best_threshold([model.detect(x, threshold=0.01)[0] for x in images], things, names)["threshold"]
+    """
+    rows = [row for row in _matched(found, truth, class_names).evalImgs if row is not None]
+    rows = [row for row in rows if row["aRng"][0] == 0 and row["aRng"][1] > SIDE**2]  # of all sizes
+    counted = [~row["dtIgnore"][0].astype(bool) for row in rows]
+    scores = np.concatenate([np.asarray(row["dtScores"])[kept] for row, kept in zip(rows, counted, strict=True)])
+    right = np.concatenate([row["dtMatches"][0][kept] > 0 for row, kept in zip(rows, counted, strict=True)])
+    total = sum(int(np.sum(np.asarray(row["gtIgnore"]) == 0)) for row in rows)
+    if not len(scores):
+        return {"threshold": 1.0, "precision": 0.0, "recall": 0.0}
+    order = np.argsort(-scores, kind="stable")
+    hits, shown = np.cumsum(right[order]), np.arange(1, len(order) + 1)
+    best = int(np.argmax(2 * hits / (shown + total)))
+    precision, recall = hits[best] / shown[best], hits[best] / max(total, 1)
+    return {"threshold": float(scores[order][best]), "precision": float(precision), "recall": float(recall)}
+
+
+def _matched(found: Sequence[Detections], truth: "Sequence[Boxes]", class_names: Sequence[str]) -> Any:
+    """The evaluation of pycocotools, with found boxes matched to true ones."""
     try:
         from pycocotools.coco import COCO
         from pycocotools.cocoeval import COCOeval
@@ -87,11 +139,7 @@ def average_precision(
         results.createIndex()
         measured = COCOeval(truths, results, "bbox")
         measured.evaluate()
-        measured.accumulate()
-    precision = measured.eval["precision"][:, :, :, 0, -1]  # (IoU, recall, class), all sizes, 100 boxes for each image
-    at_half = {name: _mean(precision[0, :, k]) for k, name in enumerate(class_names)}
-    known = {name: value for name, value in at_half.items() if value is not None}
-    return {"map50": _mean(precision[0]) or 0.0, "map": _mean(precision) or 0.0, "classes": known}
+    return measured
 
 
 def _mean(values: np.ndarray) -> float | None:

@@ -1,24 +1,60 @@
 """Detectors as folders of plain data, checked as the zoo's: JSON, weights and their hash; nothing in it is run."""
 
 import os
+from typing import Any
 
 from ds_keras import models
 from ds_keras.core.backend import at_most, float32_variables
-from ds_keras.core.files import expanded, shown
+from ds_keras.core.files import shown
 from ds_keras.detection.network import DSDetector
-from ds_keras.zoo import MORE_LAYERS, save, weights
+from ds_keras.zoo import MORE_LAYERS, folder_of, save, weights
+from ds_keras.zoo.cards import About, about, render
+from ds_keras.zoo.markdown import table
 from ds_keras.zoo.records import CONFIG, WEIGHTS, build, check_hashes, read_record, weights_file
 
-__all__ = ["load", "save"]
+__all__ = ["load", "render", "save"]
 
+CODE = """from ds_keras import detection
+
+model = detection.load("{name}")  # or the directory of this card
+found = model.detect("photo.jpg")[0]"""
 ENTRIES = {"backbone", "labels", "name", "num_classes", "strides", "width"}
 
 
-def load(directory: str | os.PathLike) -> DSDetector:
-    """Loads a detector that ``save`` wrote.
+@about.register
+def _(model: DSDetector, metrics: dict[str, Any]) -> About:
+    return About(f"{len(model.levels)} slice levels", "boxes, names, scores", _sections(model, metrics), CODE)
+
+
+def _sections(model: DSDetector, metrics: dict[str, Any]) -> list[str]:
+    """What a detector's levels find."""
+    rows, names = metrics["levels"], list(metrics["levels"][0]["classes"])
+    cells = [
+        [row["level"], f"{row['madds'] / 1e6:.1f}", *(f"{value:.3f}" for value in (row["map50"], row["map"]))]
+        + [f"{row['classes'][name]:.3f}" for name in names]
+        for row in rows
+    ]
+    text = [
+        "## Levels (test set)",
+        table(["level", "MMAdds", "mAP@0.5", "mAP", *(f"{name}, AP@0.5" for name in names)], cells),
+        "Average precision by pycocotools: at an intersection over union of 0.5, and the mean over 0.5 to 0.95.",
+    ]
+    if all("chosen" in row for row in rows):
+        chosen = [[row["level"], *(f"{value:.2f}" for value in row["chosen"].values())] for row in rows]
+        text += [
+            "## Thresholds (chosen on the part val)",
+            table(["level", "threshold", "precision", "recall"], chosen),
+            "The score from which on the F1 of all boxes is largest, at an intersection over union of 0.5: "
+            "`model.detect(photo, level=..., threshold=...)`.",
+        ]
+    return text
+
+
+def load(name: str | os.PathLike) -> DSDetector:
+    """Loads a trained detector.
 
     Args:
-        directory: of the detector.
+        name: preset (``zoo.list_models("detection")``), or a directory that ``save`` wrote.
 
     Returns:
         The detector, built.
@@ -29,7 +65,7 @@ def load(directory: str | os.PathLike) -> DSDetector:
     Example:
         >>> model = detection.load("runs/cells/preset")
     """
-    folder = expanded(directory)
+    folder = folder_of(name)
     record, path = read_record(folder), folder / CONFIG
     files = {name: folder / name for name in record["sha256"]} | {WEIGHTS: weights_file(folder, record)}
     check_hashes(files, record["sha256"])

@@ -3,9 +3,10 @@
 import json
 import math
 import os
+import platform
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from absl import logging
@@ -15,11 +16,11 @@ from ds_keras.core import cost
 from ds_keras.core.files import expanded, read_json, write_json
 from ds_keras.detection.data import load_data
 from ds_keras.detection.data.pipeline import batches
-from ds_keras.detection.data.source import BoxSource
-from ds_keras.detection.evaluation import evaluate
+from ds_keras.detection.data.source import BoxSets, BoxSource
+from ds_keras.detection.evaluation import best_threshold, evaluate, found_on
 from ds_keras.detection.export import to_tflite
 from ds_keras.detection.network import DSDetector
-from ds_keras.detection.presets import load, save
+from ds_keras.detection.presets import load, render, save
 from ds_keras.detection.trainer import DetectorTrainer
 from ds_keras.experiments.loop import Clock, Loop
 
@@ -42,6 +43,10 @@ def train(
     learning_rate: float = 3e-3,
     seed: int = 0,
     keep_val: bool = False,
+    name: str | None = None,
+    terms: str = "",
+    licence: str = "",
+    command: str = "",
 ) -> DSDetector:
     """Trains a detector on images with boxes, starting from a classifier.
 
@@ -61,7 +66,11 @@ def train(
         batch_size: images in a step.
         learning_rate: largest one, of Adam, for the head; the backbone has a quarter of it.
         seed: of order and augmentation.
-        keep_val: does not learn from a part "val" that is there beside "test", so that thresholds can be chosen on it.
+        keep_val: does not learn from a part "val" that is there beside "test"; each level's threshold is chosen on it.
+        name: of the preset, for the card; default the name of ``workdir``.
+        terms: one line for the card: what the images are and their terms.
+        licence: of the weights, for the card.
+        command: that repeats the run, for the card.
 
     Returns:
         The detector.
@@ -73,9 +82,9 @@ def train(
     Example:
         >>> model = detection.train("ds_mobilenet", "voc:blood_cells", minutes=15, workdir="runs/cells")
     """
-    for name, value in {"minutes": minutes, "learning_rate": learning_rate}.items():
+    for argument, value in {"minutes": minutes, "learning_rate": learning_rate}.items():
         if not value > 0:
-            raise ValueError(f"{name} must be positive, received {value!r}")
+            raise ValueError(f"{argument} must be positive, received {value!r}")
     workdir, sets = expanded(workdir), load_data(data)
     sets = sets.without_val() if keep_val else sets
     logging.info("train: %r; test: %r%s", sets.train, sets.test, ", held out of the images" if sets.held_out else "")
@@ -84,32 +93,54 @@ def train(
     size = suited_size(sets.train) if image_size is None else image_size
     request = {"start": Path(start).name, "train": repr(sets.train), "test": repr(sets.test), "image_size": size}
     request |= {"batch_size": batch_size, "learning_rate": learning_rate, "seed": seed}
-    if _claim(workdir, request) >= minutes:
+    record = _claim(workdir, request)
+    if record["finished"] >= minutes:
         logging.info("%s holds the finished detector of this run; more minutes would train it on", workdir)
         return load(workdir / "preset")
     model = DSDetector(zoo.load(start, image_size=size), labels=sets.class_names)
-    steps = fit(model, sets.train, workdir, 60 * TRAINING * minutes, batch_size, learning_rate, seed)
-    metrics = figures(model, sets.test, data, str(start), sets.held_out, steps * batch_size / len(sets.train))
-    save(model, workdir / "preset", metrics)
+    done = fit(model, sets.train, workdir, 60 * TRAINING * minutes, batch_size, learning_rate, seed)
+    record["test_reads"] += 1
+    write_json(workdir / RECORD, record)
+    metrics = {
+        "experiment": name or workdir.resolve().name,
+        "command": command or f"detection.train({Path(start).name!r}, ...)",
+        "licence": licence or "not stated",
+        **figures(model, sets, data, Path(start).name, keep_val),
+        **({"data": terms} if terms else {}),
+        "test_reads": record["test_reads"],
+        "epochs": round(done.steps * batch_size / len(sets.train), 1),
+        "complete": True,
+        "seconds": {"training": round(done.seconds)},
+        "machine": f"on {os.cpu_count()} {platform.machine()} CPU cores",
+    }
+    save(model, workdir / "preset", metrics, render(model, metrics))
     to_tflite(model, workdir / "tflite")
-    write_json(workdir / RECORD, {"request": request, "finished": minutes})
+    write_json(workdir / RECORD, {**record, "finished": minutes})
     return model
 
 
-def _claim(workdir: Path, request: dict[str, Any]) -> float:
-    """Marks a directory as a run's; returns the minutes of its last end, 0 where it has not ended yet."""
-    path = workdir / RECORD
-    record = {"request": request, "finished": 0.0}
+def _claim(workdir: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """Marks a directory as a run's; returns what is known of it: minutes of its last end, 0 before, and test reads."""
+    path, new = workdir / RECORD, {"request": json.loads(json.dumps(request)), "finished": 0.0, "test_reads": 0}
     if not path.is_file():
-        write_json(path, record)
-        return 0.0
-    known = read_json(path)
-    if not isinstance(known, dict) or known.get("request") != json.loads(json.dumps(request)):
+        write_json(path, new)
+        return new
+    found = read_json(path)
+    known = {**new, **found} if isinstance(found, dict) else {}
+    plain = isinstance(known.get("finished"), int | float) and isinstance(known.get("test_reads"), int)
+    if not plain or known["request"] != new["request"]:
         raise ValueError(
             f"workdir {str(workdir)!r} holds another run ({path}); give an empty directory, or the same arguments to "
             "go on with it"
         )
-    return float(known.get("finished", 0.0))
+    return known
+
+
+class Done(NamedTuple):
+    """Steps and seconds of a training, those before a kill included."""
+
+    steps: int
+    seconds: float
 
 
 def fit(
@@ -120,7 +151,7 @@ def fit(
     batch_size: int,
     learning_rate: float,
     seed: int = 0,
-) -> int:
+) -> Done:
     """Trains a detector by the clock, or goes on with it; the moving average takes its place.
 
     Args:
@@ -133,7 +164,7 @@ def fit(
         seed: of order and augmentation.
 
     Returns:
-        Steps, those before a kill included.
+        ``Done``.
     """
     stream = partial(batches, source, batch_size, model.image_shape[:2], seed)
     few = stream(augment=False).take(min(CALIBRATION, len(source) // batch_size)).map(lambda images, *_: images).cache()
@@ -144,10 +175,10 @@ def fit(
     trainer = DetectorTrainer(model, shares=shares_of(model), class_weights=rare_weights(source), seed=seed)
     trainer.compile(trainer.make_optimizer(learning_rate))
     loop = Loop(STAGE, trainer, workdir, len(source) // batch_size, STEPS, Clock(seconds, learning_rate))
-    loop.fit(lambda first, last, _: stream(start_step=first).take(last - first), None, STEPS, 0)
+    spent = loop.fit(lambda first, last, _: stream(start_step=first).take(last - first), None, STEPS, 0)
     logging.info("measuring the BatchNorm statistics of every level's head")
     trainer.finish(few)
-    return int(trainer.step)
+    return Done(int(trainer.step), spent)
 
 
 def shares_of(model: DSDetector) -> list[float]:
@@ -163,20 +194,30 @@ def rare_weights(source: BoxSource) -> list[float]:
     return [float(weight) for weight in (counts.max() / counts) ** BALANCE]
 
 
-def figures(
-    model: DSDetector, source: BoxSource, data: str, start: str, held_out: bool, epochs: float
-) -> dict[str, Any]:
-    """What ``metrics.json`` says: average precision and cost of every level."""
-    rows = []
+def figures(model: DSDetector, sets: BoxSets, data: str, start: str, chosen: bool = False) -> dict[str, Any]:
+    """What ``metrics.json`` says of the images: average precision and cost of every level, thresholds where chosen."""
+    rows, names = [], sets.class_names
     for level in range(len(model.levels)):
-        found, madds = evaluate(model, source, level), cost.madds(model, level)
-        rows.append({"level": level, "madds": madds, **found})
-        logging.info("level %d: mAP@0.5 %.3f, mAP %.3f, %.1f MMAdds", level, found["map50"], found["map"], madds / 1e6)
-    part = "a fifth held out of the images" if held_out else "the test part"
-    name = Path(data.partition(":")[2]).name  # not where it lies on this machine
-    size = list(model.image_shape)
-    about = {"start": Path(start).name, "epochs": round(epochs, 1), "input_shape": size, "images": len(source)}
-    return {"data": name, "measured_on": part, **about, "levels": rows}
+        row = {"level": level, "madds": cost.madds(model, level), **evaluate(model, sets.test, level)}
+        if chosen and sets.val is not None:
+            row["chosen"] = best_threshold(found_on(model, sets.val, level), sets.val.things, names)
+        rows.append(row)
+        logging.info(
+            "level %d: mAP@0.5 %.3f, mAP %.3f, %.1f MMAdds", level, row["map50"], row["map"], row["madds"] / 1e6
+        )
+    part = "a fifth held out of the images" if sets.held_out else "the test part"
+    about = {
+        "data": Path(data.partition(":")[2]).name,  # not where it lies on this machine
+        "measured_on": part,
+        "start": start,
+        "input_shape": list(model.image_shape),
+        "images": len(sets.test),
+        "trained_on": f"{len(sets.train)} images with {sets.train.count} boxes, from {start}",
+        "tested_on": f"{len(sets.test)} images with {sets.test.count} boxes, {part}",
+    }
+    if chosen and sets.val is not None:
+        about["chosen_on"] = f"{len(sets.val)} images that training did not see, the part val (thresholds)"
+    return {**about, "levels": rows}
 
 
 def suited_size(source: BoxSource) -> tuple[int, int]:

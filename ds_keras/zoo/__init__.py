@@ -26,6 +26,7 @@ from ds_keras.zoo.records import (
     WEIGHTS,
     build,
     check_hashes,
+    read,
     read_metrics,
     read_record,
     weights_file,
@@ -42,6 +43,7 @@ ALIASES = {
     "ds_resnet": "ds_resnet_cifar10",
     "ds_vit": "ds_vit_cifar10",
 }
+TASKS = {"DSDetector": "detection"}  # of networks that do not classify
 METRICS, CARD = "metrics.json", "README.md"
 BUNDLE, INT8_BUNDLE, PLOT = "model.dsbundle", "model_int8.dsbundle", "policies.png"
 DYNAMIC = "dynamic.tflite"  # of a network without levels
@@ -74,10 +76,12 @@ def load(name: str | os.PathLike, num_classes: int | None = None, image_size: An
     from ds_keras.core.backend import at_most, float32_variables
     from ds_keras.zoo import weights
 
-    folder = _folder(name)
+    folder = folder_of(name)
     record = read_record(folder)
     files = {name: folder / name for name in record["sha256"]} | {WEIGHTS: weights_file(folder, record)}
     check_hashes(files, record["sha256"])
+    if record.get("class") in TASKS:
+        raise ValueError(f"{folder / CONFIG} is of a detector: ds_keras.detection.load({str(name)!r}) reads it")
     if record.get("class") not in models.__all__ or record["class"] == "Supernet":
         raise ValueError(
             f"{folder / CONFIG}: class must be a model of ds_keras.models, received {shown(repr(record.get('class')))}"
@@ -130,10 +134,22 @@ def save(
     return directory
 
 
-def list_models() -> list[str]:
-    """Names of the shipped presets, without aliases."""
+def list_models(task: str = "classification") -> list[str]:
+    """Names of the shipped presets, without aliases.
+
+    Args:
+        task: "classification", or "detection": those that ``ds_keras.detection.load`` takes.
+    """
     root = presets()
-    return sorted(path.parent.name for path in root.glob(f"*/{CONFIG}")) if root.is_dir() else []
+    names = sorted(path.parent.name for path in root.glob(f"*/{CONFIG}")) if root.is_dir() else []
+    return [name for name in names if _task(root / name) == task]
+
+
+def _task(folder: Path) -> str:
+    """What the network of a preset is for; of one that cannot be read, what most are for."""
+    with contextlib.suppress(OSError, ValueError):
+        return TASKS.get(str(read(folder / CONFIG).get("class")), "classification")
+    return "classification"
 
 
 class Card(dict[str, Any]):
@@ -161,7 +177,7 @@ def card(name: str | os.PathLike) -> Card:
     Example:
         >>> print(ds_keras.zoo.card("ds_mobilenet"))
     """
-    folder = _folder(name)
+    folder = folder_of(name)
     found = metrics(folder) if os.path.lexists(folder / METRICS) else {}
     return Card({"name": folder.name, **found, "sha256": read_record(folder)["sha256"], "folder": str(folder)})
 
@@ -199,7 +215,7 @@ def bundle(name: str | os.PathLike, int8: bool = False) -> Path:
     Example:
         >>> session = ds_keras.runtime.Session(ds_keras.zoo.bundle("ds_mobilenet"))
     """
-    path = _folder(name) / (INT8_BUNDLE if int8 else BUNDLE)
+    path = folder_of(name) / (INT8_BUNDLE if int8 else BUNDLE)
     if path.is_file():
         return path
     record = read_record(path.parent)
@@ -224,7 +240,7 @@ def kind(name: str | os.PathLike) -> str:
     Raises:
         ValueError: unknown preset, or an unreadable one.
     """
-    return str(read_record(_folder(name)).get("class"))
+    return str(read_record(folder_of(name)).get("class"))
 
 
 def presets() -> Path:
@@ -237,10 +253,11 @@ def __dir__() -> list[str]:
     return sorted(__all__)
 
 
-def _folder(name: str | os.PathLike) -> Path:
+def folder_of(name: str | os.PathLike) -> Path:
+    """The folder of a preset, an alias, or a directory that holds one."""
     if not isinstance(name, str | os.PathLike) or not str(name):
         raise ValueError(f"name must be a preset or a directory, received {name!r}")
-    shipped = list_models()
+    shipped = sorted([*list_models(), *list_models("detection")])
     chosen = ALIASES.get(name, name) if isinstance(name, str) else None  # a ``Path`` is always a directory
     if chosen in shipped:
         return presets() / chosen

@@ -13,14 +13,19 @@ if TYPE_CHECKING:
 
 COMPARED = {"area": "area %", "saved": "fewer MAdds at -0.3", "auc": "AUC"}  # of policies, over seeds
 HEADER = ["variant", "policy", *(cell for name in COMPARED.values() for cell in (name, "difference"))]
+CODE = 'import ds_keras\n\nmodel = ds_keras.zoo.load("{name}")  # or the directory of this card\nlogits = model(images)'
 
 
 class About(NamedTuple):
-    """What the card of one type of network says: in a few words, of a call, and in sections of Markdown."""
+    """What the card of one type of network says: in a few words, of a call, and in sections of Markdown.
+
+    ``code`` is an example instead of the usual one, with "{name}" for the preset.
+    """
 
     what: str
     call: str
     sections: list[str]
+    code: str = CODE
 
 
 def render(model: "ImageModel", metrics: dict[str, Any]) -> str:
@@ -40,8 +45,7 @@ def render(model: "ImageModel", metrics: dict[str, Any]) -> str:
         f"# {name}",
         f"{type(model).__name__}, {own.what}, {model.num_classes} classes, images {height} x {width} x {channels} "
         "in [0, 255].",
-        f'```python\nimport ds_keras\n\nmodel = ds_keras.zoo.load("{name}")  # or the directory of this card\n'
-        f"logits = model(images)  # {own.call}\n```",
+        f"```python\n{own.code.format(name=name)}  # {own.call}\n```",
         *([] if metrics["complete"] else ["**A trial run: training was cut short.**"]),
         *own.sections,
         *[f"## {row['title']}\n\n{row['text']}" for row in metrics.get("notes", [])],

@@ -3,6 +3,7 @@ import pytest
 
 from ds_keras.detection import Detections, average_precision, boxes
 from ds_keras.detection.data.source import Boxes
+from ds_keras.detection.evaluation import best_threshold
 from tests.detection import scenes
 
 
@@ -49,6 +50,16 @@ def test_average_precision_of_known_cases():
     assert result["map50"] == pytest.approx(1) and result["map"] == pytest.approx(0.75)
     false = [found([[0.6, 0.1, 0.8, 0.3, 0.95, 0], *np.c_[perfect[0].boxes, perfect[0].scores, [0, 1]]])] * 2
     assert average_precision(false, truth, ["a", "b"])["classes"] == {"a": pytest.approx(0.5), "b": 1.0}
+
+
+def test_the_threshold_with_the_largest_f1():
+    pytest.importorskip("pycocotools")
+    box, other = [0.1, 0.1, 0.3, 0.3], [0.5, 0.5, 0.9, 0.9]
+    truth = [Boxes(np.array([box, other]), np.array([0, 1]), np.array([False, False]))] * 2
+    given = [found([[*box, 0.9, 0], [*other, 0.8, 1]]), found([[*box, 0.7, 0], [0.1, 0.6, 0.3, 0.8, 0.6, 1]])]
+    best = best_threshold(given, truth, ["a", "b"])
+    assert best == {"threshold": pytest.approx(0.7), "precision": 1.0, "recall": 0.75}
+    assert best_threshold([found([])] * 2, truth, ["a", "b"])["recall"] == 0
 
 
 def test_difficult_boxes_count_neither_way():

@@ -56,6 +56,8 @@ def test_a_saved_detector_is_the_same(model, folder):
     photos = list(scenes.scenes(1)[0])
     twin = detection.load(folder / "preset")
     assert twin.get_config() == model.get_config()
+    with pytest.raises(ValueError, match="ds_keras.detection.load"):
+        zoo.load(folder / "preset")
     same(twin.detect(photos, level=0, threshold=0.5), model.detect(photos, level=0, threshold=0.5))
 
 
@@ -152,6 +154,8 @@ def test_training_from_the_command_line(tmp_path, capsys):
     metrics = json.loads((tmp_path / "run/preset/metrics.json").read_text())
     assert metrics["data"] == "scenes" and metrics["measured_on"] == "a fifth held out of the images"
     assert [row["level"] for row in metrics["levels"]] == [0, 1]
+    card = (tmp_path / "run/preset/README.md").read_text()
+    assert "## Levels (test set)" in card and 'detection.load("run")' in card and "train_detector" in card
     assert detection.Session(tmp_path / "run/tflite").labels == scenes.NAMES
     how = ["--minutes=0.02", "--batch_size=2", "--image_size=96,96"]
     program.main("train_detector", [*flags, *how])  # it is finished: nothing is trained or measured again

@@ -68,8 +68,8 @@ def test_a_killed_training_ends_as_one_that_was_not(tmp_path, monkeypatch):
     def fit(name):
         keras.utils.set_random_seed(0)
         model = scenes.detector()
-        steps = run.fit(model, scenes.source(4, size=(64, 64)), tmp_path / name, 60.0, 2, 1e-2)
-        return steps, model.get_weights()
+        done = run.fit(model, scenes.source(4, size=(64, 64)), tmp_path / name, 60.0, 2, 1e-2)
+        return done.steps, model.get_weights()
 
     steps, expected = fit("undisturbed")
     with monkeypatch.context() as patch, pytest.raises(Killed):
@@ -84,10 +84,10 @@ def test_a_killed_training_ends_as_one_that_was_not(tmp_path, monkeypatch):
 
 def test_a_directory_belongs_to_one_run(tmp_path):
     request = {"start": "a", "image_size": (96, 128)}
-    assert run._claim(tmp_path, request) == 0
-    assert run._claim(tmp_path, request) == 0
-    run.write_json(tmp_path / run.RECORD, {"request": request, "finished": 15.0})
-    assert run._claim(tmp_path, request) == 15
+    record = run._claim(tmp_path, request)
+    assert record == run._claim(tmp_path, request) and record["finished"] == record["test_reads"] == 0
+    run.write_json(tmp_path / run.RECORD, {**record, "finished": 15.0})
+    assert run._claim(tmp_path, request)["finished"] == 15
     with pytest.raises(ValueError, match="holds another run"):
         run._claim(tmp_path, {**request, "start": "b"})
 

@@ -19,9 +19,12 @@ FLAGS.integer("batch_size", 8, "Images in a step.", lower_bound=1)
 FLAGS.number("learning_rate", 3e-3, "Largest learning rate, of the head; the backbone has a quarter of it.")
 FLAGS.integer("seed", 0, "Of order and augmentation.", lower_bound=0, upper_bound=2**31 - 1)
 FLAGS.switch("keep_val", False, "Do not learn from a part val beside test, so that thresholds can be chosen on it.")
+FLAGS.string("name", None, "Name of the preset, for the card; default that of the workdir.")
+FLAGS.string("terms", "", "A line for the card: what the images are and their terms.")
+FLAGS.string("licence", "", "Of the weights, for the card.")
 
 
-def main(_: str) -> None:
+def main(command: str) -> None:
     """Reads the flags, trains, prints the table."""
     size = None
     if FLAGS.image_size is not None:
@@ -32,8 +35,11 @@ def main(_: str) -> None:
         raise ValueError(f"--minutes must be positive, received {FLAGS.minutes!r}")
     from ds_keras import detection, zoo
 
-    how = {name: FLAGS[name].value for name in ("batch_size", "learning_rate", "seed", "keep_val")}
-    detection.train(FLAGS.start, FLAGS.data, FLAGS.minutes, FLAGS.workdir, size, **how)
+    how = {
+        name: FLAGS[name].value
+        for name in ("batch_size", "learning_rate", "seed", "keep_val", "name", "terms", "licence")
+    }
+    detection.train(FLAGS.start, FLAGS.data, FLAGS.minutes, FLAGS.workdir, size, command=command, **how)
     rows = zoo.card(f"{FLAGS.workdir}/preset")["levels"]
     print("level  MMAdds  mAP@0.5    mAP")
     for row in rows:
