@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,11 +15,21 @@ from ds_keras.runtime.network import Interpreted
 from ds_keras.runtime.session import Session
 
 
-def levels(session: Session, images: np.ndarray, rounds: int = 30) -> list[dict[str, Any]]:
+class Levelled(Protocol):
+    """What runs images at levels: a session."""
+
+    num_levels: int
+
+    def run(self, images: Any, level: Any = None) -> Any:
+        """Runs (count, height, width, channels) images at a level."""
+        ...
+
+
+def levels(session: Levelled, images: np.ndarray, rounds: int = 30) -> list[dict[str, Any]]:
     """Every level against the largest.
 
     Args:
-        session: of the bundle.
+        session: of the bundle; or a detector's, see ``Levelled``.
         images: (count, height, width, channels) in [0, 255]; each call runs all of them, one by one.
         rounds: pairs for each row.
 
@@ -100,7 +110,7 @@ def materialized(
 
 def against(
     what: str,
-    session: Session,
+    session: Levelled,
     level: int | None,
     other: Callable[[np.ndarray], Any],
     images: np.ndarray,

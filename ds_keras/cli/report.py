@@ -1,11 +1,13 @@
 """Writes the report of a preset or of a run: one HTML file, readable on a phone, without network access.
 
 Accuracy against multiply-adds (and, with --bundle, milliseconds) for every policy, level mix, budgets, calibration,
-classes, and with --workdir the training curves.
+classes, and with --workdir the training curves. Of a detector: average precision and cost of every level, and with
+--images pictures with its boxes.
 
 Example:
     ds-keras report --preset=ds_mobilenet_digits --data=digits --output=report.html
     ds-keras report --workdir=runs/digits --data=digits --images --output=report.html
+    ds-keras report --workdir=runs/things --data=voc:FOLDER --images --output=report.html
 """
 
 from pathlib import Path
@@ -38,6 +40,12 @@ def main(command: str) -> None:
     from ds_keras.report import write_report
 
     preset = FLAGS.preset or str(Path(FLAGS.workdir) / "preset")
+    if zoo.kind(preset) == "DSDetector":
+        from ds_keras.cli.detection import report as detector
+
+        path = detector.write(FLAGS, preset, command)
+        print(f"{path}  {path.stat().st_size} bytes")
+        return
     model = zoo.load(preset)
     source = open_data(model, preset, FLAGS.data, FLAGS.split, FLAGS.by_position)
     logging.info("measuring %d images, drawing: %s", len(source), about(forecast(model, len(source)) + DRAWING))

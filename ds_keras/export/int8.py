@@ -4,6 +4,7 @@ The converter takes every scale from the fake quantisation in the graph, so that
 kernels' codes are slices of one payload, and the features have one scale on both sides of the border.
 """
 
+from collections import Counter
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -18,11 +19,11 @@ from ds_keras.export.subnet import Plain, assemble
 from ds_keras.quantization.rounding import FIXED, IMAGES, Range, Rounding
 
 if TYPE_CHECKING:
-    from ds_keras.models.supernet import Supernet
+    from ds_keras.core.network import SliceableNetwork
 
 
 def int8_network(
-    model: "Supernet", level: int, part: str, ranges: dict[str, Range]
+    model: "SliceableNetwork", level: int, part: str, ranges: dict[str, Range]
 ) -> tuple[keras.Model, list[Kernel]]:
     """A part of a level with fake quantisation, BatchNorm folded.
 
@@ -48,8 +49,9 @@ class _Quantized(Rounding, Plain):
     """Plain twins whose kernels and outputs are rounded."""
 
     def __init__(self, level: int, ranges: dict[str, Range]):
-        super().__init__(level, fold=True)
+        super().__init__(level, fold=True, apart=True)
         self.ranges = ranges
+        self.rounds: Counter[str] = Counter()  # of each name
 
     def plain(self, twin: keras.layers.Layer) -> Any:
         """See the base class."""
@@ -74,7 +76,9 @@ class _Quantized(Rounding, Plain):
 
     def round(self, x: Any, name: str, fixed: Range | None) -> Any:
         """See the base class."""
-        return _FakeQuant(*(fixed or self.ranges[name]), name=f"{name}_rounded")(x)
+        self.rounds[name] += 1
+        again = "" if self.rounds[name] == 1 else str(self.rounds[name])
+        return _FakeQuant(*(fixed or self.ranges[name]), name=f"{name}_rounded{again}")(x)
 
     def set_codes(self) -> None:
         """Gives every twin the kernel that its codes stand for, once BatchNorm has been folded."""

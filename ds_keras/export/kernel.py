@@ -23,17 +23,19 @@ class Kernel:
         name: attribute of the layer.
         sizes: active sizes, in Keras' order of axes.
         factor: (output channels,) float32 of the BatchNorm behind, or None.
+        visit: of its layer, from 0, where each has a kernel of its own: int8 codes hold the signs of the factor.
     """
 
     layer: SliceableLayer
     name: str
     sizes: tuple[int, ...]
     factor: np.ndarray | None = None
+    visit: int = 0
 
     @property
     def key(self) -> str:
         """Unique in the network."""
-        return f"{self.layer.name}/{self.name}"
+        return f"{self.layer.name}/{self.name}" + (f"@{self.visit}" if self.visit else "")
 
     @property
     def depthwise(self) -> bool:

@@ -133,13 +133,19 @@ def _alone(found: dict[str, Any]) -> Any:
 
 
 class Plain(Visitor):
-    """Makes the plain twin of every layer, with the slices as its weights."""
+    """Makes the plain twin of every layer, with the slices as its weights.
+
+    Args:
+        level: int.
+        fold: multiplies BatchNorm into the kernels.
+        apart: whether a layer that is visited again has kernels of its own there: see ``Kernel.visit``.
+    """
 
     level: int
 
-    def __init__(self, level: int, fold: bool = False):
+    def __init__(self, level: int, fold: bool = False, apart: bool = False):
         super().__init__(level)
-        self.fold = fold
+        self.fold, self.apart = fold, apart
         self.twins: list[tuple[keras.layers.Layer, Kernel]] = []  # those that hold a kernel
         self.convolutions: dict[int, tuple[keras.layers.Layer, Kernel]] = {}  # by the id of what they return
         self.kernels: list[Kernel] = []
@@ -166,7 +172,8 @@ class Plain(Visitor):
             visits[-1].append(self.plain(twin))
             return visits[-1][-1](x)
         shape: Any = [tuple(part.shape) for part in x] if isinstance(x, list) else tuple(x.shape)
-        own = [Kernel(layer, name, sizes) for name, sizes in layer.weight_slices(shape, self.level) if len(sizes) > 1]
+        visit, slices = len(visits) - 1 if self.apart else 0, layer.weight_slices(shape, self.level)
+        own = [Kernel(layer, kernel, sizes, visit=visit) for kernel, sizes in slices if len(sizes) > 1]
         self.kernels += own
         for twin, weights in layer.plain(shape, self.level, name):
             convolution = isinstance(twin, keras.layers.Conv2D | keras.layers.DepthwiseConv2D)

@@ -34,6 +34,8 @@ class JoinedMaps:
             cut = keras.layers.Cropping1D((end, total - end - size), name=f"{name}_cut{i}", dtype=dtype)
             self.parts.append((cut, Regrid(shape, name=f"{name}_map{i}", dtype=dtype)))
             end += size
+        for layer in (*self.flat, *(grid for _, grid in self.parts)):
+            layer.int8 = "same scale"
 
     def join(self, visitor: Visitor, maps: Sequence[Any]) -> Any:
         """The maps as one tensor (batch, numbers, 1)."""

@@ -9,7 +9,7 @@ from ds_keras.core.visitor import Compute
 from ds_keras.quantization.rounding import SMALLEST_RANGE, Range, Rounding
 
 if TYPE_CHECKING:
-    from ds_keras.models.supernet import Supernet
+    from ds_keras.core.network import SliceableNetwork
 
 CALIBRATION_IMAGES = 2048  # more only make a range steadier
 
@@ -24,11 +24,15 @@ class _Observed(Rounding, Compute):
     def round(self, x: tf.Tensor, name: str, fixed: Range | None) -> tf.Tensor:
         """Keeps the range of ``x``, and leaves it as it is."""
         if fixed is None:
-            self.ranges[name] = tf.stack([tf.minimum(tf.reduce_min(x), 0.0), tf.reduce_max(x)])
+            found = tf.stack([tf.minimum(tf.reduce_min(x), 0.0), tf.reduce_max(x)])
+            if name in self.ranges:  # a layer that is visited again
+                before = self.ranges[name]
+                found = tf.stack([tf.minimum(before[0], found[0]), tf.maximum(before[1], found[1])])
+            self.ranges[name] = found
         return x
 
 
-def activation_ranges(model: "Supernet", images: Any, batch_size: int = 32) -> list[dict[str, Range]]:
+def activation_ranges(model: "SliceableNetwork", images: Any, batch_size: int = 32) -> list[dict[str, Range]]:
     """The range of every activation that an int8 file rounds, at every level.
 
     Each batch has its own extremes; a range is their mean over the batches, which a single image moves little.
@@ -55,12 +59,13 @@ def activation_ranges(model: "Supernet", images: Any, batch_size: int = 32) -> l
     def observe(x: tf.Tensor) -> tuple[dict, list[dict]]:
         start = _Observed(0)
         features, gate_features = model.start(start, x)
-        start.name(features, "features")  # before the gate reads them, which may read the same value
+        joined = model.joined(start, features)
+        start.name(joined, "features")  # before the gate reads them, which may read the same value
         start.rounded(model.gate(start, gate_features))
-        features, bodies = start.rounded(features), []
+        joined, bodies = start.rounded(joined), []
         for level in range(len(model.levels)):
             visitor = _Observed(level)
-            visitor.rounded(model.body(visitor, features))
+            visitor.rounded(model.body(visitor, model.parted(visitor, joined)))
             bodies.append(visitor.ranges)
         return start.ranges, bodies
 
@@ -70,7 +75,7 @@ def activation_ranges(model: "Supernet", images: Any, batch_size: int = 32) -> l
     return [{name: _usable(values) for name, values in {**start, **body}.items()} for body in bodies]
 
 
-def check_calibration_data(model: "Supernet", images: Any) -> np.ndarray:
+def check_calibration_data(model: "SliceableNetwork", images: Any) -> np.ndarray:
     """The images that ranges are taken from, as float32.
 
     Args:

@@ -34,9 +34,12 @@ SAME_SCALE = "same scale"  # the output has the scale of the input, and is not r
 PLAIN = "plain"  # any other operator: rounds its output
 KERAS_LAYERS = {
     keras.layers.Add: SUM,
+    keras.layers.Cropping1D: SAME_SCALE,
     keras.layers.Dropout: SAME_SCALE,
     keras.layers.Flatten: SAME_SCALE,
     keras.layers.MaxPooling2D: SAME_SCALE,
+    keras.layers.Reshape: SAME_SCALE,
+    keras.layers.UpSampling2D: SAME_SCALE,
     keras.layers.ZeroPadding2D: SAME_SCALE,
 }
 

@@ -114,13 +114,18 @@ def no_images() -> str:
 
 def origin(facts: Facts, command: str) -> str:
     """What repeats this page, and of what it is made."""
-    machine = f"Python {platform.python_version()}, {platform.system()}, {platform.machine()}"
     found = [page.code(command)] if command else []
     if "command" in facts.card:
         found += [page.paragraph("The network was trained with:"), page.code(facts.card["command"])]
     return page.section(
         "Command and versions",
         *found,
-        page.listing({name: version(name) for name in PACKAGES} | {"Machine": machine}),
+        versions(),
         page.listing({f"sha256 of {name}": value for name, value in facts.card.get("sha256", {}).items()}),
     )
+
+
+def versions() -> str:
+    """Of the packages, and the machine."""
+    machine = f"Python {platform.python_version()}, {platform.system()}, {platform.machine()}"
+    return page.listing({name: version(name) for name in PACKAGES} | {"Machine": machine})

@@ -142,5 +142,10 @@ def pictures(rows: Sequence[tuple[np.ndarray, str]]) -> str:
     return '<div class="pictures">\n' + "\n".join(found) + "\n</div>"
 
 
+def boxed(rows: Sequence[tuple[np.ndarray, str]]) -> str:
+    """As ``pictures``, large enough to see boxes that are drawn on them."""
+    return pictures(rows).replace('class="pictures"', 'class="plots"', 1)
+
+
 def _figure(source: str, alt: str, caption: str) -> str:
     return f'<figure><img src="{source}" alt="{escape(alt)}"><figcaption>{escape(caption)}</figcaption></figure>'

@@ -10,7 +10,8 @@ from PIL import Image
 from ds_keras import detection, runtime, zoo
 from ds_keras.cli import program
 from ds_keras.core import cost
-from ds_keras.detection.boxes import choose
+from ds_keras.detection.boxes import choose, overlaps
+from ds_keras.export import flatbuffer
 from ds_keras.runtime.levels import Levels
 from ds_keras.runtime.manifest import check_manifest
 from tests.detection import scenes
@@ -122,6 +123,30 @@ def test_the_command_takes_a_bundle(path, tmp_path, capsys):
     with pytest.raises(SystemExit):
         program.main("detect", [*flags, "--keras"])
     assert "--model must be a folder with a preset for --keras" in capsys.readouterr().err
+
+
+def test_an_int8_file_finds_nearly_the_same_boxes(model, tmp_path):
+    images = scenes.scenes(8, (64, 64))[0].astype("float32")
+    (path,) = detection.to_tflite(model, tmp_path, [0], "int8", images)
+    heavy = {"CONV_2D", "DEPTHWISE_CONV_2D", "RESIZE_BILINEAR"}
+    assert not heavy & set(flatbuffer.float_operators(path.read_bytes()))
+    session, photo = detection.Session(tmp_path), images[0]
+    assert session.levels == [0]
+    boxes, scores = session.run(photo)
+    expected = {name: np.asarray(y)[0] for name, y in model.results(model(photo[None], level=0)).items()}
+    assert boxes.dtype == scores.dtype == np.float32
+    assert np.median(np.diag(overlaps(boxes, expected["boxes"]))) > 0.95
+    np.testing.assert_allclose(scores, expected["scores"], atol=0.05)
+
+
+def test_levels_are_timed(path, capsys):
+    flags = [f"--bundle={path}", "--count=2", "--rounds=3"]
+    program.main("benchmark", ["bundle", *flags])
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert [line[:2] for line in lines] == [["level", "0"], ["level", "1"]] and "ratio" in lines[0]
+    with pytest.raises(SystemExit):
+        program.main("benchmark", ["bundle", *flags, "--static=MobileNetV2"])
+    assert "are for bundles of classifiers" in capsys.readouterr().err
 
 
 def test_bad_arguments_are_named(path, tmp_path):

@@ -127,6 +127,20 @@ def test_the_command_detects_and_draws(folder, tmp_path, capsys):
     assert "level must be one of [0, 1]" in capsys.readouterr().err
 
 
+def test_a_report_shows_the_boxes_of_every_level(folder, tmp_path, capsys):
+    pytest.importorskip("pycocotools")
+    data = scenes.write_voc(tmp_path / "scenes", 3, size=(48, 64))
+    page = tmp_path / "report.html"
+    flags = [f"--workdir={folder}", f"--data=voc:{data}", f"--output={page}"]
+    program.main("report", [*flags, "--images", "--split=train"])
+    text = page.read_text()
+    assert "mAP@0.5" in text and "Level 1: scores of 0.3 and more" in text and text.count("data:image/png") == 3 * 2
+    assert "Left out" not in text and "blue, red" in text
+    with pytest.raises(SystemExit):
+        program.main("report", [*flags, "--split=val"])
+    assert "--split must be train or test" in capsys.readouterr().err
+
+
 def test_evaluation_refuses_other_classes(model):
     source = scenes.source(1)
     source.class_names = ["a"]

@@ -4,6 +4,8 @@ And budgets in milliseconds, asked and spent. With --static, every level against
 ``keras.applications``, with random weights and as many multiply-adds, as a TFLite file. With --preset, every level's
 body against its direct conversion, and the session against a static file of the whole network, and against Keras.
 
+Of a detector's bundle, every level against the largest: from an image to its boxes.
+
 Example:
     ds-keras benchmark bundle --bundle=model.dsbundle --images=photos --plot=levels.png
     ds-keras benchmark bundle --bundle=model.dsbundle --preset=ds_mobilenet_digits --data=digits
@@ -29,9 +31,13 @@ common.timing_flags(FLAGS)
 def main(_: str) -> None:
     """Measures a bundle."""
     from ds_keras.benchmarks import bundle as benchmark
-    from ds_keras.runtime import Session
+    from ds_keras.runtime import Bundle, Session
+    from ds_keras.runtime.manifest import DETECTION, task_of
 
-    session = Session(FLAGS.bundle, FLAGS.threads, keep=1000)
+    bundle = Bundle(FLAGS.bundle)
+    if task_of(bundle.manifest) == DETECTION:
+        return _time_detector(bundle)
+    session = Session(bundle, FLAGS.threads, keep=1000)
     images, rounds = common.images(FLAGS, session.image_shape), FLAGS.rounds
     rows = benchmark.levels(session, images, rounds) + benchmark.routed(session, images, rounds)
     rows += benchmark.budgets(session, images, rounds=rounds) + benchmark.xnnpack(session, images, rounds)
@@ -56,6 +62,21 @@ def main(_: str) -> None:
         source = ExportSource(zoo.load(FLAGS.preset), quantization, images if quantization == "int8" else None)
         for level in range(session.num_levels):
             rows += _rows_of_a_level(session, source, level, images)
+    common.show(FLAGS, rows, FLAGS.bundle)
+
+
+def _time_detector(bundle: Any) -> None:
+    """Every level of a detector."""
+    from ds_keras import detection
+    from ds_keras.benchmarks import bundle as benchmark
+    from ds_keras.cli.detection.timing import Detecting
+
+    if FLAGS.preset or FLAGS.against or FLAGS.static:
+        raise ValueError("--preset, --against and --static are for bundles of classifiers, this is a detector's")
+    session = Detecting(detection.Session(bundle, FLAGS.threads, keep=1000))
+    rows = benchmark.levels(session, common.images(FLAGS, session.detector.shape), FLAGS.rounds)
+    if FLAGS.plot:
+        benchmark.plot(rows, FLAGS.plot)
     common.show(FLAGS, rows, FLAGS.bundle)
 
 

@@ -57,7 +57,7 @@ def to_bundle(
         model: supernet, or a detector: ``ds_keras.detection.DSDetector``.
         path: a directory, or a file that ends in ".dsbundle": the single-file form. An older bundle there is replaced.
         quantization: None (float32); "float16" (kernels stored, and computed from, in half precision); "int8" (kernels,
-            activations, uint8 images; classifiers of convolutions); "dynamic_int8" (kernels of convolutions and dense
+            activations, uint8 images; networks of convolutions); "dynamic_int8" (kernels of convolutions and dense
             layers; activations stay float outside them).
         calibration_data: (count, height, width, channels) images in [0, 255], some hundreds, that the ranges of "int8"
             are taken from.

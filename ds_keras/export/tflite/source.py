@@ -71,7 +71,7 @@ class ExportSource:
             if (part, level) not in self._rounded:
                 self._rounded[part, level] = int8_network(self.model, level, part, self.ranges[level])
             return self._rounded[part, level]
-        visitor = Plain(level, fold=True)
+        visitor = Plain(level, fold=True, apart=self.quantization == "dynamic_int8")
         return assemble(self.source, visitor, part), visitor.kernels
 
     def converted(self, part: str, level: int) -> bytes:
@@ -119,7 +119,7 @@ class ExportSource:
         """
         name = f"{self.model.name}_{'route' if part == 'route' else f'level{level}'}"
         x = self.start["features"] if part == "body" else self.images
-        check(name, data, self.expected(part, level), x, self.quantization, self.model.one_by_one)
+        check(name, data, self.expected(part, level), x, self.quantization, self.model.one_by_one, self.model.decoded)
 
     def expected(self, part: str, level: int) -> dict[str, np.ndarray]:
         """What a part gives for ``images``, or the body for their features.

@@ -11,8 +11,8 @@ from typing import Any
 
 from ds_keras.export.web.runtime_package import BUILDS, LIBRARY
 
-# In the order in which they use each other. The first eight need no browser.
-READER = ("sha256", "archive", "manifest", "template", "graph", "materialize", "bundle", "policies", "router")
+# In the order in which they use each other. The reader needs no browser.
+READER = ("sha256", "archive", "manifest", "template", "graph", "materialize", "bundle", "policies", "router", "boxes")
 SCRIPTS = (*READER, "engine", "image", "timing", "classifier", "figures", "camera", "view", "app")
 LIBRARY_CHANGES = (  # as a plain script, which opens from a disk too; int8 features; no GPU until one is wanted
     ('import { createWasmLib } from "@litertjs/wasm-utils";\n', ""),

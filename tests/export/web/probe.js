@@ -4,7 +4,7 @@ const fs = require("fs");
 const vm = require("vm");
 const readline = require("readline");
 
-const names = "Bundle plainSha256 hex Router checkManifest settingsAt expectedAt margin networkInput toHalf";
+const names = "Bundle plainSha256 hex Router checkManifest settingsAt expectedAt margin networkInput toHalf chooseBoxes";
 const scripts = fs.readFileSync(process.argv[2], "utf8");
 vm.runInThisContext(`(() => {${scripts}\nglobalThis.page = { ${names.split(" ").join(", ")} }; })();`);
 const { page } = globalThis;
@@ -41,6 +41,11 @@ const tasks = {
     const router = new page.Router(manifest, networks), found = [];
     for (let i = 0; i < gates.length; i++) found.push(await router.run(i, policy, settings));
     return found.map(({ level, madds }) => [level, madds]);
+  },
+  boxes({ boxes, scores, threshold, iou, most }) {
+    const numbers = (text) => new Float32Array(new Uint8Array(Buffer.from(text, "base64")).buffer);
+    const found = page.chooseBoxes(numbers(boxes), numbers(scores), threshold, iou, most);
+    return found.map(({ box, score, kind }) => [...box, score, kind]);
   },
   settings: ({ manifest, policy, fractions }) => fractions.map((fraction) => page.settingsAt(manifest, policy, fraction)),
   input({ data, width, height, shape, preprocessing }) {

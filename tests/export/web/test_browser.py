@@ -8,13 +8,15 @@ import time
 
 import numpy as np
 import pytest
+import shared
 from browser import CHROMIUM, Browser
 from helpers import SUPERNETS, images
 from PIL import Image
 
-from ds_keras import export, zoo
+from ds_keras import detection, export, zoo
 from ds_keras.policies.budget_table import Times
 from ds_keras.runtime import Session
+from tests.detection import scenes
 
 pytestmark = [
     pytest.mark.slow,
@@ -238,3 +240,27 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 
     def log_message(self, *_):
         pass
+
+
+def test_a_detector_draws_its_boxes(runtime, tmp_path, tmp_path_factory):
+    path = shared.bundle("detector.dsbundle", tmp_path_factory)
+    image = scenes.scenes(1, (64, 64))[0][0]
+    Image.fromarray(image).save(tmp_path / "picture.png")
+    page = export.to_web(path, tmp_path / "page.html", runtime, None, [tmp_path / "picture.png"])
+    with Browser() as browser:
+        browser.open(page.as_uri())
+        for level in (1, 0):  # the largest is the default
+            script = f"""(async () => {{ const c = await dsKeras; c.setPolicy({level});
+              const found = await c.classify(Float32Array.from({image.ravel().tolist()}));
+              return found.things.slice(0, 20).map(({{ box, score, kind }}) => [...box, score, kind]); }})()"""
+            rows = np.array(browser.run(script))
+            (expected,) = detection.Session(path).detect(image, level, most=20)
+            np.testing.assert_allclose(rows[:, :4], expected.boxes, atol=1e-3)
+            np.testing.assert_allclose(rows[:, 4], expected.scores, atol=1e-3)
+            assert rows[:, 5].tolist() == expected.classes.tolist()
+        picture = """(() => { const c = document.getElementById("picture");
+          return [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]; })()"""
+        shown = np.reshape(browser.run(picture), (64, 64, 4))[..., :3]
+        assert (shown != image).any()
+        assert browser.run("document.getElementById('policy').length") == 2
+        assert browser.complaints == []

@@ -2,6 +2,8 @@
 
 import base64
 import hashlib
+import json
+import zipfile
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from helpers import SUPERNETS
 from PIL import Image
 
 from ds_keras import zoo
+from ds_keras.detection.boxes import choose, stretched
 from ds_keras.photos import Preprocessing, load_photo
 from ds_keras.policies.base import RoutingSpec
 from ds_keras.policies.budget_table import BudgetTable
@@ -38,6 +41,49 @@ def test_equal_files(node, name, int8):
     (answer,) = node({"task": "files", "path": str(path), "own": "digits" in name})
     published = {file: entry["sha256"] for file, entry in bundle.manifest["files"].items()}
     assert answer["value"] == {"id": bundle.id, "files": published}
+
+
+def test_a_detector(node, tmp_path_factory, tmp_path):
+    """Equal files, boxes and images; damaged manifests are refused."""
+    path, rng = shared.bundle("detector.dsbundle", tmp_path_factory), np.random.default_rng(0)
+    bundle, parts = Bundle(path), {}
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    changes = [
+        {"task": "classification"},
+        {"outputs": {"boxes": [84, 4], "scores": [84, 3]}},
+        {"outputs": {"boxes": [1 << 24, 4], "scores": [1 << 24, 2]}},
+        {"format_version": 3},
+    ]
+    damaged = []
+    for i, change in enumerate(changes):
+        text = json.dumps({**json.loads(parts["bundle.json"]), **change}).encode()
+        as_file(tmp_path / str(i), {**parts, "bundle.json": text})
+        damaged.append({"task": "files", "path": str(tmp_path / str(i))})
+    low = rng.uniform(-0.2, 0.9, (600, 2))
+    boxes = np.concatenate([low, low + rng.uniform(-0.05, 0.4, (600, 2))], axis=1).astype("float32")
+    scores = (rng.integers(0, 12, (600, 3)) / 10).astype("float32")
+    boxes[3, 1], scores[5] = np.nan, np.nan
+    numbers = {name: base64.b64encode(x.tobytes()).decode() for name, x in {"boxes": boxes, "scores": scores}.items()}
+    choices = [(0.3, 0.5, 100), (0.0, 0.2, 1000)]
+    photo = rng.integers(0, 256, (37, 91, 3), dtype=np.uint8)
+    rgba = np.concatenate([photo, np.full((37, 91, 1), 255, np.uint8)], axis=2)
+    size = {"width": 91, "height": 37, "shape": [64, 64, 3], "preprocessing": {"stretched": True}}
+    tasks = [dict(task="boxes", threshold=t, iou=i, most=m, **numbers) for t, i, m in choices]
+    tasks.append({"task": "input", "data": base64.b64encode(rgba.tobytes()).decode(), **size})
+    tasks += [{"task": "classes", "path": str(path)}, {"task": "files", "path": str(path)}, *damaged]
+    answers = node(*tasks)
+    *chosen, image, classes, files = (answer["value"] for answer in answers[: -len(damaged)])
+    for found, (threshold, iou, most) in zip(chosen, choices, strict=True):
+        expected = choose(boxes, scores, threshold, iou, most)
+        rows = np.array(found, "float32")
+        np.testing.assert_array_equal(rows[:, :4], expected.boxes)
+        np.testing.assert_array_equal(rows[:, 4:].T, [expected.scores, expected.classes])
+    difference = np.abs(np.reshape(image, (64, 64, 3)) - stretched(photo, (64, 64, 3)))
+    assert difference.max() <= 1  # Pillow rounds between its two passes, the page does not
+    assert classes == "ok"
+    assert files["files"] == {name: entry["sha256"] for name, entry in bundle.manifest["files"].items()}
+    assert all("error" in answer for answer in answers[-len(damaged) :])
 
 
 @pytest.mark.parametrize("version", [2, 3])

@@ -39,6 +39,7 @@ async function start() {
   showLoading(null);
   document.querySelector("main").hidden = false;
   showName(classifier.manifest.name);
+  if (classifier.boxes) byId("intro").firstChild.textContent = "One network in several sizes: choose how much of it looks at a picture. ";
   byId("knows").textContent = knows(classifier.manifest.labels ?? []);
   showLadder(classifier.costs);
   about();
@@ -73,7 +74,7 @@ function about() {
 }
 
 function policies() {
-  const names = { cascade: "Small first, larger if unsure", gate: "A gate looks first and picks" };
+  const names = classifier.boxes ? {} : { cascade: "Small first, larger if unsure", gate: "A gate looks first and picks" };
   const options = Object.entries(names).map(([value, text]) => element("option", text, { value }));
   options.push(...classifier.costs.map((_, k) => element("option", `Always level ${k}`, { value: String(k) })));
   byId("policy").replaceChildren(...options);
@@ -142,8 +143,13 @@ function showSeenMix() {
 async function answer(pixels) {
   const image = classifier.input(pixels, byId("invert").checked);
   const found = await classifier.classify(image), order = classifier.router.order;
+  if (classifier.boxes) {
+    showPicture(pixels); // of the camera too: the boxes belong to this frame
+    drawBoxes(byId("picture"), found.things, (kind) => classifier.nameOf(kind));
+    found.classes = found.things.map(({ kind, score }) => ({ name: classifier.nameOf(kind), probability: score }));
+  }
   const ran = found.policy === "cascade" ? order.slice(0, order.indexOf(found.level) + 1) : [found.level];
-  showSeen(image, classifier.manifest.image_shape);
+  if (!classifier.boxes) showSeen(image, classifier.manifest.image_shape);
   showAnswer(found.classes, { ...found, ran, levels: classifier.levels, work: found.madds / classifier.largest, story: story(found, ran) });
   showSeenMix();
 }
@@ -255,6 +261,8 @@ function wire() {
   const missing = Camera.missing();
   byId("camera").disabled = missing !== null;
   [byId("camera-note").hidden, byId("camera-note").textContent] = [missing === null, missing ?? ""];
+  byId("frame").classList.toggle("whole", classifier.boxes);
+  byId("save").classList.toggle("unused", classifier.boxes); // a report of a detector reads no such figures
   byId("invert-row").hidden = classifier.manifest.image_shape[2] !== 1;
   byId("camera").onclick = told(toggleCamera);
   byId("file").onchange = told(({ target }) => target.files[0] && openFile(target.files[0]));

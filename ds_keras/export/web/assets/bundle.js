@@ -36,20 +36,22 @@ class Bundle {
     const { part, size } = files[name], data = await this.part(part);
     if (version === 2) return separateTemplate(data, size, kernels);
     const route = files.route.part;
-    return sharedTemplate(await this.part(route), part === route ? null : data, name, files, kernels);
+    return sharedTemplate(await this.part(route), part === route ? null : data, name, files, kernels, version === TASK_VERSION);
   }
 
-  /** Compares the classes that bundle.json names with the graph of a file that gives logits. Throws for others. */
+  /** Compares the outputs that bundle.json names with the graph of a file that gives them. Throws for others. */
   async checkClasses() {
-    const name = "body_0", classes = this.manifest.num_classes, { graph } = await this.template(name);
-    let shape;
-    try {
-      shape = outputShape(graph, "logits");
-    } catch (error) {
-      throw new Error(`${name} is damaged: ${error.message}`);
-    }
-    if (shape.length !== 2 || shape[0] !== 1 || shape[1] !== classes) {
-      throw new Error(`${name} must give ${classes} logits, its shape is ${shape.join(" x ")}`);
+    const name = "body_0", { graph } = await this.template(name);
+    for (const [output, wanted] of Object.entries(outputShapes(this.manifest))) {
+      let shape;
+      try {
+        shape = outputShape(graph, output);
+      } catch (error) {
+        throw new Error(`${name} is damaged: ${error.message}`);
+      }
+      if ([1, ...wanted].join(" x ") !== shape.join(" x ")) {
+        throw new Error(`${name} must give ${wanted.join(" x ")} ${output}, its shape is ${shape.join(" x ")}`);
+      }
     }
   }
 

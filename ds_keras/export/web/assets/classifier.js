@@ -26,6 +26,7 @@ class Classifier {
     this.networks = new Networks(bundle, globalThis.LiteRtJs);
     this.router = new Router(manifest, this.networks);
     this.levels = manifest.madds.body.length;
+    this.boxes = givesBoxes(manifest);
     this.costs = manifest.madds.body.map((body) => manifest.madds.start + body);
     this.largest = largestMadds(manifest);
     this.setPolicy(manifest.policy.default === "random" ? "cascade" : manifest.policy.default);
@@ -70,7 +71,8 @@ class Classifier {
 
   /** From pixels to what the network reads. */
   input(pixels, invert = false) {
-    const image = networkInput(pixels, this.manifest.image_shape, this.manifest.preprocessing);
+    const how = this.boxes ? { stretched: true } : this.manifest.preprocessing;
+    const image = networkInput(pixels, this.manifest.image_shape, how);
     return invert ? inverted(image) : image;
   }
 
@@ -90,7 +92,8 @@ class Classifier {
       seen[found.level]++;
       this.recent.push(image);
       if (this.recent.length > KEPT) this.recent.shift();
-      return { ...found, policy, classes: this.classes(found.logits), ms: this.average(times) };
+      const answer = this.boxes ? { things: chooseBoxes(found.boxes, found.scores) } : { classes: this.classes(found.logits) };
+      return { ...found, policy, ...answer, ms: this.average(times) };
     });
   }
 
@@ -101,8 +104,12 @@ class Classifier {
   }
 
   classes(logits, top = 3) {
-    const named = softmax(logits).map((probability, k) => ({ name: this.manifest.labels?.[k] ?? `class ${k}`, probability }));
+    const named = softmax(logits).map((probability, k) => ({ name: this.nameOf(k), probability }));
     return named.sort((a, b) => b.probability - a.probability).slice(0, top);
+  }
+
+  nameOf(kind) {
+    return this.manifest.labels?.[kind] ?? `class ${kind}`;
   }
 
   /** What the budget table expects of the settings: {accuracy, ends of each level or null}; null without a table. */

@@ -68,14 +68,14 @@ class Networks {
     return network;
   }
 
-  /** Runs an image (Float32Array), or the features that another network gave: {logits, gate, features}. */
+  /** Runs an image (Float32Array), or the features that another network gave: {logits, gate, features, boxes, scores}. */
   async run(name, input) {
     const network = await this.open(name), own = ArrayBuffer.isView(input);
     const tensor = own ? new this.library.Tensor(asType(input, network.dtype), network.shape) : input;
     const outputs = await network.model.run({ [network.input]: tensor });
     if (own) tensor.delete();
     const found = { features: outputs.features };
-    for (const key of ["logits", "gate"]) {
+    for (const key of ["logits", "gate", "boxes", "scores"]) {
       if (!outputs[key]) continue;
       found[key] = await outputs[key].data();
       outputs[key].delete();

@@ -24,7 +24,7 @@ function pixelsOf(source, width, height) {
 /** What the network reads: float32 in [0, 255], of shape [height, width, channels]. */
 function networkInput(pixels, shape, preprocessing) {
   const [height, width, channels] = shape;
-  const { crop_fraction: fraction = 1, interpolation = "bilinear" } = preprocessing ?? {};
+  const { crop_fraction: fraction = 1, interpolation = "bilinear", stretched = false } = preprocessing ?? {};
   const planes = channels === 1 ? greyPlane(pixels) : pixels.data, step = channels === 1 ? 1 : 4;
   const image = new Float32Array(height * width * channels);
   if (pixels.height === height && pixels.width === width) {
@@ -32,8 +32,9 @@ function networkInput(pixels, shape, preprocessing) {
     return image;
   }
   const scale = Math.max(height / pixels.height, width / pixels.width) / fraction;
-  const rows = weights(pixels.height, Math.max(roundHalfEven(pixels.height * scale), height), height, interpolation);
-  const columns = weights(pixels.width, Math.max(roundHalfEven(pixels.width * scale), width), width, interpolation);
+  const side = (own, kept) => (stretched ? kept : Math.max(roundHalfEven(own * scale), kept)); // before the crop
+  const rows = weights(pixels.height, side(pixels.height, height), height, interpolation);
+  const columns = weights(pixels.width, side(pixels.width, width), width, interpolation);
   const first = rows[0].start, last = rows.reduce((end, row) => Math.max(end, row.start + row.weights.length), 0);
   const across = new Float32Array((last - first) * width * channels);
   for (let y = first; y < last; y++) {

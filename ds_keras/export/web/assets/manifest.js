@@ -1,9 +1,10 @@
 // What bundle.json must be: types, ranges, and how its numbers fit together. The rules of ds_keras.runtime.manifest.
 "use strict";
 
-const FORMAT = "ds_keras.bundle", VERSIONS = [2, 3], INDEX = "bundle.json";
+const FORMAT = "ds_keras.bundle", VERSIONS = [2, 3, 4], TASK_VERSION = 4, INDEX = "bundle.json";
 const BYTES = { float32: 4, float16: 2, int8: 1 }; // of a kernel's value
 const MAX_SIDE = 2 ** 16, MAX_COUNT = 2 ** 31, MAX_LEVELS = 1000, ALIGNMENT = 64;
+const MAX_CLASSES = 10000, MAX_SCORES = 2 ** 24; // of a detector: classes; boxes x classes
 
 /** Refuses what a bundle must not have. */
 function need(condition, what, received) {
@@ -42,13 +43,33 @@ function fileNames(levels) {
   return ["route", ...every.map((k) => `entry_${k}`), ...every.map((k) => `body_${k}`)];
 }
 
+/** Whether a bundle is a detector's: its levels give boxes and scores. */
+const givesBoxes = (manifest) => manifest.format_version === TASK_VERSION;
+
+/** What every level gives for one image: shapes by name. */
+function outputShapes(manifest) {
+  return givesBoxes(manifest) ? manifest.outputs : { logits: [manifest.num_classes] };
+}
+
+/** Checks the task and the outputs; the number of classes. */
+function checkTask(manifest) {
+  if (!givesBoxes(manifest)) return whole(manifest.num_classes, 2, MAX_SIDE);
+  need(manifest.task === "detection", "task detection", manifest.task);
+  const classes = whole(manifest.num_classes, 1, MAX_CLASSES), { outputs } = manifest;
+  need(isObject(outputs) && Object.keys(outputs).sort().join() === "boxes,scores", "outputs: boxes and scores", outputs);
+  const [count] = shapeOf(outputs.boxes, MAX_SCORES), wanted = JSON.stringify([[count, 4], [count, classes]]);
+  need(JSON.stringify([outputs.boxes, outputs.scores]) === wanted, "a box and its scores in each row", outputs);
+  need(count * classes <= MAX_SCORES, `at most ${MAX_SCORES} scores`, outputs);
+  return classes;
+}
+
 /** Checks the content of bundle.json; returns it. */
 function checkManifest(manifest) {
   need(isObject(manifest) && manifest.format === FORMAT, `format ${FORMAT}`, manifest?.format);
   need(VERSIONS.includes(manifest.format_version), `format_version of ${VERSIONS}`, manifest.format_version);
   need(typeof manifest.name === "string", "a name", manifest.name);
   need(shapeOf(manifest.image_shape, MAX_SIDE).length === 3, "image_shape of three numbers", manifest.image_shape);
-  const classes = whole(manifest.num_classes, 2, MAX_SIDE), { labels, licence, parts } = manifest;
+  const classes = checkTask(manifest), { labels, licence, parts } = manifest;
   need(licence === null || typeof licence === "string", "licence: null or a text", licence);
   const named = Array.isArray(labels) && labels.length === classes && labels.every((label) => typeof label === "string");
   need(labels === null || named, "labels: null, or a name for each class", labels);

@@ -3,12 +3,13 @@
 
 class Router {
   /**
-   * networks.run(name, input) gives {logits, features, gate} of a file, as far as it has them: numbers, and features as
-   * something that another run takes. networks.release(outputs) ends the life of the features.
+   * networks.run(name, input) gives {logits, features, gate} of a file, as far as it has them, or {boxes, scores}:
+   * numbers, and features as something that another run takes. networks.release(outputs) ends the life of the features.
    */
   constructor(manifest, networks) {
     const { start, gate, body } = manifest.madds;
     Object.assign(this, { networks, start, gate, bodies: body, order: manifest.policy.cascade });
+    this.onlyLevels = givesBoxes(manifest); // no policy knows boxes
   }
 
   /** The names of the files that a policy runs, in the order in which an image meets them. */
@@ -24,7 +25,8 @@ class Router {
     if (policy === "cascade") return this.inTurn(image, settings);
     const found = await this.networks.run(`entry_${policy}`, image);
     this.networks.release(found);
-    return this.result(found.logits, policy, this.start + this.bodies[policy]);
+    const result = this.result(found.logits, policy, this.start + this.bodies[policy]);
+    return found.boxes ? { ...result, boxes: found.boxes, scores: found.scores } : result;
   }
 
   async byGate(image, shift) {

@@ -15,8 +15,11 @@ async function separateTemplate(part, size, kernels) {
   return { graph, tail, factors, size, copies: checkedPlan(plan, kernels, graph.length, factors.length, size - tail.length) };
 }
 
-/** Of a bundle of format version 3: the files of a level share what is equal. `level` is null for the route itself. */
-async function sharedTemplate(route, level, name, files, kernels) {
+/**
+ * Of a bundle of format version 3: the files of a level share what is equal. `level` is null for the route itself.
+ * Of version 4 too, where a file may copy a kernel again: `repeated`.
+ */
+async function sharedTemplate(route, level, name, files, kernels, repeated) {
   const start = readArchive(route), own = level === null ? start : readArchive(level);
   const pattern = await unpackedMember(start, "pattern.bin", MAX_GRAPH);
   const words = [joinedPlanes(await unpackedMember(start, "words.bin", MAX_PLAN))];
@@ -37,7 +40,7 @@ async function sharedTemplate(route, level, name, files, kernels) {
       need(Array.isArray(file.copies), "a list of copies", name);
       const rows = file.copies.map((row) => plan.copies[whole(row, 0, plan.copies.length - 1)]);
       const tail = made.subarray(graph);
-      const copies = checkedPlan(rows, kernels, graph, factors.length, size - tail.length);
+      const copies = checkedPlan(rows, kernels, graph, factors.length, size - tail.length, repeated);
       return { graph: made.subarray(0, graph), tail, factors, size, copies };
     }
     source = concatenated([source, made]);
@@ -88,7 +91,7 @@ function putTogether(pieces, source, literals, used, made) {
 }
 
 /** A file's copies, after checking that they lie within the kernels, the factors and the file. */
-function checkedPlan(plan, kernels, graph, factors, end) {
+function checkedPlan(plan, kernels, graph, factors, end, repeated = false) {
   need(Array.isArray(plan), "a plan that is a list", typeof plan);
   const known = ["kernel", "begin", "shape", "axis", "factor", "offset"], used = new Set(), width = BYTES[kernels.dtype];
   let at = graph;
@@ -97,7 +100,7 @@ function checkedPlan(plan, kernels, graph, factors, end) {
     const follows = Math.ceil(at / ALIGNMENT) * ALIGNMENT;
     const copy = { offset: follows, ...row };
     const named = typeof copy.kernel === "string" && Object.hasOwn(kernels.index, copy.kernel);
-    need(named && !used.has(copy.kernel), "each kernel once", copy.kernel);
+    need(named && (repeated || !used.has(copy.kernel)), "each kernel once", copy.kernel);
     used.add(copy.kernel);
     const [position, full] = kernels.index[copy.kernel], shape = shapeOf(copy.shape, MAX_COUNT);
     const axes = Array.isArray(copy.begin) && copy.begin.length === full.length && shape.length === full.length;

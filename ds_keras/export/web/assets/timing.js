@@ -46,11 +46,13 @@ function median(values) {
 /** What ds_keras.policies.Times holds, and each level as it runs: {start, bodies, judge, gate, levels}, milliseconds. */
 async function timeParts(router, image, progress) {
   const { networks, order, bodies } = router, first = order[0], stays = order.slice(1).map(() => 0);
+  const whole = bodies.map((_, k) => () => router.run(image, k));
+  if (router.onlyLevels) return { levels: await timeInTurn(whole, progress) };
   const route = await networks.run("route", image);
   const cheapest = gateLevel(route.gate, 1e6, bodies);
   const alone = async (name) => networks.run(name, route.features);
   const parts = [
-    ...bodies.map((_, k) => () => router.run(image, k)),
+    ...whole,
     ...bodies.map((_, k) => () => alone(`body_${k}`)),
     () => router.run(image, "cascade", stays),
     () => router.run(image, "gate", [1e6]),

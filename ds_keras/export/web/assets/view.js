@@ -49,7 +49,7 @@ function showLadder(costs) {
 }
 
 function showAnswer(classes, { level, work, ms, ran, levels, story }) {
-  byId("label").textContent = classes[0].name;
+  byId("label").textContent = classes[0]?.name ?? "Nothing found";
   byId("classes").replaceChildren(...classes.map(({ name, probability }) => {
     const row = element("li"), bar = element("i");
     bar.style.width = cssShare(probability);
