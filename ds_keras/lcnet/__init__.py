@@ -5,8 +5,10 @@ Everything of it lies here; no other room imports it. Some functions for any net
 (``functools.singledispatch``), and the modules that are imported here register what LC-Net does.
 """
 
-from ds_keras.lcnet import benchmark, card, evaluation, export, run  # noqa: F401 (each registers its part)
+from ds_keras.lcnet import benchmark, card, evaluation, export  # noqa: F401 (each registers its part)
+from ds_keras.lcnet.conversion import from_level
+from ds_keras.lcnet.experiments import run  # noqa: F401 (likewise)
 from ds_keras.lcnet.model import LCResNet
 from ds_keras.lcnet.trainer import LCTrainer
 
-__all__ = ["LCResNet", "LCTrainer"]
+__all__ = ["LCResNet", "LCTrainer", "from_level"]

@@ -9,6 +9,8 @@ import keras
 import tensorflow as tf
 
 from ds_keras.core.rescale import CHANNELS_LAST
+from ds_keras.core.visitor import Compute
+from ds_keras.layers.gate import DoubleHeadedGate
 from ds_keras.lcnet.predictor import ScalePredictor
 from ds_keras.lcnet.skipping import How, in_full
 
@@ -22,13 +24,39 @@ class Costs(NamedTuple):
 
 
 class SkippableBlock(keras.layers.Layer):
-    """shortcut(x) + scale x BN(project(sum of the groups' channels)), then ReLU.
+    """shortcut(x) + scale x BN(project(sum of the groups' channels)), then the activation.
 
     A basic block has two 3x3 convolutions, a bottleneck 1x1, 3x3 and 1x1; the groups are those of the first, or of the
     bottleneck's 3x3, one: the output channels of ``spatial`` and the input channels of ``project``.
+
+    Args:
+        kind: "basic" or "bottleneck".
+        old: channels of the input.
+        width: channels of the output.
+        stride: of the block.
+        layers: the block may be skipped.
+        groups: of channels that may be skipped; 0 for none.
+        activation: Keras activation name.
+        attention: x is multiplied by a channel attention first, 1 + tanh(...); it always runs.
+        projection: a 1x1 convolution in the shortcut, also where width and stride stay as they are.
+        predictor: further arguments of ``ScalePredictor``.
+        **kwargs: of ``keras.layers.Layer``.
     """
 
-    def __init__(self, kind: str, old: int, width: int, stride: int, layers: bool, groups: int, **kwargs: Any):
+    def __init__(
+        self,
+        kind: str,
+        old: int,
+        width: int,
+        stride: int,
+        layers: bool,
+        groups: int,
+        activation: str = "relu",
+        attention: bool = False,
+        projection: bool = False,
+        predictor: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(autocast=False, **kwargs)
         bottleneck = kind == "bottleneck"
         self.hidden = width // 4 if bottleneck else width
@@ -39,9 +67,15 @@ class SkippableBlock(keras.layers.Layer):
         self.project = self._convolution(width, 1 if bottleneck else 3, "project")
         self.project_norm = self._norm("project_norm", gamma_initializer="zeros")  # begins as its shortcut
         self.shortcut = []
-        if stride != 1 or old != width:
+        if projection or stride != 1 or old != width:
             self.shortcut = [self._convolution(width, 1, "shortcut", stride), self._norm("shortcut_norm")]
-        self.predictor = ScalePredictor(self.units, name=f"{self.name}_scales") if self.units else None
+        self.activation = keras.activations.get(activation)
+        self.attention, self.predictor = None, None
+        if attention:
+            named = {"name": f"{self.name}_attention", "dtype": self.dtype_policy}
+            self.attention = DoubleHeadedGate([old], identity=True, **named)
+        if self.units:
+            self.predictor = ScalePredictor(self.units, **(predictor or {}), name=f"{self.name}_scales")
 
     def _convolution(self, filters: int, kernel: int, name: str, stride: int = 1) -> keras.layers.Layer:
         options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal", **CHANNELS_LAST}
@@ -61,7 +95,8 @@ class SkippableBlock(keras.layers.Layer):
     @property
     def norms(self) -> list[keras.layers.BatchNormalization]:
         """Every BatchNorm of the block."""
-        layers = [*self.reduce, self.norm, self.project_norm, *self.shortcut]
+        decides = [] if self.predictor is None else [self.predictor.norm]
+        layers = [*self.reduce, self.norm, self.project_norm, *self.shortcut, *decides]
         return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
 
     def build(self, input_shape: Any = None) -> None:
@@ -71,13 +106,15 @@ class SkippableBlock(keras.layers.Layer):
         widths += [(self.project_norm, self.width)]
         widths += list(zip(self.reduce, (self.old, self.hidden), strict=False))
         widths += list(zip(self.shortcut, (self.old, self.width), strict=False))
-        widths += [] if self.predictor is None else [(self.predictor, self.old)]
+        widths += [(layer, self.old) for layer in (self.predictor, self.attention) if layer is not None]
         for layer, channels in widths:
             layer.build((None, None, None, channels))
         self.built = True
 
     def call(self, x: tf.Tensor, scales: tf.Tensor | None, how: How, training: bool = False) -> tf.Tensor:
         """Runs what ``scales``, (batch, units), leave of the block; None leaves all of it."""
+        if self.attention is not None:
+            x = self.attention.attend(Compute(0), x)[0]
         y = run_layers(self.shortcut, x, training)
 
         def residual(x: tf.Tensor, scales: tf.Tensor | None) -> tf.Tensor:
@@ -87,13 +124,13 @@ class SkippableBlock(keras.layers.Layer):
             y = how(y, scales[:, 0], residual, x, scales[:, 1:])
         else:
             y = y + residual(x, scales)
-        return tf.nn.relu(y)
+        return self.activation(y)
 
     def _residual(self, x: tf.Tensor, scales: tf.Tensor | None, how: How, training: bool) -> tf.Tensor:
         if self.reduce:
-            x = tf.nn.relu(run_layers(self.reduce, x, training))
+            x = self.activation(run_layers(self.reduce, x, training))
         if how is in_full or scales is None or self.groups in (0, self.hidden):
-            y = tf.nn.relu(run_layers([self.spatial, self.norm], x, training))
+            y = self.activation(run_layers([self.spatial, self.norm], x, training))
             if scales is not None and self.groups:
                 each = tf.repeat(tf.cast(scales, y.dtype), self.hidden // self.groups, axis=1)
                 y *= each[:, None, None]
@@ -113,7 +150,7 @@ class SkippableBlock(keras.layers.Layer):
         statistics = [norm.moving_mean, norm.moving_variance, norm.beta, norm.gamma]
         y = tf.cast(self._convolve(x, self.spatial.kernel[..., part], self.stride), tf.float32)
         y = tf.nn.batch_normalization(y, *(v[part] for v in statistics), norm.epsilon)
-        return self._convolve(tf.nn.relu(y), self.project.kernel[:, :, part], 1)
+        return self._convolve(self.activation(y), self.project.kernel[:, :, part], 1)
 
     def _convolve(self, x: tf.Tensor, kernel: tf.Tensor, stride: int) -> tf.Tensor:
         x = tf.cast(x, self.compute_dtype)
@@ -129,6 +166,7 @@ class SkippableBlock(keras.layers.Layer):
         before, area = height * width, math.ceil(height / self.stride) * math.ceil(width / self.stride)
         always = self.old * (before + self.units) if self.units else 0
         always += self.old * self.width * area if self.shortcut else 0
+        always += self.old * (before + 2 * self.attention.reduced) if self.attention is not None else 0
         reduce = self.old * self.hidden * before if self.reduce else 0
         inner = self.hidden if self.reduce else self.old
         channels = (9 * inner + (1 if self.reduce else 9) * self.width) * self.hidden * area

@@ -16,7 +16,9 @@ def _(model: LCResNet, metrics: dict[str, Any]) -> About:
 def describe(model: LCResNet) -> str:
     """What an image may skip, in a few words."""
     groups, blocks = model.table["groups"], len(model.blocks)
-    skipped = ["whole"] * model.table["layers"] + [f"by {groups} groups of their channels"] * bool(groups)
+    whole = sum(block.layers for block in model.blocks)
+    first = "whole" if whole == blocks else f"whole ({whole} of them)"
+    skipped = [first] * bool(whole) + [f"by {groups} groups of their channels"] * bool(groups)
     return f"{blocks} residual blocks" + (f" that an image may skip {' and '.join(skipped)}" if skipped else "")
 
 

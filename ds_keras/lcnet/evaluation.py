@@ -66,13 +66,14 @@ def evaluate_lc(model: LCResNet, x: Any, labels: Any, fixed: Any = None, batch_s
     }
 
 
-def fixed_scales(model: LCResNet, x: Any, batch_size: int = 256) -> np.ndarray:
+def fixed_scales(model: LCResNet, x: Any, batch_size: int = 256, above: bool = True) -> np.ndarray:
     """The same scales for every image: the units that most images run, at the average cost or a little more.
 
     Args:
         model: LC-ResNet that skips something.
         x: (count, height, width, channels) images in [0, 255].
         batch_size: images at a time.
+        above: False leaves out the last unit, with which the cost gets to the average: a little less.
 
     Returns:
         (units,) float32 in [0, 1].
@@ -84,8 +85,34 @@ def fixed_scales(model: LCResNet, x: Any, batch_size: int = 256) -> np.ndarray:
     for unit in np.argsort(-on.mean(axis=0), kind="stable"):  # a block comes before its groups
         if model.run(x[:1], scales=scales).madds[0] >= own.madds.mean():
             break
+        before = scales.copy()
         scales[0, unit] = means[unit]
+        if not above and model.run(x[:1], scales=scales).madds[0] > own.madds.mean():
+            return before[0]
     return scales[0]
+
+
+def fixed_top1(model: LCResNet, x: Any, labels: Any, batch_size: int = 256) -> float:
+    """Top-1 of the same units for every image at exactly the network's average cost.
+
+    That is a mixture: of ``fixed_scales`` a little above the cost, and a little below, whichever image gets which.
+
+    Args:
+        model: LC-ResNet that skips something.
+        x: (count, height, width, channels) images in [0, 255].
+        labels: (count,) integer classes.
+        batch_size: images at a time.
+
+    Returns:
+        Percent.
+    """
+    asked, found = model.run(x, batch_size).madds.mean(), []
+    for above in (False, True):
+        scales = np.broadcast_to(fixed_scales(model, x, batch_size, above), (len(x), len(model.units)))
+        found.append(_row(model, "fixed", model.run(x, batch_size, scales), np.asarray(labels)))
+    (less, low), (more, high) = ((row["madds"], row["top1"]) for row in found)
+    share = 1.0 if more == less else min(max((asked - less) / (more - less), 0.0), 1.0)
+    return low + share * (high - low)
 
 
 def whole_row(model: LCResNet, x: Any, labels: Any, batch_size: int = 256) -> dict[str, Any]:

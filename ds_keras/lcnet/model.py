@@ -13,7 +13,7 @@ from ds_keras.core.image_model import ImageModel
 from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.lcnet.block import SkippableBlock, run_layers
 from ds_keras.lcnet.cost import SkippedCosts
-from ds_keras.lcnet.predictor import relu1
+from ds_keras.lcnet.predictor import LIMITS, SPEED
 from ds_keras.lcnet.skipping import How, in_full, in_sub_batches
 from ds_keras.routing.graph import BatchGraph
 
@@ -26,17 +26,56 @@ class LCStage:
         width: channels of the blocks' output.
         depth: number of blocks.
         stride: of the first block.
+        always: so many first blocks are never skipped whole; groups of their channels may be.
+        attention: a channel attention before the first block, 1 + tanh(...), which always runs: ``DSResNet`` has one
+            where its gate reads.
+        projection: a 1x1 convolution in the shortcut of the first block, also where width and stride stay as they are.
     """
 
     width: int
     depth: int
     stride: int = 1
+    always: int = 0
+    attention: bool = False
+    projection: bool = False
 
 
 # ResNet-50 (arXiv 1512.03385); and ours, for 32 px.
 IMAGENET = (LCStage(256, 3), LCStage(512, 4, 2), LCStage(1024, 6, 2), LCStage(2048, 3, 2))
 CIFAR = (LCStage(32, 3, 2), LCStage(64, 3, 2), LCStage(128, 3, 2))
 BLOCKS = ("bottleneck", "basic")
+
+
+def read_stages(stages: Sequence[LCStage | dict[str, Any]], least: int) -> tuple[LCStage, ...]:
+    """The rows of an architecture.
+
+    Args:
+        stages: rows, or their fields as JSON gives them.
+        least: width that a row may have.
+
+    Returns:
+        The rows.
+
+    Raises:
+        ValueError: other fields than those of ``LCStage``, or values that these cannot have.
+    """
+    try:
+        rows = tuple(row if isinstance(row, LCStage) else LCStage(**row) for row in stages)
+    except TypeError as error:
+        raise ValueError(f"stages must be rows with the fields of LCStage, received {stages!r}: {error}") from None
+    numbers = [number for row in rows for number in (row.width, row.depth, row.stride)]
+    if not numbers or any(type(n) is not int or n < 1 for n in numbers) or min(row.width for row in rows) < least:
+        raise ValueError(
+            "stages must have a row, every number a positive integer and every width of a bottleneck at least 4, "
+            f"received {stages!r}"
+        )
+    switches = [switch for row in rows for switch in (row.attention, row.projection)]
+    if any(type(row.always) is not int or row.always < 0 for row in rows) or any(type(s) is not bool for s in switches):
+        raise ValueError(
+            "stages: always must be an integer of at least 0, attention and projection True or False in every row, "
+            f"received {stages!r}"
+        )
+    return rows
 
 
 class Executed(NamedTuple):
@@ -65,6 +104,12 @@ class LCResNet(SkippedCosts, ImageModel):
         stem_pool: 3x3 maximum pooling of stride 2 after the stem.
         block: "bottleneck" or "basic".
         layers: blocks may be skipped (L-Net).
+        activation: Keras activation name.
+        scale: what a scale is: "relu1", what the predictor gives, limited to [0, 1]; or "binary", 1 where that is
+            positive and 0 elsewhere.
+        gain: see ``ScalePredictor``, as the next two.
+        normalize: the predictors read standardized means.
+        constant: the predictors read nothing: every image runs the same. For comparisons.
         groups: of channels that may be skipped in a block (C-Net); 0 for none. As many as there are channels is the
             paper's C-Net: no machine skips single channels, so that they are computed and multiplied, while the count
             of multiply-adds leaves them out as the paper does.
@@ -105,32 +150,31 @@ class LCResNet(SkippedCosts, ImageModel):
         block: str = "bottleneck",
         layers: bool = True,
         groups: int = 4,
+        activation: str = "relu",
+        scale: str = "relu1",
+        gain: float = SPEED,
+        normalize: bool = False,
+        constant: bool = False,
         **kwargs: Any,
     ):
         super().__init__(num_classes, tuple(input_shape), **kwargs)
         for argument, value in {"stem": stem, "stem_kernel": stem_kernel, "stem_stride": stem_stride}.items():
             if type(value) is not int or value < 1:
                 raise ValueError(f"{argument} must be a positive integer, received {value!r}")
-        for argument, value in {"layers": layers, "stem_pool": stem_pool}.items():
+        switches = {"layers": layers, "stem_pool": stem_pool, "normalize": normalize, "constant": constant}
+        for argument, value in switches.items():
             if type(value) is not bool:
                 raise ValueError(f"{argument} must be True or False, received {value!r}")
-        try:
-            self.stages = tuple(row if isinstance(row, LCStage) else LCStage(**row) for row in stages)
-        except TypeError as error:
-            raise ValueError(f"stages must be rows with the fields of LCStage, received {stages!r}: {error}") from None
         if block not in BLOCKS:
             raise ValueError(f"block must be one of {BLOCKS}, received {block!r}")
-        numbers = [number for row in self.stages for number in asdict(row).values()]
+        if not isinstance(activation, str):
+            raise ValueError(f"activation must be the name of one, received {activation!r}")
+        if scale not in LIMITS:
+            raise ValueError(f"scale must be one of {tuple(LIMITS)}, received {scale!r}")
+        if isinstance(gain, bool) or not isinstance(gain, int | float) or not 0 < gain < float("inf"):
+            raise ValueError(f"gain must be positive, received {gain!r}")
         least = 4 if block == "bottleneck" else 1
-        if (
-            not numbers
-            or any(type(n) is not int or n < 1 for n in numbers)
-            or min(r.width for r in self.stages) < least
-        ):
-            raise ValueError(
-                "stages must have a row, every number a positive integer and every width of a bottleneck at least 4, "
-                f"received {stages!r}"
-            )
+        self.stages = read_stages(stages, least)
         hidden = [row.width // least for row in self.stages]
         if type(groups) is not int or groups < 0 or any(groups and width % groups for width in hidden):
             raise ValueError(f"groups must be 0, or divide the blocks' channels {hidden}, received {groups!r}")
@@ -140,13 +184,15 @@ class LCResNet(SkippedCosts, ImageModel):
             "stem_stride": stem_stride,
             "stem_pool": stem_pool,
         }
-        self.table |= {"block": block, "layers": layers, "groups": groups}
+        self.table |= {"block": block, "layers": layers, "groups": groups, "activation": activation, "scale": scale}
+        decides: dict[str, Any] = {"gain": float(gain), "normalize": normalize, "constant": constant}
+        self.table |= decides
         named: dict[str, Any] = {"dtype": self.dtype_policy}
         start = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal", "name": "stem"}
         self.stem = [
             keras.layers.Conv2D(stem, stem_kernel, stem_stride, **start, **CHANNELS_LAST, **named),
             keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="stem_norm", **named),
-            keras.layers.ReLU(name="stem_relu", **named),
+            keras.layers.Activation(activation, name="stem_activation", **named),
         ]
         if stem_pool:
             pool = {"padding": "same", "name": "stem_pool", **CHANNELS_LAST}
@@ -154,8 +200,11 @@ class LCResNet(SkippedCosts, ImageModel):
         self.blocks, old = [], stem
         for i, row in enumerate(self.stages, start=1):
             for j in range(row.depth):
-                name, stride = f"stage{i}_block{j + 1}", row.stride if j == 0 else 1
-                self.blocks.append(SkippableBlock(block, old, row.width, stride, layers, groups, name=name, **named))
+                stride, skips = (row.stride if j == 0 else 1), layers and j >= row.always
+                given: dict[str, Any] = {"activation": activation, "predictor": decides}
+                given |= {"attention": row.attention and j == 0, "projection": row.projection and j == 0}
+                given |= {"name": f"stage{i}_block{j + 1}", **named}
+                self.blocks.append(SkippableBlock(block, old, row.width, stride, skips, groups, **given))
                 old = row.width
         self.pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32", **CHANNELS_LAST)
         self.classifier = keras.layers.Dense(num_classes, name="classifier", dtype="float32")
@@ -204,7 +253,12 @@ class LCResNet(SkippedCosts, ImageModel):
         return self.forward(x, in_full if training else in_sub_batches, training)[0]
 
     def forward(
-        self, x: Any, how: How = in_sub_batches, training: bool = False, scales: tf.Tensor | None = None
+        self,
+        x: Any,
+        how: How = in_sub_batches,
+        training: bool = False,
+        scales: tf.Tensor | None = None,
+        noise: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """One pass.
 
@@ -213,6 +267,7 @@ class LCResNet(SkippedCosts, ImageModel):
             how: one of ``lcnet.skipping``.
             training: batch statistics; needs ``in_full``.
             scales: (batch, units) or (1, units) in [0, 1], taken instead of what the predictors give.
+            noise: (batch, units) float32, added to what the predictors give.
 
         Returns:
             Logits (batch, classes) float32, and what the predictors gave, (batch, units) float32, not yet limited (or
@@ -224,13 +279,14 @@ class LCResNet(SkippedCosts, ImageModel):
         if scales is not None:
             scales = tf.broadcast_to(scales, [tf.shape(x)[0], scales.shape[1]])
         for block in self.blocks:
-            own = None
+            own, columns = None, slice(column, column + block.units)
+            column += block.units
             if block.units and scales is None:
-                predicted.append(block.predictor(tf.cast(x, tf.float32)))
-                own = relu1(predicted[-1])
+                z = block.predictor(tf.cast(x, tf.float32), training=training)
+                predicted.append(z if noise is None else z + noise[:, columns])
+                own = self.limit(predicted[-1])
             elif block.units and scales is not None:
-                own = scales[:, column : column + block.units]
-                column += block.units
+                own = scales[:, columns]
             x = block(x, scales=own, how=how, training=training)
         logits = self.classifier(self.pool(tf.cast(x, tf.float32)))
         if scales is not None:

@@ -20,6 +20,10 @@ STYLES: dict[str, tuple[str, Any, float]] = {
     "pair, temperature": ("#56b4e9", (0, (3, 1.5)), 1.2),
     "pair, margin": ("#cc79a7", "-", 1.2),
     "pair, entropy": ("#8a6d00", (0, (1, 1)), 1.4),
+    "dynamic": ("#0072b2", "-", 2.4),  # of an LC-ResNet: these three and its network trained without an image
+    "fixed": ("#0072b2", (0, (5, 2)), 1.4),
+    "shuffled": ("#0072b2", (0, (1, 2)), 1.4),
+    "constant": ("#009e73", (0, (6, 2, 1, 2)), 1.4),
 }
 PLAIN = ("#555555", (0, (4, 1, 1, 1)), 1.4)  # of policies that are not listed
 WIDE = 2.0  # lines from this width on lie above the others

@@ -209,6 +209,11 @@ def test_bfloat16(x):
         ({"stem": 0}, "stem must be a positive integer, received 0"),
         ({"layers": "no"}, "layers must be True or False, received 'no'"),
         ({"stages": ({"depth": 1},)}, "rows with the fields of LCStage"),
+        ({"scale": "soft"}, r"scale must be one of \('relu1', 'binary'\), received 'soft'"),
+        ({"gain": 0}, "gain must be positive, received 0"),
+        ({"normalize": 1}, "normalize must be True or False, received 1"),
+        ({"activation": None}, "activation must be the name of one, received None"),
+        ({"stages": (LCStage(8, 1, always=-1),)}, "always must be an integer of at least 0"),
         ({"num_classes": 1}, "num_classes must be an integer of at least 2"),
     ],
 )

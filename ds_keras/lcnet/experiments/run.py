@@ -19,19 +19,20 @@ def train_lc(model: LCResNet, run: Run, command: str) -> dict[str, Any]:
     Args:
         model: ``run.model``.
         run: the run. Stage I trains it whole (``target=None``), Stage II,
-            where the experiment has one, towards the ``target`` of its ``trainer``.
+            where the experiment has one, towards the ``target`` of its ``trainer``. Of a network that starts from
+            trained weights, Stage I may have the ``target``, and there is no Stage II.
         command: for the card.
 
     Returns:
         The preset's metrics.
     """
     experiment = run.experiment
-    if experiment.stage1.trainer.get("target") is not None:
+    if experiment.stage1.trainer.get("target") is not None and experiment.stage2 is not None:
         raise ValueError(f"stage1: target must be None, received {experiment.stage1.trainer['target']!r}")
     stage1 = replace(experiment.stage1, trainer={"target": None, **experiment.stage1.trainer})
     stages = {"stage1": stage1} | ({} if experiment.stage2 is None else {"stage2": experiment.stage2})
     trainers = {name: run.make_trainer(stage, name, LCTrainer) for name, stage in stages.items()}
-    seconds, networks = {}, []
+    seconds, networks = {}, [run.model.clone("float32")] if stage1.trainer["target"] is not None else []
     for name, trainer in trainers.items():
         seconds[name] = run.fit(name, stages[name], trainer)
         trainer.calibrate(run.calibration_batches())

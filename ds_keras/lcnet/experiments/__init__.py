@@ -1,0 +1,1 @@
+"""Experiments on LC-ResNets: a run, and paired comparisons of recipes."""
