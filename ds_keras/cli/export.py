@@ -7,6 +7,7 @@ Example:
     ds-keras export --preset=ds_mobilenet_digits --output=onnx --format=onnx --levels=0,3
     ds-keras export --preset=ds_mobilenet_digits --output=digits.onnx --format=onnx --chosen_by=input
     ds-keras export --preset=runs/lc/preset --output=tflite
+    ds-keras export --preset=runs/things/preset --output=things.dsbundle --format=bundle --quantization=float16
 """
 
 import os
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from absl import logging
 
 from ds_keras.cli.flags import Flags
-from ds_keras.cli.inputs import read_images
+from ds_keras.cli.inputs import load_network, read_images
 
 if TYPE_CHECKING:
     from ds_keras.core.image_model import ImageModel
@@ -45,9 +46,7 @@ FLAGS.choice(
 
 def main(_: str) -> None:
     """Reads the flags and exports."""
-    from ds_keras import zoo
-
-    model = zoo.load(FLAGS.preset)
+    model = load_network(FLAGS.preset)
     if not hasattr(model, "levels"):
         return _write_one(model)
     if FLAGS.levels == ["all"]:
@@ -118,7 +117,7 @@ def _write_every_level(model: "Supernet") -> None:
 
 def _write_levels(model: "Supernet", levels: list[int]) -> None:
     """A file for each level."""
-    from ds_keras import export, zoo
+    from ds_keras import detection, export, zoo
     from ds_keras.core import cost
 
     licence = zoo.card(FLAGS.preset).get("licence")
@@ -127,6 +126,9 @@ def _write_levels(model: "Supernet", levels: list[int]) -> None:
         paths = [os.path.join(FLAGS.output, f"level_{level}.onnx") for level in levels]
         written = [export.to_onnx(model, path, level, licence) for level, path in zip(levels, paths, strict=True)]
     else:
-        written = export.to_tflite(model, FLAGS.output, levels, licence=licence, **_quantized(model))
+        write: Any = export.to_tflite
+        if model.task == "detection":
+            write = detection.to_tflite  # which describes the files too
+        written = write(model, FLAGS.output, levels, licence=licence, **_quantized(model))
     for level, path in zip(levels, written, strict=True):
         print(f"{path}  {path.stat().st_size} bytes  {cost.madds(model, level)} MAdds")

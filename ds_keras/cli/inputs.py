@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from absl import logging
 
@@ -143,3 +143,18 @@ def _files_below(folder: Path, depth: int) -> Iterator[Path]:
             yield from _files_below(folder / entry.name, depth + 1)
         elif entry.is_file():
             yield folder / entry.name
+
+
+def load_network(preset: str) -> Any:
+    """The network of a preset, whatever it is for.
+
+    Args:
+        preset: name, alias or directory.
+    """
+    from ds_keras import zoo
+
+    if zoo.kind(preset) in zoo.TASKS:
+        from ds_keras import detection
+
+        return detection.load(preset)
+    return zoo.load(preset)

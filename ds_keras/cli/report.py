@@ -40,7 +40,7 @@ def main(command: str) -> None:
     from ds_keras.report import write_report
 
     preset = FLAGS.preset or str(Path(FLAGS.workdir) / "preset")
-    if zoo.kind(preset) == "DSDetector":
+    if zoo.kind(preset) in zoo.TASKS:
         from ds_keras.cli.detection import report as detector
 
         path = detector.write(FLAGS, preset, command)

@@ -21,6 +21,7 @@ def to_tflite(
     levels: str | Sequence[int] = "all",
     quantization: str | None = None,
     calibration_data: Any = None,
+    licence: str | None = None,
 ) -> list[Path]:
     """Writes ``level_<k>.tflite`` for each level, and ``detector.json``, which ``Session`` reads beside them.
 
@@ -35,6 +36,7 @@ def to_tflite(
         levels: "all", or a list of levels.
         quantization: see ``ds_keras.export.to_tflite``.
         calibration_data: likewise.
+        licence: of the weights, for the files' metadata.
 
     Returns:
         The paths, in the order of the levels.
@@ -47,7 +49,7 @@ def to_tflite(
     Example:
         >>> to_tflite(model, "tflite")
     """
-    paths = export.to_tflite(model, directory, levels, quantization, calibration_data)
+    paths = export.to_tflite(model, directory, levels, quantization, calibration_data, licence=licence)
     wanted = [model.static_level(k) for k in (range(len(model.levels)) if levels == "all" else levels)]
     rows = [{"level": level, "file": FILE.format(level), "madds": cost.madds(model, level)} for level in wanted]
     record = {

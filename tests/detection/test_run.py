@@ -127,6 +127,16 @@ def test_the_command_detects_and_draws(folder, tmp_path, capsys):
     assert "level must be one of [0, 1]" in capsys.readouterr().err
 
 
+def test_the_command_writes_files(model, folder, tmp_path, capsys):
+    flags = [f"--preset={folder / 'preset'}", f"--output={tmp_path / 'files'}"]
+    program.main("export", [*flags, "--levels=0"])
+    assert "level_0.tflite" in capsys.readouterr().out
+    assert detection.Session(tmp_path / "files").labels == scenes.NAMES
+    with pytest.raises(SystemExit):
+        program.main("export", [*flags, "--format=onnx"])
+    assert "model must be a classifier, received the DSDetector" in capsys.readouterr().err
+
+
 def test_a_report_shows_the_boxes_of_every_level(folder, tmp_path, capsys):
     pytest.importorskip("pycocotools")
     data = scenes.write_voc(tmp_path / "scenes", 3, size=(48, 64))

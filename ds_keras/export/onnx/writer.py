@@ -69,6 +69,8 @@ def to_onnx(model: "Supernet", path: str | os.PathLike, level: Any = None, licen
     """
     check_licence(licence)
     require_levels(model)
+    if model.task != "classification":
+        raise ValueError(f"model must be a classifier, received the {type(model).__name__} {model.name!r}")
     path, count = expanded(path), len(model.levels)
     if isinstance(level, str) and level != GATE:
         raise ValueError(f"level must be None, 'gate' or an integer in [0, {count}), received {level!r}")
