@@ -95,6 +95,25 @@ def madds(model: "Supernet", level: Any) -> int:
     return start + body
 
 
+def features(model: "Supernet", level: Any) -> int:
+    """Multiply-adds of ``model.features`` at one level, for one image at the model's ``input_shape``.
+
+    Args:
+        model: supernet, built or not.
+        level: int, or a ``SliceLevel`` of the model.
+
+    Returns:
+        int.
+
+    Raises:
+        ValueError: the model has no such level, or no levels.
+    """
+    require_levels(model)
+    visitor = _Count(model.static_level(level))
+    model.endpoints(visitor, model.input_shape)
+    return visitor.madds
+
+
 def params(model: "Supernet", level: Any) -> int:
     """Trainable weights that one level uses, without the slimming head.
 

@@ -198,22 +198,62 @@ class SliceableNetwork(ImageModel):
         features, _ = self.start(visitor, x)
         return self.body(visitor, features)
 
-    def features(self, x: Any, level: Any) -> dict[int, tf.Tensor]:
-        """The last features of every stride at one level, for detectors and segmenters.
+    def endpoints(self, visitor: Visitor, x: Any) -> dict[int, Any]:
+        """The last features of every stride, in one pass of a visitor.
 
         Args:
-            x: (batch, height, width, channels) images in [0, 255]; or Keras' symbolic tensor, for a functional model.
-            level: as in ``model(x, level=...)``; an int for a symbolic tensor.
+            visitor: at a level; what it takes, such as tensors or shapes, it gives.
+            x: images.
 
         Returns:
-            {stride: (batch, height / stride, width / stride, channels)}.
+            {stride: (batch, height, width, channels)}.
+        """
+        self.trunk(visitor, self.start(visitor, x)[0])
+        return visitor.endpoints
+
+    def features(self, x: Any, level: Any, training: bool = False) -> dict[int, tf.Tensor]:
+        """The last features of every stride at one level, for detectors and segmenters.
+
+        ``ds_keras.models.Backbone`` gives them as a Keras model, by the names "P2", "P3" and so on.
+
+        Args:
+            x: (batch, height, width, channels) images in [0, 255]; or Keras' symbolic tensor, for a functional model,
+                which Keras saves and loads with the network in it.
+            level: as in ``model(x, level=...)``; an int for a symbolic tensor.
+            training: BatchNorm uses the batch's statistics and updates those of the level; of a symbolic tensor the
+                call of the functional model says it.
+
+        Returns:
+            {stride: (batch, height / stride, width / stride, channels)}; ``feature_shapes`` gives the sizes.
+
+        Raises:
+            ValueError: bad shape or level.
+
+        Example:
+            >>> model.features(images, level=0)[16].shape
         """
         self.build()
         if isinstance(x, keras.KerasTensor):
-            return _Features(self, self.static_level(level))(x)
-        visitor = Compute(self.level_index(level))
-        self.trunk(visitor, self.start(visitor, self.check_images(x))[0])
-        return visitor.endpoints
+            return Features(self, self.static_level(level))(x)
+        return self.endpoints(Compute(self.level_index(level), training), self.check_images(x))
+
+    def feature_shapes(self, level: Any) -> dict[int, tuple[int, int, int]]:
+        """Sizes of what ``features`` gives for images of the model's ``input_shape``; nothing is computed.
+
+        Args:
+            level: int or ``SliceLevel``.
+
+        Returns:
+            {stride: (height, width, channels)}, finer strides first.
+
+        Raises:
+            ValueError: no such level.
+
+        Example:
+            >>> {stride: shape[-1] for stride, shape in model.feature_shapes(level=0).items()}  # channels
+        """
+        found = self.endpoints(Shapes(self.static_level(level)), self.input_shape)
+        return {stride: found[stride][1:] for stride in sorted(found)}
 
     @functools.cached_property
     def costs(self) -> tuple[cost.Parts, ...]:
@@ -240,14 +280,75 @@ class SliceableNetwork(ImageModel):
         return [variable for variable in self.trainable_variables if id(variable) not in gate]
 
 
-class _Features(keras.layers.Layer):
-    """``features`` at one level, as a layer of a functional model."""
+def shared_config(network: SliceableNetwork) -> dict[str, Any]:
+    """The serialized network; several layers of a model that have it get one network again when Keras loads them."""
+    # Keras marks what it meets twice itself, but on a copy where it lies inside the config of a layer.
+    return {**keras.saving.serialize_keras_object(network), "shared_object_id": id(network)}
+
+
+class _Variables(Shapes):
+    """Collects the variables of the layers that it sees."""
+
+    def __init__(self, level: int):
+        super().__init__(level)
+        self.found: set[int] = set()
+
+    def visit(self, layer: keras.layers.Layer, shape: Any) -> None:
+        self.found.update(id(variable) for variable in layer.variables)
+
+
+@keras.saving.register_keras_serializable("ds_keras")
+class Features(keras.layers.Layer):
+    """``features`` of a network at one level, as a layer of a functional model.
+
+    Its variables are those of the layers that the features come from; the gate, the classifier, and blocks that the
+    level lacks are saved with it, but not trained.
+
+    Args:
+        network: with levels.
+        level: int.
+        **kwargs: of ``keras.layers.Layer``.
+
+    Call:
+        x: as ``features``. Returns {stride: features}.
+
+    Example:
+        >>> x = keras.Input((224, 224, 3))
+        >>> keras.Model(x, Features(network, level=0)(x)[16])
+    """
 
     def __init__(self, network: SliceableNetwork, level: int, **kwargs: Any):
         super().__init__(**{"dtype": network.dtype_policy, "autocast": False, **kwargs})
-        self.network, self.level = network, level
+        network.build()
+        self.network, self.level = network, network.static_level(level)
         self.built = True
 
-    def call(self, x: tf.Tensor) -> dict[int, tf.Tensor]:
+    def call(self, x: tf.Tensor, training: bool = False) -> dict[int, tf.Tensor]:
         """Runs the network."""
-        return self.network.features(x, self.level)
+        return self.network.features(x, self.level, bool(training))
+
+    @functools.cached_property
+    def _used(self) -> set[int]:
+        visitor = _Variables(self.level)
+        self.network.endpoints(visitor, self.network.input_shape)
+        return visitor.found
+
+    @property
+    def variables(self) -> list[keras.Variable]:
+        """Those of the layers that the features come from."""
+        return [variable for variable in self.network.variables if id(variable) in self._used]
+
+    @property
+    def weights(self) -> list[keras.Variable]:
+        """As ``variables``."""
+        return self.variables
+
+    def get_config(self) -> dict[str, Any]:
+        """Constructor arguments, the network's own included."""
+        config = {name: value for name, value in super().get_config().items() if name != "dtype"}
+        return {**config, "network": shared_config(self.network), "level": self.level}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "Features":
+        """A layer of its config."""
+        return cls(**{**config, "network": keras.saving.deserialize_keras_object(config["network"])})

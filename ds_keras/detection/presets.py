@@ -76,7 +76,7 @@ def load(name: str | os.PathLike) -> DSDetector:
             f"{path} must be of a DSDetector with {sorted(ENTRIES)}, received {shown(record.get('class'))}"
         )
     kind = backbone.get("class")
-    if kind not in models.__all__ or kind == "Supernet" or not isinstance(backbone.get("config"), dict):
+    if kind not in models.NETWORKS or not isinstance(backbone.get("config"), dict):
         raise ValueError(f"{path}: the backbone must be a model of ds_keras.models, received {shown(repr(kind))}")
     size = weights.measure(files[WEIGHTS])
     with float32_variables(), at_most(layers=2 * size.arrays + MORE_LAYERS, weights=size.values, source=WEIGHTS):

@@ -183,6 +183,9 @@ class DSViT(Supernet):
             given = {"first_level": first_level, "name": f"block{i + 1}", **named}
             self.blocks.append(_Block(rows, table["head_size"], table["norm_epsilon"], **given))
         self.rejoin = RejoinIdle(name="rejoin", **named)
+        patches = keras.layers.Cropping1D((int(table["class_token"]), 0), name="patches", **named)
+        in_grid = [patches, Regrid((*grid, width), name="patch_grid", **named)]
+        self.__dict__.update(in_grid=in_grid)  # past Keras: they have no weights, and only ``endpoints`` runs them
         self.norm = SliceableLayerNormalization(constant, table["norm_epsilon"], name="norm", **named)
         average = functools.partial(keras.layers.GlobalAveragePooling1D, **CHANNELS_LAST)
         self.make_head(count, FirstToken if table["class_token"] else average)
@@ -227,12 +230,12 @@ class DSViT(Supernet):
         """The trunk and the classifier."""
         return self.head(visitor, self.trunk(visitor, features))
 
-    def features(self, x: Any, level: Any) -> dict[int, tf.Tensor]:
+    def endpoints(self, visitor: Visitor, x: Any) -> dict[int, Any]:
         """As the base class; the tokens behind the final norm, in their grid, are those of the patch's stride."""
-        found, patch = super().features(x, level), self.table["patch"]
-        tokens = found[patch][:, int(self.table["class_token"]) :]
-        grid = [size // patch for size in self.image_shape[:2]]
-        return {**found, patch: tf.reshape(tokens, (-1, *grid, tokens.shape[-1]))}
+        found, patch = super().endpoints(visitor, x), self.table["patch"]
+        for layer in self.in_grid:
+            found[patch] = visitor(layer, found[patch])
+        return found
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, as plain data."""

@@ -82,7 +82,7 @@ def load(name: str | os.PathLike, num_classes: int | None = None, image_size: An
     check_hashes(files, record["sha256"])
     if record.get("class") in TASKS:
         raise ValueError(f"{folder / CONFIG} is of a detector: ds_keras.detection.load({str(name)!r}) reads it")
-    if record.get("class") not in models.__all__ or record["class"] == "Supernet":
+    if record.get("class") not in models.NETWORKS:
         raise ValueError(
             f"{folder / CONFIG}: class must be a model of ds_keras.models, received {shown(repr(record.get('class')))}"
         )

@@ -20,6 +20,7 @@ SHORT = {  # page: what is shorter in the test
     "tutorials/int8.md": [("steps_per_epoch=22, epochs=10", "steps_per_epoch=2, epochs=1"), ("take(17)", "take(2)")],
     "tutorials/android.md": [],
     "notebooks/first_steps.ipynb": [],
+    "guides/backbone.md": [("epochs=10", "epochs=1")],
     "guides/data_reader.md": [],
     "guides/detection.md": [],
     "guides/exporter.md": [],
@@ -33,6 +34,7 @@ LONG = (
     "notebooks/own_photos.ipynb",
     "tutorials/int8.md",
     "tutorials/android.md",
+    "guides/backbone.md",
     "guides/detection.md",
     "guides/lcnet.md",
 )
