@@ -37,6 +37,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     },
     "train": "train",
     "train_detector": "detection.train",
+    "route_detector": "detection.route",
     "ablate": "ablate",
     "shards": "data.shards",
     "remeasure": "presets.remeasure",

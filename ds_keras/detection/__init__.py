@@ -25,6 +25,7 @@ _NAMES = {
     "load": "presets",
     "load_data": "data",
     "pack": "data",
+    "DetectionCascade": "routing.cascade",
     "draw": "boxes",
     "save": "presets",
     "subnet": "export",
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
     from ds_keras.detection.export import subnet, to_bundle, to_tflite  # noqa: F401
     from ds_keras.detection.network import DSDetector  # noqa: F401
     from ds_keras.detection.presets import load, save  # noqa: F401
+    from ds_keras.detection.routing.cascade import DetectionCascade  # noqa: F401
     from ds_keras.detection.run import train  # noqa: F401
     from ds_keras.detection.session import Session  # noqa: F401
     from ds_keras.detection.trainer import DetectorTrainer  # noqa: F401

@@ -5,18 +5,22 @@ import re
 import threading
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from ds_keras.core.files import expanded, read_json, read_limited, shown
 from ds_keras.detection.boxes import Detections, check_choice, choose, stretched
+from ds_keras.detection.routing.confidence import LEAST
 from ds_keras.photos.preprocessing import listed
 from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.graph_check import check_graph
 from ds_keras.runtime.levels import Levels
 from ds_keras.runtime.manifest import DETECTION, INDEX, MAX_CLASSES, MAX_SCORES, task_of
 from ds_keras.runtime.network import Interpreted, to_array
+
+if TYPE_CHECKING:
+    from ds_keras.detection.routing import DetectionCascade
 
 FORMAT_VERSION = 1
 DESCRIPTION, FILE = "detector.json", "level_{}.tflite"
@@ -57,13 +61,21 @@ class Session:
         self._lock = threading.Lock()
 
     def detect(
-        self, images: Any, level: int | None = None, threshold: float = 0.3, iou: float = 0.5, most: int = 100
+        self,
+        images: Any,
+        level: int | None = None,
+        threshold: float = 0.3,
+        iou: float = 0.5,
+        most: int = 100,
+        cascade: "DetectionCascade | None" = None,
     ) -> list[Detections]:
         """Finds things on photos of any size: as ``DSDetector.detect``.
 
         Args:
             images: a photo, or a list of them, or an array of several.
-            level: default the largest.
+            level: default the largest; or
+            cascade: picks the levels of each photo, see ``detection.routing``; a bundle's larger levels go on from the
+                features of the first.
             threshold: smallest score of what is given.
             iou: boxes of a class count as one thing where their intersection over union is larger.
             most: boxes for each photo.
@@ -76,9 +88,12 @@ class Session:
             FileNotFoundError: no such photo.
         """
         check_choice(threshold, iou, most)
+        if cascade is not None and level is not None:
+            raise ValueError(f"give level or cascade, received level={level!r} and a cascade")
         found = []
         for photo in listed(images):
-            boxes, scores = self.run(stretched(photo, self.shape), level)
+            image = stretched(photo, self.shape)
+            boxes, scores = self.run(image, level) if cascade is None else self.run_in_turn(image, cascade)[:2]
             found.append(choose(boxes, scores, threshold, iou, most, self.labels))
         return found
 
@@ -98,12 +113,49 @@ class Session:
         level = self.levels[-1] if level is None else level
         if isinstance(level, bool) or level not in self.levels:
             raise ValueError(f"level must be one of {self.levels}, received {level!r}")
+        image = self._checked(image)
+        with self._lock:
+            found = self._files.network(int(level))(image)
+        return to_array(found["boxes"])[0], to_array(found["scores"])[0]
+
+    def run_in_turn(self, image: np.ndarray, cascade: "DetectionCascade") -> tuple[np.ndarray, np.ndarray, int, float]:
+        """What a cascade gives for one image: as ``run``, with the level that answered and what it cost.
+
+        Args:
+            image: (height, width, channels) of the network's size, in [0, 255].
+            cascade: see ``detection.routing``.
+
+        Returns:
+            Boxes (locations, 4), scores (locations, classes), the level, and the multiply-adds of all that ran.
+
+        Raises:
+            ValueError: another shape, a cascade of other levels, or a damaged file.
+        """
+        if list(range(cascade.spec.num_levels)) != self.levels:
+            raise ValueError(f"cascade must be of the levels {self.levels}, received {cascade.spec.num_levels} levels")
+        batch, found = self._checked(image), {}
+
+        def first(level: int) -> Any:
+            found.update(self._files.network(level)(batch))
+            return found
+
+        def follow(level: int) -> Any:
+            found.update(self._files.after(level, batch, found))
+            return found
+
+        def scores(found: Any) -> np.ndarray:
+            return choose(to_array(found["boxes"])[0], to_array(found["scores"])[0], LEAST).scores
+
+        with self._lock:
+            _, level, madds = cascade.run(first, follow, scores)
+        return to_array(found["boxes"])[0], to_array(found["scores"])[0], level, madds
+
+    def _checked(self, image: np.ndarray) -> np.ndarray:
+        """The image as a batch."""
         image = np.asarray(image)
         if image.shape != self.shape:
             raise ValueError(f"image must have shape {self.shape}, received {image.shape}")
-        with self._lock:
-            found = self._files.network(int(level))(image[None].astype(np.float32))
-        return to_array(found["boxes"])[0], to_array(found["scores"])[0]
+        return image[None].astype(np.float32)
 
 
 class _Files(Protocol):
@@ -116,6 +168,10 @@ class _Files(Protocol):
 
     def network(self, level: int) -> Any:
         """A level, opened: images to a dict with "boxes" and "scores"."""
+        ...
+
+    def after(self, level: int, image: np.ndarray, found: Any) -> Any:
+        """What a level gives for an image for which a smaller level gave ``found``."""
         ...
 
 
@@ -135,6 +191,9 @@ class _Bundled:
 
     def network(self, level: int) -> Any:
         return self.opened.entry(level)
+
+    def after(self, level: int, image: np.ndarray, found: Any) -> Any:
+        return self.opened.body(level)(found["features"])
 
 
 class _Loose:
@@ -158,6 +217,9 @@ class _Loose:
                 self.opened.popitem(last=False)
         self.opened.move_to_end(level)
         return self.opened[level]
+
+    def after(self, level: int, image: np.ndarray, found: Any) -> Any:
+        return self.network(level)(image)  # from the image on: these files do not pass features on
 
 
 def is_source(path: Path) -> bool:

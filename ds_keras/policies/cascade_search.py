@@ -72,7 +72,7 @@ def _path(
 ) -> Path:
     """The best path of a chain: through a grid of thresholds, one step in one of them at a time."""
     policy = Cascade(RoutingSpec(start, 0.0, tuple(bodies), chain))
-    tables = [_thresholds(confidence[level], points) for level in chain[:-1]]
+    tables = [spread_thresholds(confidence[level], points) for level in chain[:-1]]
     columns = [table[:, None] for table in tables]
     goes = [policy.continues(confidence[k], i, columns).astype("float64") for i, k in enumerate(chain[:-1])]
     if len(chain) == 2:  # as three levels, the last of which is never reached
@@ -90,7 +90,7 @@ def _path(
     return Path(chain, np.array(thresholds, "float32"), madds[along], accuracy[along])
 
 
-def _thresholds(confidence: np.ndarray, points: int) -> np.ndarray:
+def spread_thresholds(confidence: np.ndarray, points: int) -> np.ndarray:
     """(points,) float32: below the k-th lies the share k / (points - 1) of the images, from none to all."""
     ordered = np.concatenate([[0], np.sort(confidence), [1.01]])
     ranks = np.round(np.linspace(0, len(confidence), points)).astype(int)[1:-1]

@@ -12,6 +12,8 @@ from ds_keras.cli import program
 from ds_keras.core import cost
 from ds_keras.detection.boxes import choose, overlaps
 from ds_keras.export import flatbuffer
+from ds_keras.policies.base import RoutingSpec
+from ds_keras.policies.budget_table import BudgetTable
 from ds_keras.runtime.levels import Levels
 from ds_keras.runtime.manifest import check_manifest
 from tests.detection import scenes
@@ -47,6 +49,24 @@ def test_boxes_and_scores_of_every_level_are_those_of_keras(model, bundle):
         assert len(found) and found.names == wanted.names
         np.testing.assert_allclose(found.boxes, wanted.boxes, atol=1e-4)
         np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)
+
+
+def test_a_cascade_goes_on_where_the_smallest_level_is_in_doubt(bundle):
+    session, image = detection.Session(bundle), scenes.scenes(1, (64, 64))[0][0]
+    spec = RoutingSpec(10.0, 0.0, (10.0, 90.0), (0, 1))
+    for threshold, expected, madds in ((0.0, 0, 20.0), (1.01, 1, 110.0)):
+        cascade = detection.DetectionCascade(spec, BudgetTable({}), thresholds=(threshold,))
+        boxes, scores, level, spent = session.run_in_turn(image, cascade)
+        assert (level, spent) == (expected, madds)
+        for value, wanted in zip((boxes, scores), session.run(image, expected), strict=True):
+            np.testing.assert_array_equal(value, wanted)
+        (found,), (wanted,) = session.detect(image, cascade=cascade), session.detect(image, level=expected)
+        np.testing.assert_array_equal(found.scores, wanted.scores)
+    with pytest.raises(ValueError, match="give level or cascade"):
+        session.detect(image, level=0, cascade=cascade)
+    three = RoutingSpec(10.0, 0.0, (10.0, 20.0, 90.0), (0, 2))
+    with pytest.raises(ValueError, match="cascade must be of the levels"):
+        session.run_in_turn(image, detection.DetectionCascade(three, BudgetTable({}), thresholds=(0.5,)))
 
 
 def test_a_body_goes_on_from_the_features_of_another_level(model, bundle):

@@ -1,0 +1,46 @@
+"""Chooses a detector's cascade on held-out images, and compares it with fixed levels on the test images.
+
+Prints average precision and multiply-adds of every level and of the cascade at several budgets, and beside it what
+fixed levels give at the same cost, interpolated. With --output the cascade is written, for detection.Session.
+
+Example:
+    ds-keras route_detector --model=runs/cells/preset --data=pack:FILE.npz --output=routing.json
+"""
+
+from ds_keras.cli.flags import Flags
+
+MEASURES = ("entropy", "band", "mean", "least", "margin")  # ds_keras.detection.routing.CONFIDENCES
+FLAGS = Flags()
+FLAGS.existing(
+    "model", None, "Preset of a detector: a folder that train_detector wrote, or preset/ in it.", required=True
+)
+FLAGS.string("data", None, "Images with the parts val and test: pack:FILE.npz.", required=True)
+FLAGS.choice("confidence", "entropy", MEASURES, "How sure a level is of its boxes.")
+FLAGS.integer("points", 21, "Thresholds to measure.", lower_bound=2)
+FLAGS.destination("output", None, "JSON file for the cascade.")
+
+
+def main(_: str) -> None:
+    """Reads the flags, chooses on val, measures on test, prints the table."""
+    from ds_keras import detection
+    from ds_keras.core.files import expanded
+    from ds_keras.detection import routing
+
+    sets = detection.load_data(FLAGS.data)
+    if sets.val is None:
+        raise ValueError(f"--data must have a part val beside the test part, received {FLAGS.data!r}")
+    folder = expanded(FLAGS.model)
+    model = detection.load(folder / "preset" if (folder / "preset").is_dir() else folder)
+    held_out, test = (routing.predict(model, part) for part in (sets.val, sets.test))
+    cascade = routing.fit(held_out, FLAGS.points, name=FLAGS.confidence)
+    order = ", ".join(map(str, cascade.spec.cascade))
+    print(
+        f"cascade of levels {order} by {cascade.confidence}, chosen on {len(held_out)} images, measured on {len(test)}"
+    )
+    print(f"{'':22}  MMAdds  mAP@0.5    mAP  fixed levels at this cost")
+    for row in routing.compare(held_out, test, cascade):
+        figures = f"{row['madds'] / 1e6:6.1f}  {row['map50']:7.3f}  {row['map']:5.3f}  {row['static']:.3f}"
+        print(f"{row['what']:22}  {figures}")
+    if FLAGS.output is not None:
+        cascade.write(FLAGS.output)
+        print(f"cascade: {FLAGS.output}")

@@ -1,0 +1,145 @@
+"""The cascade of a detector: levels, what each costs, and the thresholds for a budget. NumPy only."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ds_keras.core.files import expanded, read_json, shown, write_json
+from ds_keras.detection.routing.confidence import CONFIDENCES, DEFAULT, confidence
+from ds_keras.policies.base import RoutingSpec
+from ds_keras.policies.budget_table import BudgetTable, Times
+from ds_keras.policies.cascade import Cascade, check_chain
+
+MAX_BYTES, FORMAT_VERSION = 1 << 20, 1
+
+
+@dataclass(frozen=True)
+class DetectionCascade:
+    """Levels one after another, until one is sure of its boxes.
+
+    Args:
+        spec: multiply-adds of start and bodies, and the levels of the cascade.
+        budgets: thresholds with their average cost and mAP@0.5 on held-out images, under "cascade".
+        confidence: see ``confidence``.
+        thresholds: (levels of the cascade - 1,) in use; None for the largest budget that was measured.
+
+    Example:
+        >>> cascade = DetectionCascade.read("routing.json").at(fraction=0.5)
+        >>> session.detect(photos, cascade=cascade)
+    """
+
+    spec: RoutingSpec
+    budgets: BudgetTable
+    confidence: str = DEFAULT
+    thresholds: tuple[float, ...] | None = None
+
+    @property
+    def policy(self) -> Cascade:
+        """The rule."""
+        return Cascade(self.spec)
+
+    @property
+    def settings(self) -> np.ndarray:
+        """(levels of the cascade - 1,) float32: the thresholds in use."""
+        used = self.budgets.of(Cascade.name)[-1].settings if self.thresholds is None else self.thresholds
+        return np.array(used, "float32")
+
+    def at(
+        self,
+        fraction: float | None = None,
+        madds: float | None = None,
+        milliseconds: float | None = None,
+        times: Times | None = None,
+    ) -> "DetectionCascade":
+        """The cascade with the thresholds that meet an average cost.
+
+        Args:
+            fraction: average multiply-adds as a fraction of the largest level's, at most 1; or
+            madds: average multiply-adds; or
+            milliseconds: average time of a photo on a device, with
+            times: of its parts there.
+
+        Returns:
+            The cascade.
+
+        Raises:
+            ValueError: see ``BudgetTable.settings_at``.
+        """
+        found = self.budgets.settings_at(Cascade.name, self.spec.largest, fraction, madds, milliseconds, times)
+        return DetectionCascade(self.spec, self.budgets, self.confidence, tuple(found.tolist()))
+
+    def run(
+        self, first: Callable[[int], Any], follow: Callable[[int], Any], scores: Callable[[Any], np.ndarray]
+    ) -> Any:
+        """Runs one photo.
+
+        Args:
+            first: runs the first level of the cascade.
+            follow: runs a later one.
+            scores: of what a level gave: the scores of the boxes that are left of overlapping ones.
+
+        Returns:
+            (what the last level that ran gave, that level, multiply-adds of all that ran).
+        """
+        policy, settings = self.policy, self.settings
+        for step, level in enumerate(policy.order):
+            found = first(level) if step == 0 else follow(level)
+            if step + 1 == len(policy.order) or not self.goes_on(scores(found), step, settings):
+                break
+        passes = np.isin(np.arange(self.spec.num_levels), policy.order[: step + 1]).astype("float64")
+        return found, level, float(policy.madds(passes))
+
+    def goes_on(self, scores: np.ndarray, step: int, settings: np.ndarray) -> bool:
+        """Whether a photo goes on to the next level: of the scores of the boxes that a level found on it."""
+        return bool(self.policy.continues(confidence(scores, self.confidence), step, settings))
+
+    def write(self, path: str | os.PathLike) -> None:
+        """Writes a JSON file that ``read`` reads."""
+        spec = self.spec
+        record = {
+            "format_version": FORMAT_VERSION,
+            "start": spec.start,
+            "bodies": list(spec.bodies),
+            "cascade": list(spec.cascade),
+            "confidence": self.confidence,
+            "thresholds": None if self.thresholds is None else list(self.thresholds),
+            "budget_table": self.budgets.to_json(),
+        }
+        write_json(expanded(path), record)
+
+    @classmethod
+    def read(cls, path: str | os.PathLike) -> "DetectionCascade":
+        """Reads what ``write`` wrote.
+
+        Args:
+            path: of the file.
+
+        Returns:
+            The cascade.
+
+        Raises:
+            ValueError: a damaged file; the message names it.
+        """
+        path = expanded(path)
+        record = read_json(path, MAX_BYTES)
+        try:
+            if record["format_version"] != FORMAT_VERSION:
+                raise ValueError(f"format_version must be {FORMAT_VERSION}, received {record['format_version']!r}")
+            costs = [record["start"], *record["bodies"]]
+            if len(costs) < 3 or not all(type(n) in (int, float) and 0 <= n < 1e15 for n in costs) or not costs[-1]:
+                raise ValueError("start and bodies must be multiply-adds")
+            chain, thresholds = check_chain(record["cascade"], len(costs) - 1), record["thresholds"]
+            budgets = BudgetTable.from_json(record["budget_table"], len(costs) - 1, chain)
+            if record["confidence"] not in CONFIDENCES or not budgets.of(Cascade.name):
+                raise ValueError(f"confidence must be one of {', '.join(CONFIDENCES)}, with rows of the cascade")
+            if thresholds is not None:
+                if len(thresholds) != len(chain) - 1 or not all(type(n) in (int, float) for n in thresholds):
+                    raise ValueError("thresholds must be a number for each level but the last")
+                thresholds = tuple(thresholds)
+            spec = RoutingSpec(costs[0], 0.0, tuple(costs[1:]), chain)
+            return cls(spec, budgets, record["confidence"], thresholds)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{shown(path)} does not describe a cascade: {type(error).__name__}: {error}") from None
