@@ -66,7 +66,9 @@ def evaluate_lc(model: LCResNet, x: Any, labels: Any, fixed: Any = None, batch_s
     }
 
 
-def fixed_scales(model: LCResNet, x: Any, batch_size: int = 256, above: bool = True) -> np.ndarray:
+def fixed_scales(
+    model: LCResNet, x: Any, batch_size: int = 256, above: bool = True, own: Executed | None = None
+) -> np.ndarray:
     """The same scales for every image: the units that most images run, at the average cost or a little more.
 
     Args:
@@ -74,11 +76,12 @@ def fixed_scales(model: LCResNet, x: Any, batch_size: int = 256, above: bool = T
         x: (count, height, width, channels) images in [0, 255].
         batch_size: images at a time.
         above: False leaves out the last unit, with which the cost gets to the average: a little less.
+        own: what ``model.run(x)`` gave, where it is known.
 
     Returns:
         (units,) float32 in [0, 1].
     """
-    own = model.run(x, batch_size)
+    own = model.run(x, batch_size) if own is None else own
     on = own.scales > 0
     means = own.scales.sum(axis=0) / np.maximum(on.sum(axis=0), 1)
     scales = np.zeros((1, len(model.units)), "float32")
@@ -106,13 +109,14 @@ def fixed_top1(model: LCResNet, x: Any, labels: Any, batch_size: int = 256) -> f
     Returns:
         Percent.
     """
-    asked, found = model.run(x, batch_size).madds.mean(), []
+    own, found = model.run(x, batch_size), []
+    asked = own.madds.mean()
     for above in (False, True):
-        scales = np.broadcast_to(fixed_scales(model, x, batch_size, above), (len(x), len(model.units)))
+        scales = np.broadcast_to(fixed_scales(model, x, batch_size, above, own), (len(x), len(model.units)))
         found.append(_row(model, "fixed", model.run(x, batch_size, scales), np.asarray(labels)))
     (less, low), (more, high) = ((row["madds"], row["top1"]) for row in found)
     share = 1.0 if more == less else min(max((asked - less) / (more - less), 0.0), 1.0)
-    return low + share * (high - low)
+    return float(low + share * (high - low))
 
 
 def whole_row(model: LCResNet, x: Any, labels: Any, batch_size: int = 256) -> dict[str, Any]:

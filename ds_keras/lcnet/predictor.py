@@ -1,5 +1,6 @@
 """What decides: the layer that predicts a scale for each thing that may be skipped."""
 
+import math
 from typing import Any
 
 import keras
@@ -19,8 +20,8 @@ class ScalePredictor(keras.layers.Layer):
         units: things that may be skipped.
         gain: see above. With an optimizer that moves every weight alike, such as Adam, it is the learning rate of the
             predictors in relation to the network's.
-        normalize: the means are standardized first (BatchNorm without scale and offset), so that the kernel learns in
-            what images differ, and the bias what they share.
+        normalize: the means are standardized first (BatchNorm without scale and offset) and divided by the square root
+            of their number, so that the kernel learns in what images differ, and the bias what they share.
         constant: reads nothing: a bias alone, the same for every image. For comparisons.
         **kwargs: of ``keras.layers.Layer``.
 
@@ -58,7 +59,8 @@ class ScalePredictor(keras.layers.Layer):
         if self.constant:
             return tf.tile(1 + self.gain * tf.convert_to_tensor(self.bias)[None], [tf.shape(x)[0], 1])
         means = tf.reduce_mean(x, axis=(1, 2))
-        means = means if self.norm is None else self.norm(means, training=training)
+        if self.norm is not None:
+            means = self.norm(means, training=training) / math.sqrt(means.shape[1])
         return 1 + self.gain * tf.nn.bias_add(means @ self.kernel, self.bias)
 
     def get_config(self) -> dict[str, Any]:

@@ -78,5 +78,6 @@ def test_fixed_at_exactly_the_cost():
         costs.append(executed.madds.mean())
         top1.append(100 * (executed.logits.argmax(1) == Y).mean())
     assert costs[0] <= asked <= costs[1]
+    assert type(fixed_top1(model, X, Y)) is float  # it is written as JSON
     assert abs(fixed_top1(model, X, Y) - np.interp(asked, costs, top1)) < 0.02
     assert evaluate_lc(model, X, Y, fixed_scales(model, X))["runs"][2]["madds"] == round(float(costs[1]))

@@ -2,7 +2,8 @@
 
 Not shipped yet: docs/decisions/lcnet.md says what has been tried, study.py beside this file tries it again in short
 runs. The network starts as the shipped level (90.96 % held out) with predictors that let everything run; one stage
-trains it towards a third of the multiply-adds. 41,000 images are about 7 minutes an epoch on two quiet CPU cores.
+trains it towards a third of the multiply-adds. An epoch of 41,000 images is estimated at 7 minutes on two quiet CPU
+cores; this recipe has not been run to its end.
 
 Command: ds-keras train --config=zoo/lc_resnet_cifar10/experiment.py --workdir=runs/lc_resnet_cifar10 \
          --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
