@@ -216,7 +216,7 @@ def figures(model: DSDetector, sets: BoxSets, data: str, start: str, chosen: boo
         "tested_on": f"{len(sets.test)} images with {sets.test.count} boxes, {part}",
     }
     if chosen and sets.val is not None:
-        about["chosen_on"] = f"{len(sets.val)} images that training did not see, the part val (thresholds)"
+        about["chosen_on"] = f"{len(sets.val)} held-out images, the part val (thresholds)"
     return {**about, "levels": rows}
 
 

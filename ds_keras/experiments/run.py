@@ -297,7 +297,7 @@ class Run:
             )
         held_out = f"{len(self.held_out)} held-out images of the training set"
         if isinstance(experiment.held_out, str):
-            held_out = f"{len(self.held_out)} images that training did not see, the part {experiment.held_out!r}"
+            held_out = f"{len(self.held_out)} held-out images, the part {experiment.held_out!r} of the data"
         return {
             "experiment": experiment.name,
             "command": command,

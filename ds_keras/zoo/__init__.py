@@ -80,7 +80,7 @@ def load(name: str | os.PathLike, num_classes: int | None = None, image_size: An
     record = read_record(folder)
     files = {name: folder / name for name in record["sha256"]} | {WEIGHTS: weights_file(folder, record)}
     check_hashes(files, record["sha256"])
-    if record.get("class") in TASKS:
+    if str(record.get("class")) in TASKS:
         raise ValueError(f"{folder / CONFIG} is of a detector: ds_keras.detection.load({str(name)!r}) reads it")
     if record.get("class") not in models.NETWORKS:
         raise ValueError(

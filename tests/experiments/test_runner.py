@@ -476,7 +476,7 @@ def test_a_part_of_the_data_may_be_held_out(tmp_path):
     assert len(run.train) == len(sets["train"]) and len(run.held_out) == len(sets["val"])
     assert set(run.sources) == {"train", "test"}
     facts = run.facts("command", {}, sets["test"], "thresholds")
-    assert facts["chosen_on"] == f"{len(sets['val'])} images that training did not see, the part 'val' (thresholds)"
+    assert facts["chosen_on"] == f"{len(sets['val'])} held-out images, the part 'val' of the data (thresholds)"
     with pytest.raises(ValueError, match=r"held_out must be one of \['val'\], a number or a share, received 'x'"):
         replace(experiment, held_out="x").divide(sets)
 
