@@ -184,7 +184,7 @@ class _Bundled:
             raise ValueError(f"{shown(bundle.path)} is a bundle of a classifier: open it by ds_keras.runtime.Session")
         height, width, channels = manifest["image_shape"]
         self.shape = height, width, channels
-        _check_sides(self.shape)
+        _check_sides(self.shape, bundle.path)
         self.labels, self.num_classes = manifest["labels"], manifest["num_classes"]
         self.levels = list(range(len(manifest["madds"]["body"])))
         self.opened = Levels(bundle, num_threads, cache_dir, keep, "interpreter", weight_cache=False)
@@ -247,7 +247,7 @@ def _opened(source: Any, num_threads: int, cache_dir: Any, keep: int) -> _Files:
         network = _interpreted(path, num_threads)
         height, width, channels = network.input_shape[1:]
         record = (height, width, channels), None, network.output_shapes["scores"][2]
-        _check_sides(record[0])
+        _check_sides(record[0], path)
     return _Loose(record, {int(named[1]) if named else 0: path}, num_threads, keep)
 
 
@@ -275,7 +275,7 @@ def _described(path: Path) -> tuple[tuple[tuple[int, int, int], list[str] | None
             raise ValueError(f"format_version must be {FORMAT_VERSION}")
         shape, count, labels, rows = (record[name] for name in ("input_shape", "num_classes", "labels", "levels"))
         height, width, channels = shape
-        _check_sides((height, width, channels))
+        _check_sides((height, width, channels), path)
         named = labels is None or (len(labels) == count and all(isinstance(name, str) for name in labels))
         if type(count) is not int or not 0 < count <= MAX_CLASSES or not named or not rows:
             raise ValueError("num_classes, labels or levels are not those of a detector")
@@ -289,10 +289,12 @@ def _described(path: Path) -> tuple[tuple[tuple[int, int, int], list[str] | None
     return ((height, width, channels), labels, count), files
 
 
-def _check_sides(shape: tuple[int, int, int]) -> None:
+def _check_sides(shape: tuple[int, int, int], path: str | os.PathLike) -> None:
     sides = all(type(n) is int and 0 < n <= MAX_SIDE for n in shape[:2])
     if not sides or shape[2] not in (1, 3):
-        raise ValueError(f"images must have sides up to {MAX_SIDE} and 1 or 3 channels, received {shape}")
+        raise ValueError(
+            f"{shown(path)}: images must have sides up to {MAX_SIDE} and 1 or 3 channels, received {shape}"
+        )
 
 
 def _is_level(level: Any) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections import Counter
 from typing import Any
 
 from ds_keras.photos import Preprocessing
@@ -14,6 +15,7 @@ from ds_keras.runtime.materialize import ALIGNMENT, Copy
 
 FORMAT, FORMAT_VERSION = "ds_keras.bundle", 3
 TASK_VERSION = 4  # of bundles that are no classifiers': they name task and outputs, and may copy a kernel repeatedly
+MAX_COPIES = 16  # of one kernel in a file of version 4: they bound the file by the size of the kernels
 READ = (2, FORMAT_VERSION, TASK_VERSION)
 CLASSIFICATION, DETECTION = "classification", "detection"  # tasks
 INDEX, KERNELS = "bundle.json", "kernels.bin"
@@ -162,7 +164,7 @@ def checked_plan(
         graph: bytes of the graph.
         factors: length of the fold vector.
         end: byte of the file behind the last copy.
-        repeated: whether a kernel may be copied again, for example with another factor.
+        repeated: whether a kernel may be copied again, up to ``MAX_COPIES`` times, for example with another factor.
 
     Returns:
         The copies, in the order of the file.
@@ -171,13 +173,15 @@ def checked_plan(
         ValueError, TypeError, KeyError: they do not.
     """
     need(isinstance(plan, list), "a plan that is a list", type(plan).__name__)
-    copies, at, used = [], graph, set()
+    copies, at, limit = [], graph, MAX_COPIES if repeated else 1
+    often = "each kernel once" if limit == 1 else f"each kernel at most {limit} times"
+    used: Counter[str] = Counter()
     for row in plan:
         follows = -(-at // ALIGNMENT) * ALIGNMENT
         copy = Copy(**{"offset": follows, **row})
         need(copy.kernel in kernels["index"], "kernels of the index", copy.kernel)
-        need(repeated or copy.kernel not in used, "each kernel once", copy.kernel)
-        used.add(copy.kernel)
+        used[copy.kernel] += 1
+        need(used[copy.kernel] <= limit, often, copy.kernel)
         full, shape = kernels["index"][copy.kernel][1], _shape(copy.shape, MAX_COUNT)
         need(len(shape) == len(full) == len(copy.begin), "copies with the axes of their kernel", row)
         for side, begin, length in zip(full, copy.begin, shape, strict=True):

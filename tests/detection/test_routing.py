@@ -1,5 +1,7 @@
 """The cascade of a detector on predictions that are known, and in a session."""
 
+import json
+
 import numpy as np
 import pytest
 import shared
@@ -65,6 +67,11 @@ def test_the_cascade_is_chosen_on_some_images_and_worth_it_on_others(tmp_path):
         cascade.at(fraction=0.01)
     cascade.at(fraction=0.5).write(tmp_path / "routing.json")
     assert DetectionCascade.read(tmp_path / "routing.json") == cascade.at(fraction=0.5)
+    text = (tmp_path / "routing.json").read_text()
+    record = json.loads(text)
+    (tmp_path / "routing.json").write_text(json.dumps({**record, "thresholds": [float("nan")]}))
+    with pytest.raises(ValueError, match="a finite number for each level"):
+        DetectionCascade.read(tmp_path / "routing.json")
     (tmp_path / "routing.json").write_text('{"format_version": 1, "start": 1, "bodies": []}')
     with pytest.raises(ValueError, match=r"routing\.json does not describe a cascade"):
         DetectionCascade.read(tmp_path / "routing.json")

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ds_keras.runtime import Bundle, Session
-from ds_keras.runtime.manifest import check_manifest, checked_plan
+from ds_keras.runtime.manifest import MAX_COPIES, check_manifest, checked_plan
 from ds_keras.runtime.template import lent, shared_template
 
 X = images(2)
@@ -182,6 +182,11 @@ def test_plans_that_reach_outside(versions, change):
                 checked_plan(wrong, kernels, graph, factors, end)
     with pytest.raises(ValueError, match="each kernel once"):
         checked_plan([*plan, plan[0]], kernels, graph, factors, end)
+    small = {"dtype": "float32", "index": {"only": [0, [16, 1]]}}
+    row = {"kernel": "only", "begin": [0, 0], "shape": [16, 1], "axis": 1, "factor": None}
+    assert len(checked_plan([row] * MAX_COPIES, small, 64, 0, 64 + 64 * MAX_COPIES, repeated=True)) == MAX_COPIES
+    with pytest.raises(ValueError, match="each kernel at most 16 times"):  # else little data asks for a large file
+        checked_plan([row] * 17, small, 64, 0, 64 + 64 * 17, repeated=True)
     with pytest.raises(ValueError, match="a plan that ends with the kernels"):
         checked_plan(plan[:-1], kernels, graph, factors, end)
 

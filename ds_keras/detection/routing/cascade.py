@@ -1,5 +1,6 @@
 """The cascade of a detector: levels, what each costs, and the thresholds for a budget. NumPy only."""
 
+import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -136,8 +137,9 @@ class DetectionCascade:
             if record["confidence"] not in CONFIDENCES or not budgets.of(Cascade.name):
                 raise ValueError(f"confidence must be one of {', '.join(CONFIDENCES)}, with rows of the cascade")
             if thresholds is not None:
-                if len(thresholds) != len(chain) - 1 or not all(type(n) in (int, float) for n in thresholds):
-                    raise ValueError("thresholds must be a number for each level but the last")
+                plain = all(type(n) in (int, float) and math.isfinite(n) for n in thresholds)
+                if len(thresholds) != len(chain) - 1 or not plain:
+                    raise ValueError("thresholds must be a finite number for each level but the last")
                 thresholds = tuple(thresholds)
             spec = RoutingSpec(costs[0], 0.0, tuple(costs[1:]), chain)
             return cls(spec, budgets, record["confidence"], thresholds)

@@ -5,6 +5,7 @@ const FORMAT = "ds_keras.bundle", VERSIONS = [2, 3, 4], TASK_VERSION = 4, INDEX 
 const BYTES = { float32: 4, float16: 2, int8: 1 }; // of a kernel's value
 const MAX_SIDE = 2 ** 16, MAX_COUNT = 2 ** 31, MAX_LEVELS = 1000, ALIGNMENT = 64;
 const MAX_CLASSES = 10000, MAX_SCORES = 2 ** 24; // of a detector: classes; boxes x classes
+const MAX_COPIES = 16; // of one kernel in a file of version 4
 
 /** Refuses what a bundle must not have. */
 function need(condition, what, received) {

@@ -93,15 +93,16 @@ function putTogether(pieces, source, literals, used, made) {
 /** A file's copies, after checking that they lie within the kernels, the factors and the file. */
 function checkedPlan(plan, kernels, graph, factors, end, repeated = false) {
   need(Array.isArray(plan), "a plan that is a list", typeof plan);
-  const known = ["kernel", "begin", "shape", "axis", "factor", "offset"], used = new Set(), width = BYTES[kernels.dtype];
+  const known = ["kernel", "begin", "shape", "axis", "factor", "offset"], used = new Map(), width = BYTES[kernels.dtype];
+  const limit = repeated ? MAX_COPIES : 1;
   let at = graph;
   const copies = plan.map((row) => {
     need(isObject(row) && Object.keys(row).every((key) => known.includes(key)), "copies of known fields", row);
     const follows = Math.ceil(at / ALIGNMENT) * ALIGNMENT;
     const copy = { offset: follows, ...row };
     const named = typeof copy.kernel === "string" && Object.hasOwn(kernels.index, copy.kernel);
-    need(named && (repeated || !used.has(copy.kernel)), "each kernel once", copy.kernel);
-    used.add(copy.kernel);
+    used.set(copy.kernel, (used.get(copy.kernel) ?? 0) + 1);
+    need(named && used.get(copy.kernel) <= limit, limit === 1 ? "each kernel once" : `each kernel at most ${limit} times`, copy.kernel);
     const [position, full] = kernels.index[copy.kernel], shape = shapeOf(copy.shape, MAX_COUNT);
     const axes = Array.isArray(copy.begin) && copy.begin.length === full.length && shape.length === full.length;
     need(axes, "copies with the axes of their kernel", row);

@@ -14,6 +14,7 @@ public final class Manifest {
     static final String FORMAT = "ds_keras.bundle";
     static final int ALIGNMENT = 64; // bytes, of a kernel in a file
     static final int TASK_VERSION = 4; // of a bundle that names its task; its files may copy a kernel again
+    static final int MAX_COPIES = 16; // of one kernel in such a file: they bound the file by the size of the kernels
     private static final int MAX_CLASSES = 10000; // of a detector
     private static final int MAX_SCORES = 1 << 24; // of a detector: boxes x classes
     private static final Map<Object, Integer> DTYPES = dtypes();

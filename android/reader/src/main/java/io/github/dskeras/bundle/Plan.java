@@ -3,6 +3,7 @@ package io.github.dskeras.bundle;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -57,7 +58,8 @@ final class Plan {
         this.size = size;
         int last = size - tail.length; // byte behind the last copy
         List<Copy> found = new ArrayList<>();
-        Set<Object> used = new HashSet<>();
+        Map<Object, Integer> used = new HashMap<>();
+        int limit = manifest.formatVersion == Manifest.TASK_VERSION ? Manifest.MAX_COPIES : 1;
         long end = graph.length;
         for (Object value : Check.list(rows, "a plan")) {
             Map<String, Object> row = Check.object(value, "a copy");
@@ -66,8 +68,11 @@ final class Plan {
             Check.need(known, "copies of the fields " + FIELDS, row);
             Manifest.Kernel kernel = manifest.kernels.get(row.get("kernel"));
             Check.need(kernel != null, "kernels of the index", row.get("kernel"));
-            boolean free = used.add(row.get("kernel")) || manifest.formatVersion == Manifest.TASK_VERSION;
-            Check.need(free, "each kernel once", row.get("kernel"));
+            Integer before = used.get(row.get("kernel"));
+            int times = before == null ? 1 : before + 1;
+            used.put(row.get("kernel"), times);
+            String allowed = limit == 1 ? "each kernel once" : "each kernel at most " + limit + " times";
+            Check.need(times <= limit, allowed, row.get("kernel"));
             long[] shape = Check.shape(row.get("shape"), Check.MAX_COUNT);
             List<Object> begin = Check.list(row.get("begin"), "begin");
             boolean equal = shape.length == kernel.shape.length && shape.length == begin.size();
