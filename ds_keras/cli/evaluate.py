@@ -1,12 +1,13 @@
 """Accuracy and cost of every level and every policy of a preset, on the test part of a data set.
 
 With --policies=all: every policy over its whole range of cost, from one pass over the images. Of an LC-ResNet: what it
-spends and scores, beside runs that do not look at the image.
+spends and scores, beside runs that do not look at the image. Of a detector: average precision of every level.
 
 Example:
     ds-keras evaluate --preset=ds_mobilenet_digits --data=digits --json=digits.json
     ds-keras evaluate --preset=ds_mobilenet_digits --data=digits --policies=all --plot=policies.png
     ds-keras evaluate --preset=ds_mobilenet_digits --data=digits --bundle=zoo/ds_mobilenet_digits/model.dsbundle
+    ds-keras evaluate --preset=runs/cells/preset --data=pack:cells.npz
 """
 
 from typing import Any
@@ -41,6 +42,12 @@ def main(_: str) -> None:
     from ds_keras.routing import replay as curves
     from ds_keras.runtime import Session
 
+    if zoo.kind(FLAGS.preset) in zoo.TASKS:
+        from ds_keras.cli.detection import evaluate as detector
+
+        for title, rows in detector.tables(FLAGS).items():
+            _print(Console(markup=False), title, rows)
+        return
     model = zoo.load(FLAGS.preset)
     source = open_data(model, FLAGS.preset, FLAGS.data, FLAGS.split, FLAGS.by_position)
     console = Console(markup=False)

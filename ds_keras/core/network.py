@@ -31,7 +31,7 @@ class SliceableNetwork(ImageModel):
 
     task = "classification"  # what its files are for
     result_names: tuple[str, ...] = ("logits",)  # of ``results``, in this order
-    decoded = False  # whether ``results`` computes: in float numbers, in int8 files too
+    decoded: tuple[str, ...] = ()  # ``results`` that are exponentials of the last codes: of float numbers in int8 files
     one_by_one = False  # whether its files take a single image: else they may be resized to larger batches
 
     built: bool

@@ -8,8 +8,8 @@ from typing import Any
 from ds_keras import export
 from ds_keras.core import cost
 from ds_keras.core.files import expanded, write_json
+from ds_keras.detection.files import DESCRIPTION, FILE, FORMAT_VERSION
 from ds_keras.detection.network import DSDetector
-from ds_keras.detection.session import DESCRIPTION, FILE, FORMAT_VERSION
 from ds_keras.export import subnet, to_bundle
 
 __all__ = ["subnet", "to_bundle", "to_tflite"]

@@ -62,7 +62,7 @@ class DSDetector(SliceableNetwork):
     trainer = "DetectorTrainer"
     task = "detection"
     result_names = ("boxes", "scores")
-    decoded = one_by_one = True
+    decoded, one_by_one = ("boxes",), True
     early: list[int]  # strides that the head reads from before the border of start and body
     maps: JoinedMaps | None  # joins them with the features there
 

@@ -1,30 +1,23 @@
 """Runs a detector's files, without TensorFlow: NumPy, Pillow and LiteRT."""
 
 import os
-import re
 import threading
-from collections import OrderedDict
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ds_keras.core.files import expanded, read_json, read_limited, shown
 from ds_keras.detection.boxes import Detections, check_choice, choose, stretched
+from ds_keras.detection.files import open_files
 from ds_keras.detection.routing.confidence import LEAST
 from ds_keras.photos.preprocessing import listed
+from ds_keras.policies.budget_table import Times
 from ds_keras.runtime.bundle import Bundle
-from ds_keras.runtime.graph_check import check_graph
-from ds_keras.runtime.levels import Levels
-from ds_keras.runtime.manifest import DETECTION, INDEX, MAX_CLASSES, MAX_SCORES, task_of
-from ds_keras.runtime.network import Interpreted, to_array
+from ds_keras.runtime.network import to_array
+from ds_keras.runtime.times import check_rounds, medians
 
 if TYPE_CHECKING:
     from ds_keras.detection.routing import DetectionCascade
-
-FORMAT_VERSION = 1
-DESCRIPTION, FILE = "detector.json", "level_{}.tflite"
-MAX_BYTES, MAX_JSON, MAX_SIDE, MAX_LEVELS = 1 << 30, 1 << 20, 8192, 1000
 
 
 class Session:
@@ -55,7 +48,7 @@ class Session:
         keep: int = 3,
     ):
         self.num_threads = num_threads
-        self._files = _opened(source, num_threads, cache_dir, keep)
+        self._files = open_files(source, num_threads, cache_dir, keep)
         self.shape, self.labels = self._files.shape, self._files.labels
         self.num_classes, self.levels = self._files.num_classes, self._files.levels
         self._lock = threading.Lock()
@@ -131,8 +124,7 @@ class Session:
         Raises:
             ValueError: another shape, a cascade of other levels, or a damaged file.
         """
-        if list(range(cascade.spec.num_levels)) != self.levels:
-            raise ValueError(f"cascade must be of the levels {self.levels}, received {cascade.spec.num_levels} levels")
+        self._check_cascade(cascade)
         batch, found = self._checked(image), {}
 
         def first(level: int) -> Any:
@@ -150,152 +142,44 @@ class Session:
             _, level, madds = cascade.run(first, follow, scores)
         return to_array(found["boxes"])[0], to_array(found["scores"])[0], level, madds
 
+    def benchmark(self, photos: Any, cascade: "DetectionCascade", rounds: int = 30) -> Times:
+        """Times the parts of a cascade on this device, for ``cascade.at(milliseconds=..., times=...)``.
+
+        Args:
+            photos: as of ``detect``; a few are enough.
+            cascade: see ``detection.routing``.
+            rounds: times that each part runs on each photo; the median counts.
+
+        Returns:
+            ``Times``, milliseconds of one photo, from the image of the network's size on.
+
+        Raises:
+            ValueError: no photo, rounds below 1, or a cascade of other levels.
+
+        Example:
+            >>> cascade = cascade.at(milliseconds=30, times=session.benchmark(photos, cascade))
+        """
+        self._check_cascade(cascade)
+        images = [stretched(photo, self.shape) for photo in listed(photos)]
+        check_rounds(len(images), rounds)
+        first = cascade.spec.cascade[0]
+        stays = replace(cascade, thresholds=(-np.inf,) * (len(cascade.spec.cascade) - 1))
+        with self._files.keeping(len(self.levels)):  # else files would be made while others are timed
+            batches = [self._checked(image) for image in images]
+            inputs = [(batch, dict(self._files.network(first)(batch))) for batch in batches]
+            bodies = [(lambda given, k=k: self._files.after(k, *given), inputs) for k in self.levels]
+            whole = [(lambda image: self.run(image, first), images)]
+            judged = [(lambda image: self.run_in_turn(image, stays), images)]
+            alone, in_turn, *parts = medians([*whole, *judged, *bodies], len(images), rounds)
+        return Times(max(alone - parts[first], 0.0), parts, max(in_turn - alone, 0.0))
+
+    def _check_cascade(self, cascade: "DetectionCascade") -> None:
+        if list(range(cascade.spec.num_levels)) != self.levels:
+            raise ValueError(f"cascade must be of the levels {self.levels}, received {cascade.spec.num_levels} levels")
+
     def _checked(self, image: np.ndarray) -> np.ndarray:
         """The image as a batch."""
         image = np.asarray(image)
         if image.shape != self.shape:
             raise ValueError(f"image must have shape {self.shape}, received {image.shape}")
         return image[None].astype(np.float32)
-
-
-class _Files(Protocol):
-    """Where the networks of a detector come from."""
-
-    shape: tuple[int, int, int]
-    labels: list[str] | None
-    num_classes: int
-    levels: list[int]  # smallest first
-
-    def network(self, level: int) -> Any:
-        """A level, opened: images to a dict with "boxes" and "scores"."""
-        ...
-
-    def after(self, level: int, image: np.ndarray, found: Any) -> Any:
-        """What a level gives for an image for which a smaller level gave ``found``."""
-        ...
-
-
-class _Bundled:
-    """The levels of a bundle."""
-
-    def __init__(self, bundle: Bundle, num_threads: int, cache_dir: Any, keep: int):
-        manifest = bundle.manifest
-        if task_of(manifest) != DETECTION:
-            raise ValueError(f"{shown(bundle.path)} is a bundle of a classifier: open it by ds_keras.runtime.Session")
-        height, width, channels = manifest["image_shape"]
-        self.shape = height, width, channels
-        _check_sides(self.shape, bundle.path)
-        self.labels, self.num_classes = manifest["labels"], manifest["num_classes"]
-        self.levels = list(range(len(manifest["madds"]["body"])))
-        self.opened = Levels(bundle, num_threads, cache_dir, keep, "interpreter", weight_cache=False)
-
-    def network(self, level: int) -> Any:
-        return self.opened.entry(level)
-
-    def after(self, level: int, image: np.ndarray, found: Any) -> Any:
-        return self.opened.body(level)(found["features"])
-
-
-class _Loose:
-    """A TFLite file for each level."""
-
-    def __init__(self, record: Any, files: dict[int, Path], num_threads: int, keep: int):
-        self.shape, self.labels, self.num_classes = record
-        self.files, self.num_threads, self.keep = files, num_threads, keep
-        self.levels = sorted(files)
-        self.opened: OrderedDict[int, Interpreted] = OrderedDict()
-
-    def network(self, level: int) -> Any:
-        if level not in self.opened:
-            path = self.files[level]
-            network = _interpreted(path, self.num_threads)
-            shapes, count = network.output_shapes, network.output_shapes["boxes"][1]
-            if network.input_shape != (1, *self.shape) or shapes["scores"] != (1, count, self.num_classes):
-                raise ValueError(f"{shown(path)} is not the file of this detector: {network.input_shape} to {shapes}")
-            self.opened[level] = network
-            if len(self.opened) > self.keep:
-                self.opened.popitem(last=False)
-        self.opened.move_to_end(level)
-        return self.opened[level]
-
-    def after(self, level: int, image: np.ndarray, found: Any) -> Any:
-        return self.network(level)(image)  # from the image on: these files do not pass features on
-
-
-def is_source(path: Path) -> bool:
-    """Whether there is something that ``Session`` opens, or a file that it refuses."""
-    return path.is_file() or (path / INDEX).is_file() or (path / DESCRIPTION).is_file()
-
-
-def _opened(source: Any, num_threads: int, cache_dir: Any, keep: int) -> _Files:
-    if isinstance(source, Bundle):
-        return _Bundled(source, num_threads, cache_dir, keep)
-    path = expanded(source)
-    if path.suffix != ".tflite" and (path.is_file() or (path / INDEX).is_file()):
-        return _Bundled(Bundle(path), num_threads, cache_dir, keep)
-    if cache_dir is not None or type(keep) is not int or keep < 1:
-        raise ValueError(
-            f"keep must be a positive integer, and cache_dir is for bundles, received {keep!r} and {cache_dir!r}"
-        )
-    if path.suffix != ".tflite" or path.is_dir():
-        record, files = _described(path / DESCRIPTION)
-        return _Loose(record, files, num_threads, keep)
-    named = re.fullmatch(r"level_(\d{1,3})", path.stem)
-    if (path.parent / DESCRIPTION).is_file():
-        record, _ = _described(path.parent / DESCRIPTION)
-    else:
-        network = _interpreted(path, num_threads)
-        height, width, channels = network.input_shape[1:]
-        record = (height, width, channels), None, network.output_shapes["scores"][2]
-        _check_sides(record[0], path)
-    return _Loose(record, {int(named[1]) if named else 0: path}, num_threads, keep)
-
-
-def _interpreted(path: Path, num_threads: int) -> Interpreted:
-    """A file whose graph and outputs are those of a detector."""
-    data = read_limited(path, MAX_BYTES)
-    try:
-        check_graph(data)
-        network = Interpreted(data, num_threads, name=str(path))
-    except (RuntimeError, ValueError, KeyError) as error:
-        raise ValueError(f"{shown(path)} is damaged, it cannot be opened: {error}") from None
-    image, shapes = network.input_shape, network.output_shapes
-    boxes, scores = (shapes.get(name, ()) for name in ("boxes", "scores"))
-    sound = len(image) == 4 and image[0] == 1 and len(boxes) == len(scores) == 3 and boxes == (1, scores[1], 4)
-    if not sound or not 0 < scores[2] <= MAX_CLASSES or not 0 < scores[1] * scores[2] <= MAX_SCORES:
-        raise ValueError(f"{shown(path)} is not the file of a detector: {image} to {shapes}")
-    return network
-
-
-def _described(path: Path) -> tuple[tuple[tuple[int, int, int], list[str] | None, int], dict[int, Path]]:
-    """Size of the images, names of the classes, their number; and the file of each level."""
-    record = read_json(path, MAX_JSON)
-    try:
-        if record["format_version"] != FORMAT_VERSION:
-            raise ValueError(f"format_version must be {FORMAT_VERSION}")
-        shape, count, labels, rows = (record[name] for name in ("input_shape", "num_classes", "labels", "levels"))
-        height, width, channels = shape
-        _check_sides((height, width, channels), path)
-        named = labels is None or (len(labels) == count and all(isinstance(name, str) for name in labels))
-        if type(count) is not int or not 0 < count <= MAX_CLASSES or not named or not rows:
-            raise ValueError("num_classes, labels or levels are not those of a detector")
-        # The names of files are made here, not read, so that none lies elsewhere.
-        levels = [row["level"] for row in rows]
-        files = {level: path.parent / FILE.format(level) for level in levels if _is_level(level)}
-        if len(files) != len(rows):
-            raise ValueError("levels must be integers of at least 0, each once")
-    except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{shown(path)} does not describe a detector: {type(error).__name__}: {error}") from None
-    return ((height, width, channels), labels, count), files
-
-
-def _check_sides(shape: tuple[int, int, int], path: str | os.PathLike) -> None:
-    sides = all(type(n) is int and 0 < n <= MAX_SIDE for n in shape[:2])
-    if not sides or shape[2] not in (1, 3):
-        raise ValueError(
-            f"{shown(path)}: images must have sides up to {MAX_SIDE} and 1 or 3 channels, received {shape}"
-        )
-
-
-def _is_level(level: Any) -> bool:
-    return type(level) is int and 0 <= level < MAX_LEVELS

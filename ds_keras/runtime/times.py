@@ -1,7 +1,7 @@
 """What the parts of a bundle take on this device, as a session runs them. No TensorFlow."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,8 +35,7 @@ def measure(router: Router, run_level: Callable[[np.ndarray, int], Any], images:
     Raises:
         ValueError: no image, or rounds below 1.
     """
-    if not len(images) or type(rounds) is not int or rounds < 1:
-        raise ValueError(f"a benchmark needs an image and a round at least, received {len(images)} and {rounds!r}")
+    check_rounds(len(images), rounds)
     spec, levels, gate, cascade = router.spec, router.levels, Gate(router.spec), Cascade(router.spec)
     first = cascade.order[0]
     stays, cheapest = cascade.settings_for(first), gate.settings_for(0)
@@ -49,15 +48,40 @@ def measure(router: Router, run_level: Callable[[np.ndarray, int], Any], images:
             lambda image: router.in_turn(image[None], cascade, stays),
             lambda image: router.by_gate(image[None], gate, cheapest),
         ]
-        runs = [*((run, images) for run in whole), *((network, features) for network in networks)]
-        times = np.zeros((rounds, len(runs), len(images)))
-        rng = np.random.default_rng(0)
-        for i, k in np.ndindex(rounds + 1, len(images)):  # one round warms up
-            for j in rng.permutation(len(runs)):
-                run, inputs = runs[j]
-                began = time.perf_counter()
-                run(inputs[k])
-                times[max(i - 1, 0), j, k] = 1e3 * (time.perf_counter() - began)
-    alone, judged, gated, *bodies = np.median(times, axis=(0, 2)).tolist()
+        runs: list[tuple[Callable[[Any], Any], Sequence[Any]]]
+        runs = [*((run, list(images)) for run in whole), *((network, features) for network in networks)]
+        alone, judged, gated, *bodies = medians(runs, len(images), rounds)
     start = alone - bodies[first]
     return Times(start, bodies, max(judged - alone, 0.0), max(gated - bodies[smallest] - start, 0.0))
+
+
+def check_rounds(count: int, rounds: int) -> None:
+    """Refuses a benchmark of nothing.
+
+    Raises:
+        ValueError: no image, or rounds below 1.
+    """
+    if not count or type(rounds) is not int or rounds < 1:
+        raise ValueError(f"a benchmark needs an image and a round at least, received {count} and {rounds!r}")
+
+
+def medians(runs: Sequence[tuple[Callable[[Any], Any], Sequence[Any]]], count: int, rounds: int) -> list[float]:
+    """Times functions on the same images, in random order for each image; one round warms up.
+
+    Args:
+        runs: functions, each with its ``count`` inputs.
+        count: images.
+        rounds: times that each function runs on each image.
+
+    Returns:
+        Milliseconds of each function, the median.
+    """
+    times = np.zeros((rounds, len(runs), count))
+    rng = np.random.default_rng(0)
+    for i, k in np.ndindex(rounds + 1, count):
+        for j in rng.permutation(len(runs)):
+            run, inputs = runs[j]
+            began = time.perf_counter()
+            run(inputs[k])
+            times[max(i - 1, 0), j, k] = 1e3 * (time.perf_counter() - began)
+    return [float(value) for value in np.median(times, axis=(0, 2))]

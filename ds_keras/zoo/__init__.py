@@ -139,7 +139,13 @@ def list_models(task: str = "classification") -> list[str]:
 
     Args:
         task: "classification", or "detection": those that ``ds_keras.detection.load`` takes.
+
+    Raises:
+        ValueError: another task.
     """
+    tasks = ("classification", *TASKS.values())
+    if task not in tasks:
+        raise ValueError(f"task must be one of {tasks}, received {task!r}")
     root = presets()
     names = sorted(path.parent.name for path in root.glob(f"*/{CONFIG}")) if root.is_dir() else []
     return [name for name in names if _task(root / name) == task]

@@ -111,8 +111,9 @@ def test_list():
     result = tool("list")
     assert result.returncode == 0
     lines = result.stdout.splitlines()
-    assert [line.split()[0] for line in lines[1:-1]] == zoo.list_models()
-    for name, line in zip(zoo.list_models(), lines[1:-1], strict=True):
+    assert [line.split()[0] for line in lines[1:-2]] == zoo.list_models()
+    assert all(name in lines[-1] for name in zoo.list_models("detection"))
+    for name, line in zip(zoo.list_models(), lines[1:-2], strict=True):
         card = zoo.card(name)
         found = [float(x) for x in re.findall(r"\d+\.\d+", line)]
         assert found[:2] == [card["levels"][0]["top1"], card["levels"][-1]["top1"]]

@@ -10,10 +10,11 @@ from PIL import Image
 from ds_keras import detection, runtime, zoo
 from ds_keras.cli import program
 from ds_keras.core import cost
+from ds_keras.core.files import read_json
 from ds_keras.detection.boxes import choose, overlaps
 from ds_keras.export import flatbuffer
 from ds_keras.policies.base import RoutingSpec
-from ds_keras.policies.budget_table import BudgetTable
+from ds_keras.policies.budget_table import BudgetRow, BudgetTable
 from ds_keras.runtime.levels import Levels
 from ds_keras.runtime.manifest import check_manifest
 from tests.detection import scenes
@@ -67,6 +68,26 @@ def test_a_cascade_goes_on_where_the_smallest_level_is_in_doubt(bundle):
     three = RoutingSpec(10.0, 0.0, (10.0, 20.0, 90.0), (0, 2))
     with pytest.raises(ValueError, match="cascade must be of the levels"):
         session.run_in_turn(image, detection.DetectionCascade(three, BudgetTable({}), thresholds=(0.5,)))
+
+
+def test_a_budget_in_milliseconds_takes_the_times_of_this_machine(bundle, path, tmp_path, capsys):
+    session, image = detection.Session(bundle, keep=1), scenes.scenes(1, (64, 64))[0]
+    rows = [BudgetRow((0.0,), 20.0, 0.4, (1.0, 0.0)), BudgetRow((1.01,), 110.0, 0.8, (1.0, 1.0))]
+    spec = RoutingSpec(10.0, 0.0, (10.0, 90.0), (0, 1))
+    cascade = detection.DetectionCascade(spec, BudgetTable({"cascade": rows}))
+    times = session.benchmark(image, cascade, rounds=2)
+    assert times.start >= 0 and len(times.bodies) == 2 and min(times.bodies) > 0 and times.judge >= 0
+    assert cascade.at(milliseconds=1e6, times=times).thresholds == pytest.approx((1.01,))
+    with pytest.raises(ValueError, match="an image and a round at least"):
+        session.benchmark(image, cascade, rounds=0)
+    cascade.write(tmp_path / "routing.json")
+    Image.fromarray(image[0]).save(tmp_path / "photo.png")
+    flags = [f"--model={path}", f"--cascade={tmp_path / 'routing.json'}", str(tmp_path / "photo.png")]
+    program.main("detect", [*flags, "--milliseconds=1000000"])
+    assert "photo.png" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        program.main("detect", [*flags, "--level=0"])
+    assert "--cascade goes without --level" in capsys.readouterr().err
 
 
 def test_a_body_goes_on_from_the_features_of_another_level(model, bundle):
@@ -157,6 +178,21 @@ def test_an_int8_file_finds_nearly_the_same_boxes(model, tmp_path):
     assert boxes.dtype == scores.dtype == np.float32
     assert np.median(np.diag(overlaps(boxes, expected["boxes"]))) > 0.95
     np.testing.assert_allclose(scores, expected["scores"], atol=0.05)
+
+
+def test_every_level_is_evaluated_in_keras_and_in_the_bundle(model, path, tmp_path, capsys):
+    pytest.importorskip("pycocotools")
+    data, json = scenes.write_voc(tmp_path / "scenes", 3, size=(48, 64)), tmp_path / "figures.json"
+    detection.save(model, tmp_path / "preset")
+    flags = [f"--preset={tmp_path / 'preset'}", f"--data=voc:{data}", "--split=train", f"--json={json}"]
+    program.main("evaluate", [*flags, f"--bundle={path}"])
+    text, rows = capsys.readouterr().out, read_json(json)["levels"]
+    assert all(word in text for word in ("mAP@0.5", "in LiteRT", "blue", "red")) and len(rows) == 2
+    assert [row["map50"] for row in rows] == pytest.approx([row["bundle"]["map50"] for row in rows], abs=0.005)
+    for flag in ("--policies=all", "--by_position"):
+        with pytest.raises(SystemExit):
+            program.main("evaluate", [*flags, flag])
+        assert f"{flag.split('=')[0]} is for classifiers" in capsys.readouterr().err
 
 
 def test_levels_are_timed(path, capsys):

@@ -148,7 +148,7 @@ def test_a_report_shows_the_boxes_of_every_level(folder, tmp_path, capsys):
     assert "Left out" not in text and "blue, red" in text
     with pytest.raises(SystemExit):
         program.main("report", [*flags, "--split=val"])
-    assert "--split must be train or test" in capsys.readouterr().err
+    assert "split must be one of ['test', 'train'], received 'val'" in capsys.readouterr().err
 
 
 def test_evaluation_refuses_other_classes(model):

@@ -69,6 +69,8 @@ def test_an_unknown_name(name, message, tmp_path, monkeypatch):
 
 
 def test_list_models():
+    with pytest.raises(ValueError, match="task must be one of"):
+        zoo.list_models("detecting")
     names = zoo.list_models()
     assert DIGITS in names and names == sorted(set(names))
     assert not set(names) & set(zoo.ALIASES)

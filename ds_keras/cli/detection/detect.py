@@ -4,7 +4,7 @@ Runs a bundle or the TFLite files of a detector in LiteRT, without TensorFlow; w
 in Keras.
 
 Example:
-    ds-keras detect --model=runs/cells photo.jpg
+    ds-keras detect --model=ds_mobilenet_bccd_detector photo.jpg
     ds-keras detect --model=cells.dsbundle photo.jpg
     ds-keras detect --model=runs/cells --level=0 --output=drawn photos
 """
@@ -20,13 +20,19 @@ from ds_keras.core.files import expanded, replacing, shown
 if TYPE_CHECKING:
     from ds_keras.detection import Detections
 
+TIMED = 4  # photos that the parts are timed on
 HEADER = ("photo", "class", "%", "left", "top", "right", "bottom")
 FLAGS = Flags()
 FLAGS.positional("photo", "Image files of any size, or folders of them: JPEG, PNG, GIF, BMP, WebP, TIFF.")
-FLAGS.existing(
-    "model", None, "What train_detector wrote: its workdir, or preset/ or tflite/ in it; or a bundle.", required=True
+FLAGS.string(
+    "model", None, "Preset of a detector; or what train_detector wrote: its workdir; or a bundle.", required=True
 )
 FLAGS.integer("level", None, "Slice level; default the largest.", lower_bound=0)
+FLAGS.existing("cascade", None, "What route_detector wrote: a level for each photo, by the doubt in its boxes.")
+FLAGS.number(
+    "fraction", None, "With --cascade: average cost, of the largest level's.", lower_bound=0.0, upper_bound=1.0
+)
+FLAGS.number("milliseconds", None, "With --cascade: average time on this machine, which is measured.", lower_bound=0.0)
 FLAGS.number("threshold", 0.3, "Smallest score of what is shown.", lower_bound=0.0, upper_bound=1.0)
 FLAGS.destination("output", None, "Directory for pictures with the boxes drawn.")
 FLAGS.switch("keras", False, "Run the Keras model, not the TFLite files.")
@@ -35,10 +41,11 @@ FLAGS.switch("keras", False, "Run the Keras model, not the TFLite files.")
 def main(_: str) -> None:
     """Reads the flags, detects, prints the table; boxes are in pixels of the upright photo."""
     photos = [file for photo in FLAGS.rest for file in photo_files(photo)]
-    detector = _open(expanded(FLAGS.model))
+    detector = _open(_place(FLAGS.model))
+    how = {"level": FLAGS.level} if FLAGS.cascade is None else {"cascade": _cascade(detector, photos)}
     rows: list[tuple[str, ...]] = [HEADER]
     for i, photo in enumerate(photos):
-        (found,) = detector.detect([photo], level=FLAGS.level, threshold=FLAGS.threshold)
+        (found,) = detector.detect([photo], threshold=FLAGS.threshold, **how)
         rows += _rows(photo, found)
         if FLAGS.output is not None:
             _draw(photo, found, expanded(FLAGS.output) / f"{i:04}_{Path(photo).stem}.png")
@@ -48,18 +55,40 @@ def main(_: str) -> None:
         print("  ".join(cells).rstrip())
 
 
-def _open(folder: Path) -> Any:
-    """A session where there are TFLite files, else the Keras model."""
-    from ds_keras.detection import session
+def _cascade(detector: Any, photos: list[str]) -> Any:
+    """The cascade of the flags, at the cost that they ask for."""
+    from ds_keras.detection import DetectionCascade
 
-    found = [at for at in (folder, folder / "tflite") if session.is_source(at)]
-    files = found[0] if found else None
+    if FLAGS.level is not None or FLAGS.keras:
+        raise ValueError("--cascade goes without --level and --keras")
+    cascade = DetectionCascade.read(FLAGS.cascade)
+    if FLAGS.milliseconds is None:
+        return cascade if FLAGS.fraction is None else cascade.at(fraction=FLAGS.fraction)
+    times = detector.benchmark(photos[:TIMED], cascade)
+    return cascade.at(fraction=FLAGS.fraction, milliseconds=FLAGS.milliseconds, times=times)
+
+
+def _place(model: str) -> Path:
+    """Where a detector lies: a path, or the folder of a shipped one."""
+    from ds_keras import zoo
+
+    path = expanded(model)
+    return path if path.exists() and model not in zoo.list_models("detection") else zoo.folder_of(model)
+
+
+def _open(folder: Path) -> Any:
+    """A session where there are files for LiteRT, else the Keras model."""
+    from ds_keras import zoo
+    from ds_keras.detection import files, session
+
+    found = [at for at in (folder, folder / "tflite", folder / zoo.BUNDLE) if files.is_source(at)]
+    source = found[0] if found else None
     if FLAGS.keras and folder.is_file():
         raise ValueError(f"--model must be a folder with a preset for --keras, received the file {str(folder)!r}")
-    if files is not None and not FLAGS.keras:
+    if source is not None and not FLAGS.keras:
         try:
             with muted():  # LiteRT names its kernels when it opens the first network
-                return session.Session(files)
+                return session.Session(source)
         except ImportError as error:
             raise ImportError(f"{error}; or give --keras") from error
     from ds_keras import detection

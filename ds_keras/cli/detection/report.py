@@ -27,10 +27,10 @@ def write(flags: Any, preset: str, command: str) -> Path:
 
     if flags.device is not None:
         raise ValueError("--device is for classifiers, --preset is a detector: give --bundle")
+    if flags.by_position:
+        raise ValueError("--by_position is for classifiers, --preset is a detector")
     model, sets = detection.load(preset), detection.load_data(flags.data)
-    source = {"train": sets.train, "test": sets.test}.get(flags.split)
-    if source is None:
-        raise ValueError(f"--split must be train or test for a detector, received {flags.split!r}")
+    source = sets.part(flags.split)
     rows = []
     for level in range(len(model.levels)):
         logging.info("measuring level %d on %d images", level, len(source))

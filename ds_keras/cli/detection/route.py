@@ -38,7 +38,7 @@ def main(_: str) -> None:
         f"cascade of levels {order} by {cascade.confidence}, chosen on {len(held_out)} images, measured on {len(test)}"
     )
     print(f"{'':22}  MMAdds  mAP@0.5    mAP  fixed levels at this cost")
-    for row in routing.compare(held_out, test, cascade):
+    for row in routing.compare(test, cascade):
         figures = f"{row['madds'] / 1e6:6.1f}  {row['map50']:7.3f}  {row['map']:5.3f}  {row['static']:.3f}"
         print(f"{row['what']:22}  {figures}")
     if FLAGS.output is not None:

@@ -1,6 +1,7 @@
 """Lists the presets with their figures on the test images.
 
-Top-1 of the smallest and the largest level, and of the default policy at its share of the largest level's MAdds.
+Top-1 of the smallest and the largest level, and of the default policy at its share of the largest level's MAdds; below,
+the detectors.
 
 Example:
     ds-keras list
@@ -23,6 +24,14 @@ def main(_: str) -> None:
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     print("aliases: " + ", ".join(f"{alias} = {name}" for alias, name in zoo.ALIASES.items()))
+    print("detectors (mAP@0.5 of their levels): " + ", ".join(map(_detector, zoo.list_models("detection"))))
+
+
+def _detector(name: str) -> str:
+    from ds_keras import zoo
+
+    scores = [row["map50"] for row in zoo.card(name).get("levels", ())]
+    return f"{name} ({scores[0]:.3f} to {scores[-1]:.3f})" if scores else name
 
 
 def _figures(card: dict[str, Any]) -> list[str]:

@@ -129,6 +129,22 @@ class BoxSets(NamedTuple):
         """One name for each class."""
         return self.train.class_names
 
+    def part(self, name: str) -> BoxSource:
+        """A part by its name.
+
+        Args:
+            name: "train", "test", or "val" where the set has it.
+
+        Raises:
+            ValueError: no such part.
+        """
+        parts = {"train": self.train, "test": self.test, "val": self.val}
+        found = parts.get(name)
+        if found is None:
+            known = sorted(part for part, source in parts.items() if source is not None)
+            raise ValueError(f"split must be one of {known}, received {name!r}")
+        return found
+
     def without_val(self) -> "BoxSets":
         """The same parts, without ``val`` in ``train``: thresholds can be chosen on it then.
 

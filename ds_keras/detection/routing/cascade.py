@@ -25,7 +25,7 @@ class DetectionCascade:
         spec: multiply-adds of start and bodies, and the levels of the cascade.
         budgets: thresholds with their average cost and mAP@0.5 on held-out images, under "cascade".
         confidence: see ``confidence``.
-        thresholds: (levels of the cascade - 1,) in use; None for the largest budget that was measured.
+        thresholds: (levels of the cascade - 1,) in use; None for those that cost as much as the largest level.
 
     Example:
         >>> cascade = DetectionCascade.read("routing.json").at(fraction=0.5)
@@ -45,7 +45,7 @@ class DetectionCascade:
     @property
     def settings(self) -> np.ndarray:
         """(levels of the cascade - 1,) float32: the thresholds in use."""
-        used = self.budgets.of(Cascade.name)[-1].settings if self.thresholds is None else self.thresholds
+        used = self.at(fraction=1.0).thresholds if self.thresholds is None else self.thresholds
         return np.array(used, "float32")
 
     def at(

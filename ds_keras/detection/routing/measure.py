@@ -132,12 +132,11 @@ def fit(
     return max((_measured(held_out, each, points, name) for each in chains), key=area)
 
 
-def compare(held_out: Predictions, test: Predictions, cascade: DetectionCascade) -> list[dict[str, Any]]:
+def compare(test: Predictions, cascade: DetectionCascade) -> list[dict[str, Any]]:
     """What a cascade costs and scores on other images than those that it was chosen on, beside fixed levels.
 
     Args:
-        held_out: that the cascade was chosen on; not measured again.
-        test: the others.
+        test: of images that the cascade was not chosen on.
         cascade: see ``fit``.
 
     Returns:
@@ -145,11 +144,8 @@ def compare(held_out: Predictions, test: Predictions, cascade: DetectionCascade)
         ``static`` is mAP@0.5 of fixed levels at the same cost, interpolated between neighbours.
 
     Raises:
-        ValueError: the images are the same.
         ImportError: pycocotools is missing.
     """
-    if held_out is test or held_out.truth is test.truth:
-        raise ValueError("test must be other images than held_out, on which the thresholds were chosen")
     rows = [{"what": f"level {k}", **row, "static": row["map50"]} for k, row in enumerate(test.fixed)]
     costs, scores = ([row[key] for row in test.fixed] for key in ("madds", "map50"))
     lowest = cascade.budgets.of(Cascade.name)[0].madds

@@ -3,7 +3,7 @@
 import contextlib
 import io
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -145,7 +145,7 @@ def check(
     sample: np.ndarray,
     quantization: str | None,
     one_by_one: bool = False,
-    decoded: bool = False,
+    decoded: Sequence[str] = (),
 ) -> None:
     """Runs a converted file and compares it with its network, at batch 1 and resized to the whole sample.
 
@@ -156,7 +156,7 @@ def check(
         sample: inputs of the network, at least two.
         quantization: of the file; ``TOLERANCE`` has the allowed difference, x max(1, largest |output|).
         one_by_one: whether the file takes a single image: its batch is not resized.
-        decoded: whether results are computed of the last codes, in float numbers and by an exponential function.
+        decoded: outputs that are computed of the last codes, in float numbers and by an exponential function.
 
     Raises:
         RuntimeError: other outputs, a variable, an operator that is not builtin, or float numbers in an "int8" file.
@@ -169,7 +169,7 @@ def check(
     for rows in alone if one_by_one else (slice(1), slice(len(sample))):
         found = run_tflite(data, sample[rows])
         for output, values in expected.items():
-            grown = EXPONENTIAL if decoded and quantization in ("dynamic_int8", "int8") else 1.0
+            grown = EXPONENTIAL if output in decoded and quantization in ("dynamic_int8", "int8") else 1.0
             largest = grown * max(1.0, float(np.abs(values).max()))
             check_output(name, output, found[output], values[rows], quantization, largest)
 
