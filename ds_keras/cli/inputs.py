@@ -145,6 +145,21 @@ def _files_below(folder: Path, depth: int) -> Iterator[Path]:
             yield folder / entry.name
 
 
+def detector_place(model: str) -> Path:
+    """Where a detector lies.
+
+    Args:
+        model: name of a shipped one, or a path.
+
+    Raises:
+        ValueError: there is neither.
+    """
+    from ds_keras import zoo
+
+    path = expanded(model)
+    return path if path.exists() and model not in zoo.list_models("detection") else zoo.folder_of(model)
+
+
 def load_network(preset: str) -> Any:
     """The network of a preset, whatever it is for.
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ds_keras.cli.flags import Flags
-from ds_keras.cli.inputs import photo_files
+from ds_keras.cli.inputs import detector_place, photo_files
 from ds_keras.cli.quiet import muted
 from ds_keras.core.files import expanded, replacing, shown
 
@@ -41,7 +41,7 @@ FLAGS.switch("keras", False, "Run the Keras model, not the TFLite files.")
 def main(_: str) -> None:
     """Reads the flags, detects, prints the table; boxes are in pixels of the upright photo."""
     photos = [file for photo in FLAGS.rest for file in photo_files(photo)]
-    detector = _open(_place(FLAGS.model))
+    detector = _open(detector_place(FLAGS.model))
     how = {"level": FLAGS.level} if FLAGS.cascade is None else {"cascade": _cascade(detector, photos)}
     rows: list[tuple[str, ...]] = [HEADER]
     for i, photo in enumerate(photos):
@@ -66,14 +66,6 @@ def _cascade(detector: Any, photos: list[str]) -> Any:
         return cascade if FLAGS.fraction is None else cascade.at(fraction=FLAGS.fraction)
     times = detector.benchmark(photos[:TIMED], cascade)
     return cascade.at(fraction=FLAGS.fraction, milliseconds=FLAGS.milliseconds, times=times)
-
-
-def _place(model: str) -> Path:
-    """Where a detector lies: a path, or the folder of a shipped one."""
-    from ds_keras import zoo
-
-    path = expanded(model)
-    return path if path.exists() and model not in zoo.list_models("detection") else zoo.folder_of(model)
 
 
 def _open(folder: Path) -> Any:

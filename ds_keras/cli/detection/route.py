@@ -8,11 +8,12 @@ Example:
 """
 
 from ds_keras.cli.flags import Flags
+from ds_keras.cli.inputs import detector_place
 
 MEASURES = ("entropy", "band", "mean", "least", "margin")  # ds_keras.detection.routing.CONFIDENCES
 FLAGS = Flags()
-FLAGS.existing(
-    "model", None, "Preset of a detector: a folder that train_detector wrote, or preset/ in it.", required=True
+FLAGS.string(
+    "model", None, "Preset of a detector; or a folder that train_detector wrote, or preset/ in it.", required=True
 )
 FLAGS.string("data", None, "Images with the parts val and test: pack:FILE.npz.", required=True)
 FLAGS.choice("confidence", "entropy", MEASURES, "How sure a level is of its boxes.")
@@ -23,13 +24,12 @@ FLAGS.destination("output", None, "JSON file for the cascade.")
 def main(_: str) -> None:
     """Reads the flags, chooses on val, measures on test, prints the table."""
     from ds_keras import detection
-    from ds_keras.core.files import expanded
     from ds_keras.detection import routing
 
     sets = detection.load_data(FLAGS.data)
     if sets.val is None:
         raise ValueError(f"--data must have a part val beside the test part, received {FLAGS.data!r}")
-    folder = expanded(FLAGS.model)
+    folder = detector_place(FLAGS.model)
     model = detection.load(folder / "preset" if (folder / "preset").is_dir() else folder)
     held_out, test = (routing.predict(model, part) for part in (sets.val, sets.test))
     cascade = routing.fit(held_out, FLAGS.points, name=FLAGS.confidence)
