@@ -38,7 +38,7 @@ MAKE = {
     "labelled": lambda path: export.to_bundle(labelled(), path, licence="CC0-1.0"),
     "int8": lambda path: export.to_bundle(pair(), path, "int8", np.rint(images(8))),  # two levels
     "budgeted": lambda path: export.to_bundle(budgeted(), path),
-    "half": lambda path: export.to_bundle(pair(), path, "float16"),  # two levels
+    "half": lambda path: export.to_bundle(pair(name="half"), path, "float16"),  # two levels; files hold the name
 }
 
 

@@ -84,10 +84,10 @@ def kind(model: LCResNet) -> str:
 def _score(experiment: Experiment, workdir: Any, max_steps: int | None, verbose: Any, sources: Any) -> dict[str, Any]:
     """Trains a variant, and its figures on the held-out images; kept beside the run."""
     path, holds_for = workdir / "score.json", {"max_steps": max_steps}
+    run = Run(experiment, workdir, max_steps=max_steps, verbose=verbose, sources=sources)  # refuses another recipe's
     known = read_json(path) if path.exists() else {}
     if known.items() >= holds_for.items():
         return known
-    run = Run(experiment, workdir, max_steps=max_steps, verbose=verbose, sources=sources)
     if not isinstance(run.model, LCResNet) or not run.model.units:
         raise ValueError(f"model of {experiment.name!r} must be an LCResNet that skips something")
     trainer = run.make_trainer(experiment.stage1, "stage1", LCTrainer)

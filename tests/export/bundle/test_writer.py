@@ -33,7 +33,7 @@ def both(tmp_path_factory):
 @pytest.fixture(scope="module", params=[None, "float16"], ids=str)
 def written(request, network, both):
     """A precision, the bundle in it, and the network of that bundle."""
-    return request.param, both[request.param], network if request.param is None else pair()
+    return request.param, both[request.param], network if request.param is None else pair(name="half")
 
 
 @pytest.fixture
