@@ -10,7 +10,7 @@ import tensorflow as tf
 from ds_keras.core import cost
 from ds_keras.core.image_model import ImageModel
 from ds_keras.core.levels import Level, LevelTensor, SliceLevel, check_level
-from ds_keras.core.visitor import Build, Compute, OutputShapes, Shapes, SliceableBlock, Visitor
+from ds_keras.core.visitor import Build, Compute, OutputShapes, Seen, Shapes, SliceableBlock, Visitor
 
 FIRST_THRESHOLD = 0.5  # of every step of a cascade, until it is measured
 
@@ -286,17 +286,6 @@ def shared_config(network: SliceableNetwork) -> dict[str, Any]:
     return {**keras.saving.serialize_keras_object(network), "shared_object_id": id(network)}
 
 
-class _Variables(Shapes):
-    """Collects the variables of the layers that it sees."""
-
-    def __init__(self, level: int):
-        super().__init__(level)
-        self.found: set[int] = set()
-
-    def visit(self, layer: keras.layers.Layer, shape: Any) -> None:
-        self.found.update(id(variable) for variable in layer.variables)
-
-
 @keras.saving.register_keras_serializable("ds_keras")
 class Features(keras.layers.Layer):
     """``features`` of a network at one level, as a layer of a functional model.
@@ -329,9 +318,9 @@ class Features(keras.layers.Layer):
 
     @functools.cached_property
     def _used(self) -> set[int]:
-        visitor = _Variables(self.level)
+        visitor = Seen(self.level)
         self.network.endpoints(visitor, self.network.input_shape)
-        return visitor.found
+        return {id(variable) for layer in visitor.layers for variable in layer.variables}
 
     @property
     def variables(self) -> list[keras.Variable]:

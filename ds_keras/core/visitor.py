@@ -155,6 +155,22 @@ class Shapes(Visitor):
         """Called with every layer and its input shape."""
 
 
+class Seen(Shapes):
+    """Collects the layers that it sees, in ``layers``.
+
+    Args:
+        level: int.
+    """
+
+    def __init__(self, level: int):
+        super().__init__(level)
+        self.layers: list[keras.layers.Layer] = []
+
+    def visit(self, layer: keras.layers.Layer, shape: Any) -> None:
+        """See the base class."""
+        self.layers.append(layer)
+
+
 class OutputShapes(Shapes):
     """Notes what every layer puts out at the largest level: ``shapes``, by the layer's ``id``, as they were visited."""
 

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from absl import logging
 
 from ds_keras.detection.boxes import Detections
 
 if TYPE_CHECKING:
     from ds_keras.detection.data.source import Boxes, BoxSource
+    from ds_keras.detection.network import DSDetector
 
 MISSING = "average precision is measured by pycocotools: pip install 'ds_keras[detection]'"
 BATCH, LEAST = 32, 0.01  # images at a time; smallest score that counts
@@ -35,9 +37,39 @@ def evaluate(detector: Any, source: "BoxSource", level: int | None = None) -> di
     Example:
         >>> evaluate(model, sets.test, level=0)["map50"]
     """
+    check_classes(detector, source)
+    return average_precision(found_on(detector, source, level), source.things, source.class_names)
+
+
+def evaluate_levels(model: "DSDetector", source: "BoxSource") -> list[dict[str, Any]]:
+    """Cost and average precision of every level of a network.
+
+    Args:
+        model: the detector.
+        source: the images.
+
+    Returns:
+        For each level {"level", "madds"}, and what ``evaluate`` gives.
+
+    Raises:
+        ValueError: as ``evaluate``.
+        ImportError: pycocotools is missing.
+    """
+    rows = []
+    for level, costs in enumerate(model.costs):
+        logging.info("measuring level %d on %d images", level, len(source))
+        rows.append({"level": level, "madds": costs.start + costs.body, **evaluate(model, source, level)})
+    return rows
+
+
+def check_classes(detector: Any, source: "BoxSource") -> None:
+    """Refuses images of other classes than the detector's.
+
+    Raises:
+        ValueError: their number differs.
+    """
     if detector.num_classes != len(source.class_names):
         raise ValueError(f"source must have {detector.num_classes} classes, received {source.class_names}")
-    return average_precision(found_on(detector, source, level), source.things, source.class_names)
 
 
 def found_on(detector: Any, source: "BoxSource", level: int | None = None) -> list[Detections]:

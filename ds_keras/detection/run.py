@@ -17,7 +17,7 @@ from ds_keras.core.files import expanded, read_json, write_json
 from ds_keras.detection.data import load_data
 from ds_keras.detection.data.pipeline import batches
 from ds_keras.detection.data.source import BoxSets, BoxSource
-from ds_keras.detection.evaluation import best_threshold, evaluate, found_on
+from ds_keras.detection.evaluation import best_threshold, evaluate_levels, found_on
 from ds_keras.detection.export import to_tflite
 from ds_keras.detection.network import DSDetector
 from ds_keras.detection.presets import load, render, save
@@ -196,15 +196,13 @@ def rare_weights(source: BoxSource) -> list[float]:
 
 def figures(model: DSDetector, sets: BoxSets, data: str, start: str, chosen: bool = False) -> dict[str, Any]:
     """What ``metrics.json`` says of the images: average precision and cost of every level, thresholds where chosen."""
-    rows, names = [], sets.class_names
-    for level in range(len(model.levels)):
-        row = {"level": level, "madds": cost.madds(model, level), **evaluate(model, sets.test, level)}
+    rows = evaluate_levels(model, sets.test)
+    for row in rows:
         if chosen and sets.val is not None:
-            row["chosen"] = best_threshold(found_on(model, sets.val, level), sets.val.things, names)
-        rows.append(row)
-        logging.info(
-            "level %d: mAP@0.5 %.3f, mAP %.3f, %.1f MMAdds", level, row["map50"], row["map"], row["madds"] / 1e6
-        )
+            found = found_on(model, sets.val, row["level"])
+            row["chosen"] = best_threshold(found, sets.val.things, sets.class_names)
+        shown = row["level"], row["map50"], row["map"], row["madds"] / 1e6
+        logging.info("level %d: mAP@0.5 %.3f, mAP %.3f, %.1f MMAdds", *shown)
     part = "a fifth held out of the images" if sets.held_out else "the test part"
     about = {
         "data": Path(data.partition(":")[2]).name,  # not where it lies on this machine

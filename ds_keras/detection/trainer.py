@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from ds_keras.core.visitor import Compute, Shapes
+from ds_keras.core.visitor import Compute, Seen
 from ds_keras.detection.head import Head
 from ds_keras.detection.losses import Found, Targets, assign, loss_of
 from ds_keras.detection.network import DSDetector
@@ -91,7 +91,7 @@ class DetectorTrainer(Trainer):
     @property
     def trained_variables(self) -> list[keras.Variable]:
         """The variables that the boxes depend on, without those of a frozen start."""
-        visitor = _Seen(self.network.levels[-1].index)
+        visitor = Seen(self.network.levels[-1].index)
         features, _ = self.network.start(visitor, self.network.input_shape)
         if self.frozen_start:
             visitor.layers.clear()
@@ -160,20 +160,9 @@ class DetectorTrainer(Trainer):
 
     def _backbone_norms(self) -> list[keras.layers.Layer]:
         """The BatchNorms of the backbone that train."""
-        visitor = _Seen(self.network.levels[-1].index)
-        self.network.backbone.trunk(visitor, self.network.backbone.start(visitor, self.network.input_shape)[0])
+        visitor = Seen(self.network.levels[-1].index)
+        self.network.backbone.endpoints(visitor, self.network.input_shape)
         return [layer for layer in visitor.layers if isinstance(layer, SliceableBatchNormalization) and layer.trainable]
-
-
-class _Seen(Shapes):
-    """Collects the layers that it sees."""
-
-    def __init__(self, level: int):
-        super().__init__(level)
-        self.layers: list[keras.layers.Layer] = []
-
-    def visit(self, layer: keras.layers.Layer, shape: Any) -> None:
-        self.layers.append(layer)
 
 
 class _Tuned(Folded):

@@ -15,8 +15,8 @@ def tables(flags: Any) -> dict[str, list[dict[str, Any]]]:
         Rows to print, by their title.
     """
     from ds_keras import detection
-    from ds_keras.core import cost
     from ds_keras.core.files import write_json
+    from ds_keras.detection.evaluation import evaluate_levels
 
     for name, asked in {"policies": flags.policies != "default", "by_position": flags.by_position}.items():
         if asked:
@@ -24,13 +24,10 @@ def tables(flags: Any) -> dict[str, list[dict[str, Any]]]:
     model = detection.load(flags.preset)
     source = detection.load_data(flags.data).part(flags.split)
     session = detection.Session(flags.bundle) if flags.bundle else None
-    figures = []
-    for level in range(len(model.levels)):
-        logging.info("measuring level %d on %d images", level, len(source))
-        row = {"level": level, "madds": cost.madds(model, level), **detection.evaluate(model, source, level)}
-        if session is not None:
-            row["bundle"] = detection.evaluate(session, source, level)
-        figures.append(row)
+    figures = evaluate_levels(model, source)
+    for row in figures if session is not None else ():
+        logging.info("measuring level %d of the bundle", row["level"])
+        row["bundle"] = detection.evaluate(session, source, row["level"])
     if flags.json:
         write_json(flags.json, {"preset": flags.preset, "data": flags.data, "split": flags.split, "levels": figures})
     return {f"{model.name}, average precision ({len(source)} images)": [_shown(row) for row in figures]}

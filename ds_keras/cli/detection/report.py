@@ -4,7 +4,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from absl import logging
 
 PICTURES = 6  # at every level, drawn at random
 THRESHOLD = 0.3  # smallest score of a box that is drawn
@@ -22,7 +21,7 @@ def write(flags: Any, preset: str, command: str) -> Path:
         The path.
     """
     from ds_keras import detection
-    from ds_keras.core import cost
+    from ds_keras.detection.evaluation import evaluate_levels
     from ds_keras.report.detector import write_detector_report
 
     if flags.device is not None:
@@ -31,10 +30,7 @@ def write(flags: Any, preset: str, command: str) -> Path:
         raise ValueError("--by_position is for classifiers, --preset is a detector")
     model, sets = detection.load(preset), detection.load_data(flags.data)
     source = sets.part(flags.split)
-    rows = []
-    for level in range(len(model.levels)):
-        logging.info("measuring level %d on %d images", level, len(source))
-        rows.append({"madds": cost.madds(model, level), **detection.evaluate(model, source, level)})
+    rows = evaluate_levels(model, source)
     if flags.bundle is not None:
         for row, ms in zip(rows, _milliseconds(flags, model), strict=True):
             row["ms"] = ms

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ds_keras.detection.boxes import Detections
-from ds_keras.detection.evaluation import BATCH, average_precision
+from ds_keras.detection.evaluation import BATCH, average_precision, check_classes
 from ds_keras.detection.routing.cascade import DetectionCascade
 from ds_keras.detection.routing.confidence import DEFAULT, LEAST, confidence
 from ds_keras.policies.base import RoutingSpec
@@ -82,8 +82,7 @@ def predict(detector: Any, source: "BoxSource", spec: RoutingSpec | None = None)
     Raises:
         ValueError: other classes than the detector's, or an image that cannot be read.
     """
-    if detector.num_classes != len(source.class_names):
-        raise ValueError(f"source must have {detector.num_classes} classes, received {source.class_names}")
+    check_classes(detector, source)
     if spec is None:
         bodies = tuple(float(cost.body) for cost in detector.costs)
         spec = RoutingSpec(float(detector.costs[0].start), 0.0, bodies, (0, len(bodies) - 1))
