@@ -25,6 +25,9 @@ def test_voc_parts_are_those_of_its_lists(tmp_path):
     sets = detection.load_data(f"voc:{root}")
     assert not sets.held_out and (len(sets.train), len(sets.test)) == (3, 2)
     same(sets.test, scenes.source(5).subset([2, 4]))
+    same(sets.val, scenes.source(5).subset([1]))
+    same(sets.train, scenes.source(5).subset([0, 3, 1]))  # val is learnt from too, if it is not kept
+    same(sets.without_val().train, scenes.source(5).subset([0, 3]))
 
 
 def test_validation_images_are_not_trained_on(tmp_path):
@@ -35,6 +38,10 @@ def test_validation_images_are_not_trained_on(tmp_path):
 def test_a_fifth_is_held_out_where_nothing_says_what_to_test_on(tmp_path):
     sets = detection.voc(scenes.write_voc(tmp_path / "cells"))
     assert sets.held_out and (len(sets.train), len(sets.test)) == (4, 1)
+    chosen = sets.with_val()
+    assert sets.val is None and len(chosen.val) == 1 and len(chosen.without_val().train) == 3
+    same(chosen.val, chosen.train.subset([3]))
+    assert sorted(chosen.train.indices) == sorted(sets.train.indices) and chosen.with_val() is chosen
     path = scenes.write_coco(tmp_path / "json")
     again = detection.load_data(f"coco:{path}")
     assert again.held_out
@@ -47,6 +54,25 @@ def test_coco_folders_are_the_parts(tmp_path):
     sets = detection.coco(tmp_path)
     same(sets.train, scenes.source(5))
     same(sets.test, scenes.source(5, seed=1))
+    scenes.write_coco(tmp_path / "test", seed=2)
+    sets = detection.coco(tmp_path)
+    same(sets.test, scenes.source(5, seed=2))
+    same(sets.val, scenes.source(5, seed=1))
+    assert len(sets.train) == 10 and len(sets.without_val().train) == 5
+
+
+@pytest.mark.parametrize("images", ["{}", "images/{}", "images"])
+def test_coco_own_folders_are_the_parts(tmp_path, images):
+    for part, seed in (("train2017", 0), ("val2017", 0)):  # the pictures are the same, so that they may lie together
+        path = scenes.write_coco(tmp_path / images.format(part), seed=seed)
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        path.rename(tmp_path / f"annotations/instances_{part}.json")
+    sets = detection.coco(tmp_path)
+    assert not sets.held_out and sets.val is None and (len(sets.train), len(sets.test)) == (5, 5)
+    same(sets.train, scenes.source(5))
+    (tmp_path / "annotations/instances_train2014.json").write_text("{}")
+    with pytest.raises(ValueError, match=r"annotations must hold one JSON file instances_train\*\.json, found 2"):
+        detection.coco(tmp_path)
 
 
 @pytest.mark.parametrize(

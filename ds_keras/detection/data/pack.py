@@ -12,7 +12,7 @@ from ds_keras.core.files import shown
 from ds_keras.data.readers.npz import check_labels, column, read_npz
 from ds_keras.data.readers.storage import EncodedStorage
 from ds_keras.detection.boxes import image_size
-from ds_keras.detection.data.source import Boxes, BoxSets, BoxSource, check_boxes, sets_of
+from ds_keras.detection.data.source import Boxes, BoxSets, check_boxes, sets_of
 
 
 def pack(path: str | os.PathLike) -> BoxSets:
@@ -38,19 +38,7 @@ def pack(path: str | os.PathLike) -> BoxSets:
         raise ValueError(f"{shown(path)} must have a part 'train', it has {sorted(arrays)}")
     read = {part: _read_part(arrays, part, path) for part in parts}
     names = [str(name) for name in column(arrays, "classes", "US", path)]
-    groups = {"train": ["train", "val"], "test": ["test"]} if "test" in parts else {"train": ["train"], "test": ["val"]}
-    sources = {}
-    for group, members in groups.items():
-        joined = [read[part] for part in members if part in read]
-        if joined:
-            files, things = (list(itertools.chain(*lists)) for lists in zip(*joined, strict=True))
-            sources[group] = BoxSource(EncodedStorage(files), things, names, f"{Path(path).stem}/{group}")
-    sets = sets_of(sources)
-    if "val" in read and "test" in read:
-        count = len(sets.train)
-        val = sets.train.subset(range(count - len(read["val"][0]), count), f"{Path(path).stem}/val")
-        return sets._replace(val=val)
-    return sets
+    return sets_of(read, EncodedStorage, names, Path(path).stem)
 
 
 def _read_part(arrays: dict[str, np.ndarray], part: str, path: str | os.PathLike) -> tuple[list[bytes], list[Boxes]]:

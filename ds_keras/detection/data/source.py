@@ -1,6 +1,8 @@
 """Images with boxes: what every reader returns, what is trained on and what is measured on."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,7 +12,7 @@ from ds_keras.core.files import shown
 from ds_keras.data.readers.storage import Storage
 
 HELD_OUT = 0.2  # of a set that has no test part
-TEST_FOLDERS = ("test", "val", "valid")  # the first that is there
+FOLDERS = {"train": ("train",), "val": ("val", "valid"), "test": ("test",)}  # of parts: the first that is there
 
 
 class Boxes(NamedTuple):
@@ -116,7 +118,8 @@ class BoxSets(NamedTuple):
         train: to learn from.
         test: to measure on.
         held_out: whether ``test`` was drawn from the images, which had no such part.
-        val: the last images of ``train``, where the set has a part of that name beside ``test``: see ``without_val``.
+        val: the last images of ``train``, where the set has a part of that name beside ``test``: see ``with_val`` and
+            ``without_val``.
     """
 
     train: BoxSource
@@ -145,6 +148,15 @@ class BoxSets(NamedTuple):
             raise ValueError(f"split must be one of {known}, received {name!r}")
         return found
 
+    def with_val(self) -> "BoxSets":
+        """The same parts, with a part ``val``: the set's own, or a fifth of ``train``, always the same images."""
+        if self.val is not None:
+            return self
+        rest, held_out = self.train.split(HELD_OUT)
+        order = np.concatenate([rest.indices, held_out.indices])
+        places = {index: place for place, index in enumerate(self.train.indices.tolist())}
+        return self._replace(train=self.train.subset([places[index] for index in order.tolist()]), val=held_out)
+
     def without_val(self) -> "BoxSets":
         """The same parts, without ``val`` in ``train``: thresholds can be chosen on it then.
 
@@ -157,11 +169,44 @@ class BoxSets(NamedTuple):
         return self._replace(train=self.train.subset(kept, f"{self.train.name}[without val]"))
 
 
-def sets_of(sources: dict[str, BoxSource]) -> BoxSets:
-    """The parts, of which "test" is held out of "train" where there is none."""
-    if "test" in sources:
-        return BoxSets(sources["train"], sources["test"], False)
-    return BoxSets(*sources["train"].split(HELD_OUT), True)
+def sets_of(
+    parts: Mapping[str, tuple[list, list[Boxes]]], storage: Callable[[list], Storage], class_names: list[str], name: str
+) -> BoxSets:
+    """The parts of a set; "test" is "val", or held out of "train", where there is none.
+
+    Args:
+        parts: files and things of "train", and of "val" and "test" where the set has them. "val" is learnt from too
+            where there is "test".
+        storage: of files.
+        class_names: one name for each class.
+        name: of the set, for messages and metrics.
+
+    Returns:
+        The parts.
+    """
+    groups = {"train": ["train", "val"], "test": ["test"]} if "test" in parts else {"train": ["train"], "test": ["val"]}
+    sources = {}
+    for group, members in groups.items():
+        joined = [parts[part] for part in members if part in parts]
+        if joined:
+            files, things = (list(itertools.chain(*lists)) for lists in zip(*joined, strict=True))
+            sources[group] = BoxSource(storage(files), things, class_names, f"{name}/{group}")
+    if "test" not in sources:
+        return BoxSets(*sources["train"].split(HELD_OUT), True)
+    sets, count = BoxSets(sources["train"], sources["test"], False), len(sources["train"])
+    if "val" not in parts or "test" not in parts:
+        return sets
+    return sets._replace(val=sets.train.subset(range(count - len(parts["val"][0]), count), f"{name}/val"))
+
+
+def folders_of(root: Path) -> dict[str, Path]:
+    """The folders of a set's parts that lie in a folder: "train", "val" (or "valid"), "test"."""
+    found = {}
+    for part, names in FOLDERS.items():
+        at = next((root / name for name in names if (root / name).is_dir()), None)
+        if at is not None:
+            found[part] = at
+    return found
 
 
 def check_boxes(boxes: Any, classes: Any, difficult: Any, size: tuple[int, int], where: str) -> Boxes:

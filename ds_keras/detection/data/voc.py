@@ -9,11 +9,10 @@ from xml.parsers import expat
 from ds_keras.core.files import expanded, read_limited, shown
 from ds_keras.data.readers.storage import FileStorage
 from ds_keras.detection.boxes import image_size
-from ds_keras.detection.data.source import TEST_FOLDERS, BoxSets, BoxSource, check_boxes, sets_of
+from ds_keras.detection.data.source import BoxSets, check_boxes, folders_of, sets_of
 from ds_keras.photos.decode import EXTENSIONS
 
 MAX_XML = 4 << 20  # bytes of an XML file, and of a list of them
-LISTS = (("trainval", "test"), ("train", "test"), ("train", "val"))  # of ImageSets/Main, the first pair that is there
 _ENDS = (*EXTENSIONS, *(end.upper() for end in EXTENSIONS))
 
 
@@ -21,8 +20,9 @@ def voc(folder: str | os.PathLike) -> BoxSets:
     """Reads a folder as PASCAL VOC has it: an XML file for each image.
 
     The XML files lie in ``Annotations``, the images in ``JPEGImages`` or ``images``, and ``ImageSets/Main`` may list
-    the parts; or the folders ``train`` and ``test`` (or ``val``, ``valid``) hold images and XML files side by side; or
-    the folder itself does. Where nothing says what to test on, a fifth of the images is held out.
+    the parts; or the folders ``train``, ``val`` (or ``valid``) and ``test`` hold images and XML files side by side; or
+    the folder itself does. ``val`` is what is tested on where there is no ``test``; where nothing says what to test on,
+    a fifth of the images is held out.
 
     Args:
         folder: to read.
@@ -34,7 +34,7 @@ def voc(folder: str | os.PathLike) -> BoxSets:
         ValueError: no XML file, or one that is damaged, declares a DTD, or has no image. The message names it.
     """
     root = expanded(folder)
-    parts = _parts(root)
+    parts = {part: paths for part, paths in _parts(root).items() if paths or part != "val"}
     if not all(parts.values()):
         raise ValueError(f"{shown(root)} must hold XML files of images, found none")
     things = {part: [_read_xml(path) for path in paths] for part, paths in parts.items()}
@@ -48,24 +48,24 @@ def voc(folder: str | os.PathLike) -> BoxSets:
             classes, difficult = [numbers[name] for name, _, _ in one], [truth for _, truth, _ in one]
             corners = [box for _, _, box in one]
             found.append(check_boxes(corners, classes, difficult, image_size(image), str(path)))
-        sources[part] = BoxSource(FileStorage([str(image) for image in images]), found, names, f"{root.name}/{part}")
-    return sets_of(sources)
+        sources[part] = [str(image) for image in images], found
+    return sets_of(sources, FileStorage, names, root.name)
 
 
 def _parts(root: Path) -> dict[str, list[Path]]:
     """The XML files of each part."""
     beside = root / "Annotations" if (root / "Annotations").is_dir() else root / "annotations"
-    if beside.is_dir():
-        files = {path.stem: path for path in sorted(beside.glob("*.xml"))}
-        for names in LISTS:
-            lists = [root / "ImageSets" / "Main" / f"{name}.txt" for name in names]
-            if all(path.is_file() for path in lists):
-                return {part: _listed(path, files) for part, path in zip(("train", "test"), lists, strict=True)}
+    if not beside.is_dir():
+        return {part: sorted(at.glob("*.xml")) for part, at in ({"train": root} | folders_of(root)).items()}
+    files = {path.stem: path for path in sorted(beside.glob("*.xml"))}
+    lists = {name: root / "ImageSets" / "Main" / f"{name}.txt" for name in ("trainval", "train", "val", "test")}
+    known = {name for name, path in lists.items() if path.is_file()}
+    wanted = {"train": "trainval" if {"trainval", "test"} <= known else "train", "val": "val", "test": "test"}
+    if wanted["train"] not in known or not {"val", "test"} & known:
         return {"train": list(files.values())}
-    train = root / "train" if (root / "train").is_dir() else root
-    parts = {"train": sorted(train.glob("*.xml"))}
-    test = next((root / name for name in TEST_FOLDERS if (root / name).is_dir()), None)
-    return parts if test is None else {**parts, "test": sorted(test.glob("*.xml"))}
+    found = {part: _listed(lists[name], files) for part, name in wanted.items() if name in known}
+    val = set(found.get("val", ()))
+    return {**found, "train": [path for path in found["train"] if path not in val]}
 
 
 def _listed(path: Path, files: dict[str, Path]) -> list[Path]:
