@@ -9,7 +9,8 @@ import numpy as np
 from damaged import as_file, parts_of
 from helpers import budgeted_nano, fill, images, nano, pair
 
-from ds_keras import export
+from ds_keras import detection, export
+from ds_keras.policies.budget_table import BudgetRow, BudgetTable
 from tests.detection import scenes
 
 
@@ -33,8 +34,15 @@ def detector():
     return model
 
 
+def cascade(spec):
+    """Of ``detector``: both levels, in rows for the cost of the smallest one and of both."""
+    costs = (spec.start + np.cumsum(spec.bodies)).tolist()
+    rows = [BudgetRow((0.0,), costs[0], 0.4, (1.0, 0.0)), BudgetRow((1.01,), costs[1], 0.8, (1.0, 1.0))]
+    return detection.DetectionCascade(spec, BudgetTable({"cascade": tuple(rows)}), thresholds=(0.05,))
+
+
 MAKE = {
-    "detector.dsbundle": lambda path: export.to_bundle(detector(), path),
+    "detector.dsbundle": lambda path: detection.to_bundle(detector(), path, cascade=cascade(detector().spec)),
     "labelled": lambda path: export.to_bundle(labelled(), path, licence="CC0-1.0"),
     "int8": lambda path: export.to_bundle(pair(), path, "int8", np.rint(images(8))),  # two levels
     "budgeted": lambda path: export.to_bundle(budgeted(), path),

@@ -8,6 +8,7 @@ Example:
     ds-keras export --preset=ds_mobilenet_digits --output=digits.onnx --format=onnx --chosen_by=input
     ds-keras export --preset=runs/lc/preset --output=tflite
     ds-keras export --preset=runs/things/preset --output=things.dsbundle --format=bundle --quantization=float16
+    ds-keras export --preset=runs/things/preset --output=things.dsbundle --format=bundle --cascade=routing.json
 """
 
 import os
@@ -36,6 +37,7 @@ FLAGS.choice(
     "Of TFLite files and bundles: weights in half precision; weights in int8; all in int8, with --calibration.",
 )
 FLAGS.string("calibration", None, "Folder of images of the kind that the network will see, for int8.")
+FLAGS.existing("cascade", None, "Of a detector's bundle: what ds-keras route_detector wrote, which it then holds.")
 FLAGS.choice(
     "chosen_by",
     "file",
@@ -47,6 +49,10 @@ FLAGS.choice(
 def main(_: str) -> None:
     """Reads the flags and exports."""
     model = load_network(FLAGS.preset)
+    if FLAGS.cascade is not None and (FLAGS.format != "bundle" or getattr(model, "task", None) != "detection"):
+        raise ValueError(
+            "--cascade is for a detector's bundle: it goes with --format=bundle, and a detector's --preset"
+        )
     if not hasattr(model, "levels"):
         return _write_one(model)
     if FLAGS.levels == ["all"]:
@@ -107,12 +113,22 @@ def _write_every_level(model: "Supernet") -> None:
 
     licence = zoo.card(FLAGS.preset).get("licence")
     if FLAGS.format == "bundle":
-        path = export.to_bundle(model, FLAGS.output, licence=licence, **_quantized(model))
+        path = _bundle(model, licence)
     else:
         logging.info("converting to ONNX: some 10 s for each of %d levels", len(model.levels))
         path = export.to_onnx(model, FLAGS.output, "gate" if FLAGS.chosen_by == "gate" else None, licence)
     files = [path] if path.is_file() else sorted(path.iterdir())
     print(f"{path}  {sum(file.stat().st_size for file in files)} bytes  {len(model.levels)} levels")
+
+
+def _bundle(model: Any, licence: str | None) -> Any:
+    """Writes a bundle; a detector's with its cascade."""
+    from ds_keras import detection, export
+
+    if model.task != "detection":
+        return export.to_bundle(model, FLAGS.output, licence=licence, **_quantized(model))
+    cascade = None if FLAGS.cascade is None else detection.DetectionCascade.read(FLAGS.cascade)
+    return detection.to_bundle(model, FLAGS.output, licence=licence, cascade=cascade, **_quantized(model))
 
 
 def _write_levels(model: "Supernet", levels: list[int]) -> None:

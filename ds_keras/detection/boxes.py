@@ -12,6 +12,7 @@ from ds_keras.photos.preprocessing import read_photo
 if TYPE_CHECKING:
     from PIL import Image
 
+SHOWN, IOU, MOST = 0.3, 0.5, 100  # defaults: smallest score that is shown, overlap of one thing, boxes of a photo
 CANDIDATES = 500  # of the best scores of a class, from which the boxes are chosen
 OF_ALL = 50_000  # of the best scores of all classes together, where there are so many classes
 _ORIENTATION = 0x0112  # EXIF tag
@@ -79,9 +80,9 @@ def check_choice(threshold: float, iou: float, most: int) -> None:
 def choose(
     boxes: np.ndarray,
     scores: np.ndarray,
-    threshold: float = 0.3,
-    iou: float = 0.5,
-    most: int = 100,
+    threshold: float = SHOWN,
+    iou: float = IOU,
+    most: int = MOST,
     labels: Sequence[str] | None = None,
 ) -> Detections:
     """Non-maximum suppression: of boxes of one class that overlap, the surest stays.

@@ -10,9 +10,47 @@ from ds_keras.core import cost
 from ds_keras.core.files import expanded, write_json
 from ds_keras.detection.files import DESCRIPTION, FILE, FORMAT_VERSION
 from ds_keras.detection.network import DSDetector
-from ds_keras.export import subnet, to_bundle
+from ds_keras.detection.routing.cascade import DetectionCascade
+from ds_keras.export import subnet
 
 __all__ = ["subnet", "to_bundle", "to_tflite"]
+
+
+def to_bundle(
+    model: DSDetector,
+    path: str | os.PathLike,
+    quantization: str | None = None,
+    calibration_data: Any = None,
+    licence: str | None = None,
+    cascade: DetectionCascade | None = None,
+) -> Path:
+    """Writes a bundle: ``ds_keras.export.to_bundle``, with the cascade that was chosen for the detector.
+
+    Args:
+        model: detector.
+        path: a directory, or a file that ends in ".dsbundle".
+        quantization: see ``ds_keras.export.to_bundle``.
+        calibration_data: likewise.
+        licence: of the weights, for the files' metadata.
+        cascade: see ``detection.routing.fit``; ``Session.cascade`` gives it, at the thresholds that it has here.
+
+    Returns:
+        The path.
+
+    Raises:
+        ValueError: bad argument, a cascade of another detector, or something else than a bundle at ``path``.
+        RuntimeError: a level does not give what the network gives; nothing was written.
+        ImportError: ``ai_edge_litert`` is missing.
+
+    Example:
+        >>> to_bundle(model, "things.dsbundle", "float16", cascade=detection.DetectionCascade.read("routing.json"))
+        >>> detection.Session("things.dsbundle").detect("photo.jpg", budget=0.5)
+    """
+    policy = None
+    if cascade is not None:
+        cascade.check_fits(model)
+        policy = cascade.policy_record()
+    return export.to_bundle(model, path, quantization, calibration_data, licence, policy)
 
 
 def to_tflite(

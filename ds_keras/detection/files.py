@@ -5,21 +5,24 @@ import re
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
 from ds_keras.core.files import expanded, read_json, read_limited, shown
+from ds_keras.detection.routing.cascade import DetectionCascade
+from ds_keras.policies.base import RoutingSpec
 from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.graph_check import check_graph
 from ds_keras.runtime.levels import Levels
-from ds_keras.runtime.manifest import DETECTION, INDEX, MAX_CLASSES, MAX_SCORES, task_of
+from ds_keras.runtime.manifest import DETECTION, INDEX, MAX_CLASSES, MAX_SCORES, routing_spec, task_of, whole
 from ds_keras.runtime.network import Interpreted
 
 FORMAT_VERSION = 1
 DESCRIPTION, FILE = "detector.json", "level_{}.tflite"
-MAX_BYTES, MAX_JSON, MAX_SIDE, MAX_LEVELS = 1 << 30, 1 << 20, 8192, 1000
+MAX_BYTES, MAX_JSON, MAX_SIDE, MAX_LEVELS, MAX_MADDS = 1 << 30, 1 << 20, 8192, 1000, 1 << 53
 
 
 class Files(Protocol):
@@ -29,6 +32,8 @@ class Files(Protocol):
     labels: list[str] | None
     num_classes: int
     levels: list[int]  # smallest first
+    spec: RoutingSpec | None  # multiply-adds of the levels; None where the files do not say
+    cascade: DetectionCascade | None
 
     def network(self, level: int) -> Any:
         """A level, opened: images to a dict with "boxes" and "scores"."""
@@ -55,6 +60,8 @@ class _Bundled:
         _check_sides(self.shape, bundle.path)
         self.labels, self.num_classes = manifest["labels"], manifest["num_classes"]
         self.levels = list(range(len(manifest["madds"]["body"])))
+        self.spec: RoutingSpec | None = replace(routing_spec(manifest), gate=0.0)
+        self.cascade = DetectionCascade.of_bundle(manifest)
         self.opened = Levels(bundle, num_threads, cache_dir, keep, "interpreter", weight_cache=False)
 
     def network(self, level: int) -> Any:
@@ -70,10 +77,15 @@ class _Bundled:
 class _Loose:
     """A TFLite file for each level."""
 
-    def __init__(self, record: Any, files: dict[int, Path], num_threads: int, keep: int):
+    cascade: DetectionCascade | None = None
+
+    def __init__(self, record: Any, files: dict[int, Path], num_threads: int, keep: int, costs: Any = None):
         self.shape, self.labels, self.num_classes = record
         self.files, self.num_threads, self.keep = files, num_threads, keep
         self.levels = sorted(files)
+        self.spec: RoutingSpec | None = None
+        if costs and self.levels == list(range(len(costs))):  # each file begins anew: all of it is body
+            self.spec = RoutingSpec(0.0, 0.0, tuple(costs[level] for level in self.levels), (0, self.levels[-1]))
         self.opened: OrderedDict[int, Interpreted] = OrderedDict()
 
     def network(self, level: int) -> Any:
@@ -118,11 +130,11 @@ def open_files(source: Any, num_threads: int, cache_dir: Any, keep: int) -> File
             f"keep must be a positive integer, and cache_dir is for bundles, received {keep!r} and {cache_dir!r}"
         )
     if path.suffix != ".tflite" or path.is_dir():
-        record, files = _described(path / DESCRIPTION)
-        return _Loose(record, files, num_threads, keep)
+        record, files, costs = _described(path / DESCRIPTION)
+        return _Loose(record, files, num_threads, keep, costs)
     named = re.fullmatch(r"level_(\d{1,3})", path.stem)
     if (path.parent / DESCRIPTION).is_file():
-        record, _ = _described(path.parent / DESCRIPTION)
+        record, _, _ = _described(path.parent / DESCRIPTION)
     else:
         network = _interpreted(path, num_threads)
         height, width, channels = network.input_shape[1:]
@@ -147,8 +159,8 @@ def _interpreted(path: Path, num_threads: int) -> Interpreted:
     return network
 
 
-def _described(path: Path) -> tuple[tuple[tuple[int, int, int], list[str] | None, int], dict[int, Path]]:
-    """Size of the images, names of the classes, their number; and the file of each level."""
+def _described(path: Path) -> tuple[tuple[Any, list[str] | None, int], dict[int, Path], dict[int, int]]:
+    """Size of the images, names of the classes, their number; the file of each level, and its multiply-adds."""
     record = read_json(path, MAX_JSON)
     try:
         if record["format_version"] != FORMAT_VERSION:
@@ -164,9 +176,10 @@ def _described(path: Path) -> tuple[tuple[tuple[int, int, int], list[str] | None
         files = {level: path.parent / FILE.format(level) for level in levels if _is_level(level)}
         if len(files) != len(rows):
             raise ValueError("levels must be integers of at least 0, each once")
+        costs = {row["level"]: whole(row["madds"], 1, MAX_MADDS) for row in rows}
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{shown(path)} does not describe a detector: {type(error).__name__}: {error}") from None
-    return ((height, width, channels), labels, count), files
+    return ((height, width, channels), labels, count), files, costs
 
 
 def _check_sides(shape: tuple[int, int, int], path: str | os.PathLike) -> None:

@@ -1,7 +1,7 @@
 """The detector: features of a supernet at several strides, joined from coarse to fine, and a head that they share."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -10,12 +10,17 @@ import tensorflow as tf
 from ds_keras import models
 from ds_keras.core.network import SliceableNetwork
 from ds_keras.core.visitor import Shapes, Visitor
-from ds_keras.detection.boxes import Detections, check_choice, choose, stretched
+from ds_keras.detection.boxes import IOU, MOST, SHOWN, Detections, check_choice, choose, stretched
 from ds_keras.detection.head import Head
+from ds_keras.detection.routing.in_keras import Photos
 from ds_keras.layers.joined import JoinedMaps
 from ds_keras.models.supernet import Supernet
 from ds_keras.photos.preprocessing import listed
+from ds_keras.policies.base import RoutingSpec
 from ds_keras.zoo.classes import without_classifier
+
+if TYPE_CHECKING:
+    from ds_keras.detection.routing.cascade import DetectionCascade
 
 REACH = 2.0  # strides from a location to each side of the box that an untrained head gives
 LIMIT = 4.0  # of the logarithm of a distance
@@ -94,7 +99,7 @@ class DSDetector(SliceableNetwork):
         self.head_block = Head(self.strides, self.widths, self.num_classes, name="detector", dtype=self.dtype_policy)
         self.centres, self.reaches = self._grid()
         early, maps = self._border()
-        self.__dict__.update(early=early, maps=maps)  # past Keras: they have no weights
+        self.__dict__.update(early=early, maps=maps, _photos=Photos(self))  # past Keras: they have no weights
 
     def _widths(self) -> list[int]:
         """Channels of the head at each level; checks the strides."""
@@ -209,15 +214,30 @@ class DSDetector(SliceableNetwork):
         low, high = ops.subtract(self.centres, reach[..., :2]) / side, ops.add(self.centres, reach[..., 2:]) / side
         return ops.concatenate([low, high], axis=-1), raw[..., 4:]
 
+    @property
+    def spec(self) -> RoutingSpec:
+        """Multiply-adds of the parts, as a cascade knows them; its levels: the smallest and the largest."""
+        bodies = tuple(float(cost.body) for cost in self.costs)
+        return RoutingSpec(float(self.costs[0].start), 0.0, bodies, (0, len(bodies) - 1))
+
     def detect(
-        self, images: Any, level: Any = None, threshold: float = 0.3, iou: float = 0.5, most: int = 100
+        self,
+        images: Any,
+        level: Any = None,
+        threshold: float = SHOWN,
+        iou: float = IOU,
+        most: int = MOST,
+        cascade: "DetectionCascade | None" = None,
     ) -> list[Detections]:
         """Finds things on photos of any size.
+
+        After a few calls a level is traced as a graph, which takes some seconds once; then it is fast.
 
         Args:
             images: a photo, or a list of them: path, encoded bytes, PIL image or array, as ``classify`` of other
                 networks takes them; or an array of several. Each is stretched to the network's size.
-            level: int or ``SliceLevel``; default the largest.
+            level: int or ``SliceLevel``; default the largest; or
+            cascade: picks the levels of each photo, see ``detection.routing``.
             threshold: smallest score of what is given.
             iou: boxes of a class count as one thing where their intersection over union is larger.
             most: boxes for each photo.
@@ -226,7 +246,7 @@ class DSDetector(SliceableNetwork):
             For each photo its ``Detections``.
 
         Raises:
-            ValueError: a photo that cannot be read, or a bad argument.
+            ValueError: a photo that cannot be read, a cascade of another detector, or another bad argument.
             FileNotFoundError: no such file.
 
         Example:
@@ -234,13 +254,16 @@ class DSDetector(SliceableNetwork):
             >>> found.names, found.scores, found.boxes
         """
         check_choice(threshold, iou, most)
+        if cascade is not None:
+            if level is not None:
+                raise ValueError(f"give level or cascade, received level={level!r} and a cascade")
+            cascade.check_fits(self)
         level = self.static_level(self.levels[-1] if level is None else level)
         photos, found = listed(images), []
         for i in range(0, len(photos), BATCH):
             x = np.stack([stretched(photo, self.image_shape) for photo in photos[i : i + BATCH]])
-            boxes, logits = self.decode(self(x, level=level))
-            for one, scores in zip(np.asarray(boxes), np.asarray(tf.sigmoid(logits)), strict=True):
-                found.append(choose(one, scores, threshold, iou, most, self.labels))
+            for boxes, scores in self._photos.run(x, level) if cascade is None else self._photos.in_turn(x, cascade):
+                found.append(choose(boxes, scores, threshold, iou, most, self.labels))
         return found
 
     def classify(self, images: Any, top: int = 5, **how: Any) -> Any:

@@ -3,12 +3,13 @@
 import os
 import threading
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from ds_keras.detection.boxes import Detections, check_choice, choose, stretched
+from ds_keras.detection.boxes import IOU, MOST, SHOWN, Detections, check_choice, choose, stretched
 from ds_keras.detection.files import open_files
+from ds_keras.detection.routing.cascade import DetectionCascade
 from ds_keras.detection.routing.confidence import LEAST
 from ds_keras.photos.preprocessing import listed
 from ds_keras.policies.budget_table import Times
@@ -16,14 +17,14 @@ from ds_keras.runtime.bundle import Bundle
 from ds_keras.runtime.network import to_array
 from ds_keras.runtime.times import check_rounds, medians
 
-if TYPE_CHECKING:
-    from ds_keras.detection.routing import DetectionCascade
+TIMED = 4  # photos that the parts are timed on where a budget in milliseconds is asked for
 
 
 class Session:
     """A detector in LiteRT. Safe to share between threads: one photo runs at a time.
 
-    A level's network is made and opened when it is first used.
+    A level's network is made and opened when it is first used. ``cascade`` is the one that the bundle holds, or None;
+    ``times`` are those of ``benchmark``, or None before it ran.
 
     Args:
         source: what ``to_bundle`` wrote (a file, a directory, or a ``Bundle``); the directory that ``to_tflite`` wrote;
@@ -51,16 +52,20 @@ class Session:
         self._files = open_files(source, num_threads, cache_dir, keep)
         self.shape, self.labels = self._files.shape, self._files.labels
         self.num_classes, self.levels = self._files.num_classes, self._files.levels
+        self.spec, self.cascade = self._files.spec, self._files.cascade
+        self.times: Times | None = None
         self._lock = threading.Lock()
 
     def detect(
         self,
         images: Any,
         level: int | None = None,
-        threshold: float = 0.3,
-        iou: float = 0.5,
-        most: int = 100,
-        cascade: "DetectionCascade | None" = None,
+        threshold: float = SHOWN,
+        iou: float = IOU,
+        most: int = MOST,
+        cascade: DetectionCascade | None = None,
+        budget: float | None = None,
+        milliseconds: float | None = None,
     ) -> list[Detections]:
         """Finds things on photos of any size: as ``DSDetector.detect``.
 
@@ -68,26 +73,59 @@ class Session:
             images: a photo, or a list of them, or an array of several.
             level: default the largest; or
             cascade: picks the levels of each photo, see ``detection.routing``; a bundle's larger levels go on from the
-                features of the first.
+                features of the first. Default, where a budget is given, the one that the bundle holds.
             threshold: smallest score of what is given.
             iou: boxes of a class count as one thing where their intersection over union is larger.
             most: boxes for each photo.
+            budget: of the cascade: average multiply-adds as a fraction of the largest level's, at most 1; or
+            milliseconds: average time of a photo on this device; ``benchmark`` runs first where it has not run yet.
 
         Returns:
             For each photo its ``Detections``.
 
         Raises:
-            ValueError: a photo or a file that cannot be read, or a bad argument.
+            ValueError: a photo or a file that cannot be read, a budget without a cascade or out of its reach, or
+                another bad argument.
             FileNotFoundError: no such photo.
+
+        Example:
+            >>> session.detect(photos, budget=0.5)
         """
         check_choice(threshold, iou, most)
-        if cascade is not None and level is not None:
-            raise ValueError(f"give level or cascade, received level={level!r} and a cascade")
+        photos = listed(images)
+        cascade = self._asked(photos, level, cascade, budget, milliseconds)
         found = []
-        for photo in listed(images):
+        for photo in photos:
             image = stretched(photo, self.shape)
             boxes, scores = self.run(image, level) if cascade is None else self.run_in_turn(image, cascade)[:2]
             found.append(choose(boxes, scores, threshold, iou, most, self.labels))
+        return found
+
+    def _asked(
+        self, photos: Any, level: Any, cascade: DetectionCascade | None, budget: Any, milliseconds: Any
+    ) -> DetectionCascade | None:
+        """The cascade that the arguments of ``detect`` ask for, at its budget; None for a fixed level."""
+        if cascade is None and budget is None and milliseconds is None:
+            return None
+        if level is not None:
+            raise ValueError(f"give level or cascade, received level={level!r} and a cascade or its budget")
+        found = self._cascade(cascade)
+        if budget is None and milliseconds is None:
+            return found
+        if milliseconds is not None and self.times is None and len(photos):
+            self.benchmark(photos[:TIMED], found)
+        return found.at(fraction=budget, milliseconds=milliseconds, times=self.times)
+
+    def _cascade(self, given: DetectionCascade | None) -> DetectionCascade:
+        """The cascade that was given, if it is of this detector, or the bundle's own."""
+        if given is not None:
+            given.check_fits(self)
+        found = given or self.cascade
+        if found is None:
+            raise ValueError(
+                "cascade must be given, as there is none in these files: ds-keras route_detector chooses one, and "
+                "to_bundle(..., cascade=...) puts it into a bundle"
+            )
         return found
 
     def run(self, image: np.ndarray, level: int | None = None) -> tuple[np.ndarray, np.ndarray]:
@@ -111,21 +149,22 @@ class Session:
             found = self._files.network(int(level))(image)
         return to_array(found["boxes"])[0], to_array(found["scores"])[0]
 
-    def run_in_turn(self, image: np.ndarray, cascade: "DetectionCascade") -> tuple[np.ndarray, np.ndarray, int, float]:
+    def run_in_turn(
+        self, image: np.ndarray, cascade: DetectionCascade | None = None
+    ) -> tuple[np.ndarray, np.ndarray, int, float]:
         """What a cascade gives for one image: as ``run``, with the level that answered and what it cost.
 
         Args:
             image: (height, width, channels) of the network's size, in [0, 255].
-            cascade: see ``detection.routing``.
+            cascade: see ``detection.routing``; default the bundle's.
 
         Returns:
             Boxes (locations, 4), scores (locations, classes), the level, and the multiply-adds of all that ran.
 
         Raises:
-            ValueError: another shape, a cascade of other levels, or a damaged file.
+            ValueError: another shape, no cascade or another detector's, or a damaged file.
         """
-        self._check_cascade(cascade)
-        batch, found = self._checked(image), {}
+        cascade, batch, found = self._cascade(cascade), self._checked(image), {}
 
         def first(level: int) -> Any:
             found.update(self._files.network(level)(batch))
@@ -142,24 +181,24 @@ class Session:
             _, level, madds = cascade.run(first, follow, scores)
         return to_array(found["boxes"])[0], to_array(found["scores"])[0], level, madds
 
-    def benchmark(self, photos: Any, cascade: "DetectionCascade", rounds: int = 30) -> Times:
-        """Times the parts of a cascade on this device, for ``cascade.at(milliseconds=..., times=...)``.
+    def benchmark(self, photos: Any, cascade: DetectionCascade | None = None, rounds: int = 30) -> Times:
+        """Times the parts of a cascade on this device, for budgets in milliseconds; kept as ``times``.
 
         Args:
             photos: as of ``detect``; a few are enough.
-            cascade: see ``detection.routing``.
+            cascade: see ``detection.routing``; default the bundle's.
             rounds: times that each part runs on each photo; the median counts.
 
         Returns:
             ``Times``, milliseconds of one photo, from the image of the network's size on.
 
         Raises:
-            ValueError: no photo, rounds below 1, or a cascade of other levels.
+            ValueError: no photo, rounds below 1, or no cascade or another detector's.
 
         Example:
-            >>> cascade = cascade.at(milliseconds=30, times=session.benchmark(photos, cascade))
+            >>> cascade.at(milliseconds=30, times=session.benchmark(photos, cascade))
         """
-        self._check_cascade(cascade)
+        cascade = self._cascade(cascade)
         images = [stretched(photo, self.shape) for photo in listed(photos)]
         check_rounds(len(images), rounds)
         first = cascade.spec.cascade[0]
@@ -171,11 +210,8 @@ class Session:
             whole = [(lambda image: self.run(image, first), images)]
             judged = [(lambda image: self.run_in_turn(image, stays), images)]
             alone, in_turn, *parts = medians([*whole, *judged, *bodies], len(images), rounds)
-        return Times(max(alone - parts[first], 0.0), parts, max(in_turn - alone, 0.0))
-
-    def _check_cascade(self, cascade: "DetectionCascade") -> None:
-        if list(range(cascade.spec.num_levels)) != self.levels:
-            raise ValueError(f"cascade must be of the levels {self.levels}, received {cascade.spec.num_levels} levels")
+        self.times = Times(max(alone - parts[first], 0.0), parts, max(in_turn - alone, 0.0))
+        return self.times
 
     def _checked(self, image: np.ndarray) -> np.ndarray:
         """The image as a batch."""

@@ -18,6 +18,7 @@ TASK_VERSION = 4  # of bundles that are no classifiers': they name task and outp
 MAX_COPIES = 16  # of one kernel in a file of version 4: they bound the file by the size of the kernels
 READ = (2, FORMAT_VERSION, TASK_VERSION)
 CLASSIFICATION, DETECTION = "classification", "detection"  # tasks
+CONFIDENCES = ("entropy", "band", "mean", "least", "margin")  # of a detector in its boxes, see detection.routing
 INDEX, KERNELS = "bundle.json", "kernels.bin"
 DTYPES = {"float32": 4, "float16": 2, "int8": 1}  # of kernels, bytes
 MAX_SIDE, MAX_COUNT, MAX_LEVELS = 1 << 16, 1 << 31, 1000
@@ -83,11 +84,32 @@ def check_manifest(manifest: Any) -> None:
         whole(file["size"], 1, MAX_COUNT)
         _hash(file["sha256"])
     _check_policy(manifest["policy"], levels)
+    confidence_of(manifest)
 
 
 def task_of(manifest: dict[str, Any]) -> str:
     """What the network of a bundle is for: ``CLASSIFICATION`` or ``DETECTION``."""
     return manifest["task"] if manifest["format_version"] == TASK_VERSION else CLASSIFICATION
+
+
+def confidence_of(manifest: dict[str, Any]) -> str | None:
+    """By what the cascade of a detector's bundle goes on; None where it has no cascade that was fitted.
+
+    Args:
+        manifest: whose policy and task are checked.
+
+    Returns:
+        One of ``CONFIDENCES``, or None.
+
+    Raises:
+        ValueError: another one, or one without rows of the cascade in the budget table.
+    """
+    policy = manifest["policy"]
+    found = policy.get("confidence") if task_of(manifest) == DETECTION else None
+    if found is not None:
+        need(isinstance(found, str) and found in CONFIDENCES, f"confidence of {CONFIDENCES}, or none", found)
+        need(policy["budget_table"].get(Cascade.name), "rows of the cascade beside its confidence", None)
+    return found
 
 
 def output_shapes(manifest: dict[str, Any]) -> dict[str, tuple[int, ...]]:

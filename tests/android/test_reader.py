@@ -30,6 +30,7 @@ from damaged import (
 
 from ds_keras import zoo
 from ds_keras.detection.boxes import choose
+from ds_keras.detection.routing.confidence import CONFIDENCES, confidence
 from ds_keras.policies import BudgetTable, Times, margin
 from ds_keras.runtime import Bundle, Session
 from ds_keras.runtime.graph_check import check_graph
@@ -131,13 +132,15 @@ def test_the_boxes_that_numpy_chooses(java, tmp_path, kinds):
         numbers = (count, kinds, threshold, iou, most)
         status, lines, _ = java("boxes", tmp_path / "numbers", *numbers, main="Probe")
         found, expected = (
-            np.array([line.split() for line in lines], "float32"),
+            np.array([line.split() for line in lines[:-1]], "float32"),
             choose(boxes, scores, threshold, iou, most),
         )
         assert status == 0 and len(found) == len(expected) > 0
         np.testing.assert_array_equal(found[:, 0], expected.classes)
         np.testing.assert_array_equal(found[:, 1], expected.scores)
         np.testing.assert_array_equal(found[:, 2:], expected.boxes)
+        sure = [confidence(expected.scores, name) for name in CONFIDENCES]
+        np.testing.assert_allclose(np.array(lines[-1].split(), "float32"), sure, rtol=1e-5)
 
 
 def test_damaged_manifests_of_detectors(bundles, java, tmp_path):
@@ -152,9 +155,14 @@ def test_damaged_manifests_of_detectors(bundles, java, tmp_path):
             {"outputs": {"boxes": [1 << 24, 4], "scores": [1 << 24, 2]}},
             {"outputs": {"logits": [2]}},
             {"format_version": 3},
+            {"policy": {"confidence": "sure"}},
+            {"policy": {"confidence": 1}},
+            {"policy": {"budget_table": {}}},
         ]
     ):
-        manifest = {**json.loads(parts["bundle.json"]), **change}
+        manifest = json.loads(parts["bundle.json"])
+        policy = {**manifest["policy"], **change.pop("policy", {})}
+        manifest = {**manifest, **change, "policy": policy}
         as_directory(tmp_path / str(i), {**parts, "bundle.json": json.dumps(manifest).encode()})
         paths.append(tmp_path / str(i))
     status, good, bad = java("verify", *paths)

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from damaged import as_directory, damaged_graphs, parts_of, with_another_class
 from helpers import images
 
 from ds_keras import detection, zoo
+from ds_keras.detection.routing.confidence import LEAST, confidence
 from ds_keras.policies import margin
 from ds_keras.runtime import Bundle, Session
 from tests.detection import scenes
@@ -97,6 +99,24 @@ def test_equal_boxes(bundles, runner):
         np.testing.assert_allclose(rows[:, 1], expected.scores, atol=1e-5)
         np.testing.assert_allclose(rows[:, 2:], expected.boxes, atol=1e-4)
     assert runner("detect", bundles["detector"], x, 1, 0.5, 20, 2) == ["error: a level in [0, 2), received 2"]
+    sure = [float(confidence(session.detect(one, 0, threshold=LEAST)[0].scores)) for one in x]
+    between = sum(sure) / 2  # one photo stays, the other goes on
+    assert min(sure) < between < max(sure)
+    low = session.cascade.budgets.of("cascade")[0].madds / session.spec.largest
+    what = [f"thresholds:{between}", "cascade", "budget:1", "cascade", "milliseconds:1000", "cascade"]
+    lines = runner("detect", bundles["detector"], x, 1, 0.5, 20, *what, "budget:0.001", "thresholds:1,2")
+    cascades = [replace(session.cascade, thresholds=(between,)), session.cascade.at(fraction=1.0)]
+    cascades.append(session.cascade.at(madds=1e12))  # both take the table's last row
+    for i, line in enumerate(lines[:6]):
+        *_, level, madds = session.run_in_turn(x[i % 2], cascades[i // 2])
+        (expected,) = session.detect(x[i % 2], cascade=cascades[i // 2], threshold=0.5, most=20)
+        values = np.array(line.split(), "float64")
+        assert values[:2].tolist() == [level, madds]
+        rows = values[2:].reshape(-1, 6)
+        np.testing.assert_array_equal(rows[:, 0], expected.classes)
+        np.testing.assert_allclose(rows[:, 2:], expected.boxes, atol=1e-4)
+    assert {line.split()[0] for line in lines[:2]} == {"0", "1"}
+    assert f"a fraction of {low:.3f}" in lines[6] and "has 1 knobs, each a number" in lines[7]
     (line,) = runner("run", bundles["detector"], x, KEEP, "0")
     assert line == f"error: {bundles['detector']} is a bundle of a detector: open it by DsDetector"
     (line,) = runner("detect", bundles["digits"], x, 1, 0.5, 20, 0)

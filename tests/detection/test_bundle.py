@@ -1,6 +1,7 @@
 """A detector's bundle, run without TensorFlow."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from ds_keras.core.files import read_json
 from ds_keras.detection.boxes import choose, overlaps
 from ds_keras.export import flatbuffer
 from ds_keras.policies.base import RoutingSpec
-from ds_keras.policies.budget_table import BudgetRow, BudgetTable
+from ds_keras.policies.budget_table import BudgetTable
 from ds_keras.runtime.levels import Levels
 from ds_keras.runtime.manifest import check_manifest
 from tests.detection import scenes
@@ -52,10 +53,10 @@ def test_boxes_and_scores_of_every_level_are_those_of_keras(model, bundle):
         np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-4)
 
 
-def test_a_cascade_goes_on_where_the_smallest_level_is_in_doubt(bundle):
+def test_a_cascade_goes_on_where_the_smallest_level_is_in_doubt(bundle, model):
     session, image = detection.Session(bundle), scenes.scenes(1, (64, 64))[0][0]
-    spec = RoutingSpec(10.0, 0.0, (10.0, 90.0), (0, 1))
-    for threshold, expected, madds in ((0.0, 0, 20.0), (1.01, 1, 110.0)):
+    spec = model.spec
+    for threshold, expected, madds in ((0.0, 0, cost.madds(model, 0)), (1.01, 1, spec.start + sum(spec.bodies))):
         cascade = detection.DetectionCascade(spec, BudgetTable({}), thresholds=(threshold,))
         boxes, scores, level, spent = session.run_in_turn(image, cascade)
         assert (level, spent) == (expected, madds)
@@ -63,18 +64,66 @@ def test_a_cascade_goes_on_where_the_smallest_level_is_in_doubt(bundle):
             np.testing.assert_array_equal(value, wanted)
         (found,), (wanted,) = session.detect(image, cascade=cascade), session.detect(image, level=expected)
         np.testing.assert_array_equal(found.scores, wanted.scores)
-    with pytest.raises(ValueError, match="give level or cascade"):
-        session.detect(image, level=0, cascade=cascade)
-    three = RoutingSpec(10.0, 0.0, (10.0, 20.0, 90.0), (0, 2))
-    with pytest.raises(ValueError, match="cascade must be of the levels"):
-        session.run_in_turn(image, detection.DetectionCascade(three, BudgetTable({}), thresholds=(0.5,)))
+        (found,), (wanted,) = model.detect(image, cascade=cascade), model.detect(image, level=expected)
+        np.testing.assert_allclose(found.scores, wanted.scores, atol=1e-5)
+    for one in (session, model):
+        with pytest.raises(ValueError, match="give level or cascade"):
+            one.detect(image, level=0, cascade=cascade)
+        for bodies, message in (((10.0, 20.0, 90.0), "of the levels"), ((10.0, 90.0), "of this detector, whose")):
+            wrong = RoutingSpec(10.0, 0.0, bodies, (0, len(bodies) - 1))
+            with pytest.raises(ValueError, match=f"cascade must be {message}"):
+                one.detect(image, cascade=detection.DetectionCascade(wrong, BudgetTable({}), thresholds=(0.5,)))
 
 
-def test_a_budget_in_milliseconds_takes_the_times_of_this_machine(bundle, path, tmp_path, capsys):
+def test_a_bundle_holds_its_cascade(bundle, model):
+    session, images = detection.Session(bundle), list(scenes.scenes(2, (64, 64))[0])
+    written = shared.cascade(model.spec)
+    assert session.cascade == written and session.spec == model.spec
+    assert session.run_in_turn(images[0])[2] == session.run_in_turn(images[0], written)[2]
+    for budget, level in ((cost.madds(model, 0) / model.spec.largest, 0), (1.0, None)):
+        for found, wanted in zip(
+            session.detect(images, budget=budget),
+            session.detect(images, level=level, cascade=None if level == 0 else written.at(fraction=1.0)),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(found.scores, wanted.scores)
+    assert session.times is None
+    (found,) = session.detect(images[:1], milliseconds=1e6)
+    assert session.times is not None
+    np.testing.assert_array_equal(found.scores, session.detect(images[:1], level=1)[0].scores)
+    with pytest.raises(ValueError, match="out of reach"):
+        session.detect(images, budget=0.001)
+    twin = copy.copy(bundle)
+    twin.manifest = copy.deepcopy(bundle.manifest)
+    del twin.manifest["policy"]["confidence"]  # as bundles without a cascade
+    assert detection.Session(twin).cascade is None
+    with pytest.raises(ValueError, match="cascade must be given"):
+        detection.Session(twin).detect(images, budget=0.5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"confidence": "sure"},
+        {"confidence": ["entropy"]},
+        {"budget_table": {}},
+        {"budget_table": {"cascade": [[[0.5], 1, float("nan")]]}},
+        {"budget_table": {"cascade": [[[0.5, 0.5], 1, 0.5]]}},
+        {"knobs": {"gate": [0.0], "cascade": [float("inf")]}},
+        {"knobs": {"gate": [0.0], "cascade": []}},
+        {"cascade": [0, 2]},
+    ],
+)
+def test_a_damaged_cascade_is_refused(bundle, change):
+    manifest = copy.deepcopy(bundle.manifest)
+    manifest["policy"].update(change)
+    with pytest.raises(ValueError, match="must have|must map|cascade must be"):
+        check_manifest(manifest)
+
+
+def test_a_budget_in_milliseconds_takes_the_times_of_this_machine(bundle, path, model, tmp_path, capsys):
     session, image = detection.Session(bundle, keep=1), scenes.scenes(1, (64, 64))[0]
-    rows = [BudgetRow((0.0,), 20.0, 0.4, (1.0, 0.0)), BudgetRow((1.01,), 110.0, 0.8, (1.0, 1.0))]
-    spec = RoutingSpec(10.0, 0.0, (10.0, 90.0), (0, 1))
-    cascade = detection.DetectionCascade(spec, BudgetTable({"cascade": rows}))
+    cascade = replace(shared.cascade(model.spec), thresholds=None)
     times = session.benchmark(image, cascade, rounds=2)
     assert times.start >= 0 and len(times.bodies) == 2 and min(times.bodies) > 0 and times.judge >= 0
     assert cascade.at(milliseconds=1e6, times=times).thresholds == pytest.approx((1.01,))
@@ -84,10 +133,12 @@ def test_a_budget_in_milliseconds_takes_the_times_of_this_machine(bundle, path, 
     Image.fromarray(image[0]).save(tmp_path / "photo.png")
     flags = [f"--model={path}", f"--cascade={tmp_path / 'routing.json'}", str(tmp_path / "photo.png")]
     program.main("detect", [*flags, "--milliseconds=1000000"])
-    assert "photo.png" in capsys.readouterr().out
+    expected = capsys.readouterr().out
+    program.main("detect", [flags[0], flags[2], "--milliseconds=1000000"])  # the bundle's own cascade
+    assert "photo.png" in expected and capsys.readouterr().out == expected
     with pytest.raises(SystemExit):
         program.main("detect", [*flags, "--level=0"])
-    assert "--cascade goes without --level" in capsys.readouterr().err
+    assert "go without --level" in capsys.readouterr().err
 
 
 def test_a_body_goes_on_from_the_features_of_another_level(model, bundle):

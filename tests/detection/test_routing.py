@@ -14,6 +14,7 @@ from ds_keras.detection.data.source import Boxes
 from ds_keras.detection.routing.confidence import CONFIDENCES, confidence
 from ds_keras.policies.base import RoutingSpec
 from ds_keras.policies.budget_table import BudgetTable
+from ds_keras.runtime import manifest
 from tests.detection.test_data import write_pack
 
 SPEC = RoutingSpec(10.0, 0.0, (10.0, 40.0, 90.0), (0, 2))
@@ -91,7 +92,7 @@ def test_a_photo_runs_as_the_predictions_say():
 
 def test_the_command_chooses_on_val_and_measures_on_test(tmp_path, capsys):
     pytest.importorskip("pycocotools")
-    assert set(CONFIDENCES) == set(MEASURES)
+    assert tuple(CONFIDENCES) == MEASURES == manifest.CONFIDENCES
     write_pack(tmp_path / "scenes.npz")
     detection.save(shared.detector(), tmp_path / "preset")
     flags = [

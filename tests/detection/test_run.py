@@ -123,6 +123,9 @@ def test_the_command_detects_and_draws(folder, tmp_path, capsys):
     program.main("detect", [*flags, "--keras"])
     assert capsys.readouterr().out.count("\n") == table.count("\n")
     with pytest.raises(SystemExit):
+        program.main("detect", [flags[0], str(photos), "--fraction=0.5"])
+    assert "--cascade must name a cascade" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
         program.main("detect", [f"--model={folder}", "--level=7", str(photos)])
     assert "level must be one of [0, 1]" in capsys.readouterr().err
 
@@ -132,6 +135,9 @@ def test_the_command_writes_files(model, folder, tmp_path, capsys):
     program.main("export", [*flags, "--levels=0"])
     assert "level_0.tflite" in capsys.readouterr().out
     assert detection.Session(tmp_path / "files").labels == scenes.NAMES
+    with pytest.raises(SystemExit):
+        program.main("export", [*flags, f"--cascade={folder / 'preset/config.json'}"])
+    assert "--cascade is for a detector's bundle" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         program.main("export", [*flags, "--format=onnx"])
     assert "model must be a classifier, received the DSDetector" in capsys.readouterr().err

@@ -7,6 +7,7 @@ Example:
     ds-keras detect --model=ds_mobilenet_bccd_detector photo.jpg
     ds-keras detect --model=cells.dsbundle photo.jpg
     ds-keras detect --model=runs/cells --level=0 --output=drawn photos
+    ds-keras detect --model=cells.dsbundle --milliseconds=20 photos
 """
 
 from pathlib import Path
@@ -16,6 +17,7 @@ from ds_keras.cli.flags import Flags
 from ds_keras.cli.inputs import detector_place, photo_files
 from ds_keras.cli.quiet import muted
 from ds_keras.core.files import expanded, replacing, shown
+from ds_keras.detection.boxes import SHOWN
 
 if TYPE_CHECKING:
     from ds_keras.detection import Detections
@@ -28,12 +30,14 @@ FLAGS.string(
     "model", None, "Preset of a detector; or what train_detector wrote: its workdir; or a bundle.", required=True
 )
 FLAGS.integer("level", None, "Slice level; default the largest.", lower_bound=0)
-FLAGS.existing("cascade", None, "What route_detector wrote: a level for each photo, by the doubt in its boxes.")
+FLAGS.existing("cascade", None, "What route_detector wrote: a level for each photo; default that of the bundle.")
 FLAGS.number(
-    "fraction", None, "With --cascade: average cost, of the largest level's.", lower_bound=0.0, upper_bound=1.0
+    "fraction", None, "Run a cascade at this average cost, of the largest level's.", lower_bound=0.0, upper_bound=1.0
 )
-FLAGS.number("milliseconds", None, "With --cascade: average time on this machine, which is measured.", lower_bound=0.0)
-FLAGS.number("threshold", 0.3, "Smallest score of what is shown.", lower_bound=0.0, upper_bound=1.0)
+FLAGS.number(
+    "milliseconds", None, "Run a cascade at this average time on this machine, which is measured.", lower_bound=0.0
+)
+FLAGS.number("threshold", SHOWN, "Smallest score of what is shown.", lower_bound=0.0, upper_bound=1.0)
 FLAGS.destination("output", None, "Directory for pictures with the boxes drawn.")
 FLAGS.switch("keras", False, "Run the Keras model, not the TFLite files.")
 
@@ -42,7 +46,8 @@ def main(_: str) -> None:
     """Reads the flags, detects, prints the table; boxes are in pixels of the upright photo."""
     photos = [file for photo in FLAGS.rest for file in photo_files(photo)]
     detector = _open(detector_place(FLAGS.model))
-    how = {"level": FLAGS.level} if FLAGS.cascade is None else {"cascade": _cascade(detector, photos)}
+    asked = FLAGS.cascade is not None or FLAGS.fraction is not None or FLAGS.milliseconds is not None
+    how = {"cascade": _cascade(detector, photos)} if asked else {"level": FLAGS.level}
     rows: list[tuple[str, ...]] = [HEADER]
     for i, photo in enumerate(photos):
         (found,) = detector.detect([photo], threshold=FLAGS.threshold, **how)
@@ -59,9 +64,13 @@ def _cascade(detector: Any, photos: list[str]) -> Any:
     """The cascade of the flags, at the cost that they ask for."""
     from ds_keras.detection import DetectionCascade
 
-    if FLAGS.level is not None or FLAGS.keras:
-        raise ValueError("--cascade goes without --level and --keras")
-    cascade = DetectionCascade.read(FLAGS.cascade)
+    if FLAGS.level is not None:
+        raise ValueError("--cascade, --fraction and --milliseconds go without --level")
+    if FLAGS.keras and (FLAGS.cascade is None or FLAGS.milliseconds is not None):
+        raise ValueError("--keras runs a cascade that --cascade names, without --milliseconds")
+    cascade = detector.cascade if FLAGS.cascade is None else DetectionCascade.read(FLAGS.cascade)
+    if cascade is None:
+        raise ValueError(f"--cascade must name a cascade, as {FLAGS.model!r} holds none")
     if FLAGS.milliseconds is None:
         return cascade if FLAGS.fraction is None else cascade.at(fraction=FLAGS.fraction)
     times = detector.benchmark(photos[:TIMED], cascade)

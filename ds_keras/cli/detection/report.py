@@ -5,8 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from ds_keras.detection.boxes import SHOWN
+
 PICTURES = 6  # at every level, drawn at random
-THRESHOLD = 0.3  # smallest score of a box that is drawn
 
 
 def write(flags: Any, preset: str, command: str) -> Path:
@@ -69,7 +70,7 @@ def _pictures(model: Any, source: Any) -> dict[str, list[tuple[np.ndarray, str]]
     truth = [Detections(one.boxes, np.ones(len(one.boxes), "float32"), one.classes, labels) for one in things]
     found = {"What is there": truth}
     for level in range(len(model.levels)):
-        found[f"Level {level}: scores of {THRESHOLD} and more"] = model.detect(images, level, THRESHOLD)
+        found[f"Level {level}: scores of {SHOWN} and more"] = model.detect(images, level)
     return {
         title: [
             (np.asarray(draw(image, one)), f"image {i}: {len(one)} boxes")

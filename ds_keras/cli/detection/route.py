@@ -1,11 +1,14 @@
 """Chooses a detector's cascade on held-out images, and compares it with fixed levels on the test images.
 
 Prints average precision and multiply-adds of every level and of the cascade at several budgets, and beside it what
-fixed levels give at the same cost, interpolated. With --output the cascade is written, for detection.Session.
+fixed levels give at the same cost, interpolated. With --output the cascade is written, for
+ds-keras detect, and for ds-keras export, which puts it into a bundle.
 
 Example:
     ds-keras route_detector --model=runs/cells/preset --data=pack:FILE.npz --output=routing.json
 """
+
+from absl import logging
 
 from ds_keras.cli.flags import Flags
 from ds_keras.cli.inputs import detector_place
@@ -15,7 +18,7 @@ FLAGS = Flags()
 FLAGS.string(
     "model", None, "Preset of a detector; or a folder that train_detector wrote, or preset/ in it.", required=True
 )
-FLAGS.string("data", None, "Images with the parts val and test: pack:FILE.npz.", required=True)
+FLAGS.string("data", None, "As of train_detector; without a part val a fifth of the training images.", required=True)
 FLAGS.choice("confidence", "entropy", MEASURES, "How sure a level is of its boxes.")
 FLAGS.integer("points", 21, "Thresholds to measure.", lower_bound=2)
 FLAGS.destination("output", None, "JSON file for the cascade.")
@@ -23,15 +26,16 @@ FLAGS.destination("output", None, "JSON file for the cascade.")
 
 def main(_: str) -> None:
     """Reads the flags, chooses on val, measures on test, prints the table."""
-    from ds_keras import detection
+    from ds_keras import detection, zoo
     from ds_keras.detection import routing
 
-    sets = detection.load_data(FLAGS.data)
-    if sets.val is None:
-        raise ValueError(f"--data must have a part val beside the test part, received {FLAGS.data!r}")
+    sets = detection.load_data(FLAGS.data).with_val()
     folder = detector_place(FLAGS.model)
-    model = detection.load(folder / "preset" if (folder / "preset").is_dir() else folder)
-    held_out, test = (routing.predict(model, part) for part in (sets.val, sets.test))
+    folder = folder / "preset" if (folder / "preset").is_dir() else folder
+    model = detection.load(folder)
+    if "chosen_on" not in zoo.card(folder):
+        logging.warning("%s may have learnt from these images of val: train it with --keep_val", model.name)
+    held_out, test = (routing.predict(model, sets.part(name)) for name in ("val", "test"))
     cascade = routing.fit(held_out, FLAGS.points, name=FLAGS.confidence)
     order = ", ".join(map(str, cascade.spec.cascade))
     print(

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from ds_keras.detection.routing.confidence import CONFIDENCES, DEFAULT, confiden
 from ds_keras.policies.base import RoutingSpec
 from ds_keras.policies.budget_table import BudgetTable, Times
 from ds_keras.policies.cascade import Cascade, check_chain
+from ds_keras.runtime.manifest import confidence_of, routing_spec
 
 MAX_BYTES, FORMAT_VERSION = 1 << 20, 1
 
@@ -70,11 +71,11 @@ class DetectionCascade:
             ValueError: see ``BudgetTable.settings_at``.
         """
         found = self.budgets.settings_at(Cascade.name, self.spec.largest, fraction, madds, milliseconds, times)
-        return DetectionCascade(self.spec, self.budgets, self.confidence, tuple(found.tolist()))
+        return replace(self, thresholds=tuple(found.tolist()))
 
     def run(
         self, first: Callable[[int], Any], follow: Callable[[int], Any], scores: Callable[[Any], np.ndarray]
-    ) -> Any:
+    ) -> tuple[Any, int, float]:
         """Runs one photo.
 
         Args:
@@ -85,17 +86,64 @@ class DetectionCascade:
         Returns:
             (what the last level that ran gave, that level, multiply-adds of all that ran).
         """
-        policy, settings = self.policy, self.settings
-        for step, level in enumerate(policy.order):
-            found = first(level) if step == 0 else follow(level)
-            if step + 1 == len(policy.order) or not self.goes_on(scores(found), step, settings):
+        settings, order, run, madds = self.settings, self.spec.cascade, first, self.spec.start
+        for step, level in enumerate(order):
+            found, run = run(level), follow
+            madds += self.spec.bodies[level]
+            if step + 1 == len(order) or not self.goes_on(scores(found), step, settings):
                 break
-        passes = np.isin(np.arange(self.spec.num_levels), policy.order[: step + 1]).astype("float64")
-        return found, level, float(policy.madds(passes))
+        return found, level, float(madds)
 
     def goes_on(self, scores: np.ndarray, step: int, settings: np.ndarray) -> bool:
         """Whether a photo goes on to the next level: of the scores of the boxes that a level found on it."""
         return bool(self.policy.continues(confidence(scores, self.confidence), step, settings))
+
+    def check_fits(self, detector: Any) -> None:
+        """Refuses a cascade that was chosen for another detector.
+
+        Args:
+            detector: ``DSDetector`` or ``Session``: what has the multiply-adds of its levels as ``spec``.
+
+        Raises:
+            ValueError: it has other levels, or levels of another cost.
+        """
+        if detector.spec is None:
+            raise ValueError("cascade needs a bundle, or files of every level with detector.json beside them")
+        ours, theirs = ([spec.start + body for body in spec.bodies] for spec in (self.spec, detector.spec))
+        if len(ours) != len(theirs):
+            raise ValueError(
+                f"cascade must be of the levels {list(range(len(theirs)))}, received one of {len(ours)} levels"
+            )
+        if ours != theirs:
+            raise ValueError(
+                f"cascade must be of this detector, whose levels cost {theirs} multiply-adds; received one of levels "
+                f"that cost {ours}"
+            )
+
+    def policy_record(self) -> dict[str, Any]:
+        """What ``bundle.json`` says of the cascade, in its section "policy": ``of_bundle`` reads it."""
+        return {
+            "cascade": list(self.spec.cascade),
+            "confidence": self.confidence,
+            "knobs": {"gate": [0.0], "cascade": list(self.thresholds or self.settings.tolist())},
+            "budget_table": self.budgets.to_json(),
+        }
+
+    @classmethod
+    def of_bundle(cls, manifest: dict[str, Any]) -> "DetectionCascade | None":
+        """The cascade of a bundle.
+
+        Args:
+            manifest: of the bundle, checked.
+
+        Returns:
+            The cascade at the thresholds that it was written with; None where the bundle has none.
+        """
+        name, policy = confidence_of(manifest), manifest["policy"]
+        if name is None:
+            return None
+        spec, budgets = replace(routing_spec(manifest), gate=0.0), BudgetTable.from_json(policy["budget_table"])
+        return cls(spec, budgets, name, tuple(policy["knobs"][Cascade.name]))
 
     def write(self, path: str | os.PathLike) -> None:
         """Writes a JSON file that ``read`` reads."""

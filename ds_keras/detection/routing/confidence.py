@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from ds_keras.detection.boxes import SHOWN
 from ds_keras.detection.evaluation import LEAST
 
-SHOWN = 0.3  # from this score on, a box is shown by default: see ``boxes.choose``
 BAND = (0.1, 0.5)  # scores of boxes that may be a thing or not
 
 

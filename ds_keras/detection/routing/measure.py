@@ -58,34 +58,34 @@ class Predictions:
 
     def routed(self, cascade: DetectionCascade) -> tuple[np.ndarray, np.ndarray]:
         """The last level of each image under a cascade: (count,), and the bodies that run for it: (count, levels)."""
-        policy, settings = cascade.policy, cascade.settings
-        levels, going = np.full(len(self), policy.order[0]), np.ones(len(self), bool)
-        passes = np.zeros((len(self), self.spec.num_levels))
-        for step, level in enumerate(policy.order):
-            levels[going], passes[going, level] = level, 1
-            if step + 1 < len(policy.order):
-                going = going & policy.continues(self.sure(level, cascade.confidence), step, settings)
-        return levels, passes
+
+        def last(i: int) -> int:
+            return cascade.run(lambda k: self.found[k][i], lambda k: self.found[k][i], lambda one: one.scores)[1]
+
+        levels, every = np.array([last(i) for i in range(len(self))]), np.arange(self.spec.num_levels)
+        passes = np.isin(every, cascade.spec.cascade) & (every <= levels[:, None])
+        return levels, passes.astype("float64")
 
 
 def predict(detector: Any, source: "BoxSource", spec: RoutingSpec | None = None) -> Predictions:
     """Runs every level on a set of images.
 
     Args:
-        detector: ``DSDetector``; or ``Session``, with ``spec``.
+        detector: ``DSDetector`` or ``Session``.
         source: the images.
-        spec: multiply-adds of the detector's parts; default those of the network.
+        spec: multiply-adds of the detector's parts; default those that it knows.
 
     Returns:
         ``Predictions``.
 
     Raises:
-        ValueError: other classes than the detector's, or an image that cannot be read.
+        ValueError: other classes than the detector's, an image that cannot be read, or no ``spec`` where the detector
+            does not know one: a session of a single file.
     """
     check_classes(detector, source)
+    spec = detector.spec if spec is None else spec
     if spec is None:
-        bodies = tuple(float(cost.body) for cost in detector.costs)
-        spec = RoutingSpec(float(detector.costs[0].start), 0.0, bodies, (0, len(bodies) - 1))
+        raise ValueError("spec must be given for a session of a single file, which does not say what its levels cost")
     found: list[list[Detections]] = [[] for _ in spec.bodies]
     for i in range(0, len(source), BATCH):
         images = [source.image(k) for k in range(i, min(i + BATCH, len(source)))]

@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,6 +44,7 @@ def to_bundle(
     quantization: str | None = None,
     calibration_data: Any = None,
     licence: str | None = None,
+    policy: Mapping[str, Any] | None = None,
 ) -> Path:
     """Writes a bundle: one download that holds every weight once and becomes a static file for each level.
 
@@ -62,6 +64,7 @@ def to_bundle(
         calibration_data: (count, height, width, channels) images in [0, 255], some hundreds, that the ranges of "int8"
             are taken from.
         licence: of the weights, for the files' metadata.
+        policy: entries of ``bundle.json``'s policy in place of the model's own, for networks that do not hold them.
 
     Returns:
         The path.
@@ -87,7 +90,7 @@ def to_bundle(
         raise ValueError(f"path must be a directory, or a file that ends in {SUFFIX!r}, received {str(path)!r}")
     if path.is_file() and not _is_bundle(path):
         raise ValueError(f"path must be a new file or a bundle, received {str(path)!r}, which is another file")
-    parts = _parts(ExportSource(model, quantization, calibration_data), licence)
+    parts = _parts(ExportSource(model, quantization, calibration_data), licence, policy or {})
     if path.suffix == SUFFIX:
         content = io.BytesIO()
         with zipfile.ZipFile(content, "w") as archive:
@@ -108,7 +111,7 @@ def _is_bundle(path: Path) -> bool:
         return False
 
 
-def _parts(source: ExportSource, licence: str | None) -> dict[str, bytes]:
+def _parts(source: ExportSource, licence: str | None, policy: Mapping[str, Any]) -> dict[str, bytes]:
     """Every part by name, ``bundle.json`` last."""
     model, quantization = source.model, source.quantization
     made = {}
@@ -147,7 +150,7 @@ def _parts(source: ExportSource, licence: str | None) -> dict[str, bytes]:
             "gate": model.costs[0].gate,
             "body": [part.body for part in model.costs],
         },
-        "policy": model.policy_record(),
+        "policy": {**model.policy_record(), **policy},
         "kernels": {"part": KERNELS, "dtype": DTYPES[quantization], "index": index},
         "files": files,
         "parts": {

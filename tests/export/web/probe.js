@@ -4,7 +4,7 @@ const fs = require("fs");
 const vm = require("vm");
 const readline = require("readline");
 
-const names = "Bundle plainSha256 hex Router checkManifest settingsAt expectedAt margin networkInput toHalf chooseBoxes";
+const names = "Bundle plainSha256 hex Router checkManifest settingsAt expectedAt margin networkInput toHalf chooseBoxes boxConfidence CONFIDENCES";
 const scripts = fs.readFileSync(process.argv[2], "utf8");
 vm.runInThisContext(`(() => {${scripts}\nglobalThis.page = { ${names.split(" ").join(", ")} }; })();`);
 const { page } = globalThis;
@@ -45,7 +45,8 @@ const tasks = {
   boxes({ boxes, scores, threshold, iou, most }) {
     const numbers = (text) => new Float32Array(new Uint8Array(Buffer.from(text, "base64")).buffer);
     const found = page.chooseBoxes(numbers(boxes), numbers(scores), threshold, iou, most);
-    return found.map(({ box, score, kind }) => [...box, score, kind]);
+    const sure = page.CONFIDENCES.map((name) => page.boxConfidence(found, name));
+    return { rows: found.map(({ box, score, kind }) => [...box, score, kind]), sure };
   },
   settings: ({ manifest, policy, fractions }) => fractions.map((fraction) => page.settingsAt(manifest, policy, fraction)),
   input({ data, width, height, shape, preprocessing }) {

@@ -5,6 +5,7 @@ import http.server
 import json
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -258,9 +259,23 @@ def test_a_detector_draws_its_boxes(runtime, tmp_path, tmp_path_factory):
             np.testing.assert_allclose(rows[:, :4], expected.boxes, atol=1e-3)
             np.testing.assert_allclose(rows[:, 4], expected.scores, atol=1e-3)
             assert rows[:, 5].tolist() == expected.classes.tolist()
+        session = detection.Session(path)
+        for threshold in (0.0, 1.01):
+            script = f"""(async () => {{ const c = await dsKeras; c.setPolicy("cascade"); c.settings = [{threshold}];
+              const found = await c.classify(Float32Array.from({image.ravel().tolist()}));
+              return [found.level, found.madds, ...found.things.slice(0, 20).map(({{ score }}) => score)]; }})()"""
+            level, madds, *scores = browser.run(script)
+            cascade = replace(session.cascade, thresholds=(threshold,))
+            assert (level, madds) == session.run_in_turn(image, cascade)[2:]
+            (expected,) = session.detect(image, cascade=cascade, most=20)
+            np.testing.assert_allclose(scores, expected.scores, atol=1e-3)
+        browser.run(
+            "(() => { const p = document.getElementById('policy'); p.value = 'cascade'; p.onchange({target: p}); })()"
+        )
+        assert "mAP@0.5 of 0." in browser.run("document.getElementById('expected').textContent")
         picture = """(() => { const c = document.getElementById("picture");
           return [...c.getContext("2d").getImageData(0, 0, c.width, c.height).data]; })()"""
         shown = np.reshape(browser.run(picture), (64, 64, 4))[..., :3]
         assert (shown != image).any()
-        assert browser.run("document.getElementById('policy').length") == 2
+        assert browser.run("document.getElementById('policy').length") == 3
         assert browser.complaints == []

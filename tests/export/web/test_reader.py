@@ -14,6 +14,7 @@ from PIL import Image
 
 from ds_keras import zoo
 from ds_keras.detection.boxes import choose, stretched
+from ds_keras.detection.routing.confidence import CONFIDENCES, confidence
 from ds_keras.photos import Preprocessing, load_photo
 from ds_keras.policies.base import RoutingSpec
 from ds_keras.policies.budget_table import BudgetTable
@@ -54,6 +55,8 @@ def test_a_detector(node, tmp_path_factory, tmp_path):
         {"outputs": {"boxes": [84, 4], "scores": [84, 3]}},
         {"outputs": {"boxes": [1 << 24, 4], "scores": [1 << 24, 2]}},
         {"format_version": 3},
+        {"policy": {**bundle.manifest["policy"], "confidence": "sure"}},
+        {"policy": {**bundle.manifest["policy"], "budget_table": {}}},
     ]
     damaged = []
     for i, change in enumerate(changes):
@@ -76,7 +79,9 @@ def test_a_detector(node, tmp_path_factory, tmp_path):
     *chosen, image, classes, files = (answer["value"] for answer in answers[: -len(damaged)])
     for found, (threshold, iou, most) in zip(chosen, choices, strict=True):
         expected = choose(boxes, scores, threshold, iou, most)
-        rows = np.array(found, "float32")
+        rows = np.array(found["rows"], "float32")
+        sure = [confidence(expected.scores, name) for name in CONFIDENCES]
+        np.testing.assert_allclose(found["sure"], sure, rtol=1e-5)
         np.testing.assert_array_equal(rows[:, :4], expected.boxes)
         np.testing.assert_array_equal(rows[:, 4:].T, [expected.scores, expected.classes])
     difference = np.abs(np.reshape(image, (64, 64, 3)) - stretched(photo, (64, 64, 3)))

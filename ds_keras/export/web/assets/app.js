@@ -74,7 +74,8 @@ function about() {
 }
 
 function policies() {
-  const names = classifier.boxes ? {} : { cascade: "Small first, larger if unsure", gate: "A gate looks first and picks" };
+  const names = classifier.boxes && !classifier.router.doubt ? {} : { cascade: "Small first, larger if unsure" };
+  if (!classifier.boxes) names.gate = "A gate looks first and picks";
   const options = Object.entries(names).map(([value, text]) => element("option", text, { value }));
   options.push(...classifier.costs.map((_, k) => element("option", `Always level ${k}`, { value: String(k) })));
   byId("policy").replaceChildren(...options);
@@ -126,8 +127,10 @@ async function answerAgain() {
 
 function showExpected() {
   const expected = classifier.expected(), timed = classifier.timed;
-  const right = expected?.accuracy == null ? "" : `${percent(expected.accuracy, 1)} of held-out pictures right.`;
-  const here = timed && expected?.passes ? ` About ${milliseconds(composed(timed.times, classifier.policy, expected.passes))} ms a picture here.` : "";
+  const score = expected?.accuracy ?? null;
+  const scored = classifier.boxes ? `mAP@0.5 of ${score?.toFixed(3)} on held-out pictures.` : `${percent(score, 1)} of held-out pictures right.`;
+  const right = score === null ? "" : scored;
+  const here = timed?.times.bodies && expected?.passes ? ` About ${milliseconds(composed(timed.times, classifier.policy, expected.passes))} ms a picture here.` : "";
   byId("expected").textContent = right + here;
   if (expected?.ends) showMix("mix-expected", expected.ends);
   showSeenMix();
@@ -216,7 +219,7 @@ async function measure() {
     const rows = times.levels.map((ms, k) => ({ name: `Level ${k}`, work: classifier.costs[k] / classifier.largest, ms }));
     if (routed) rows.push({ name: `Routed, on ${routed.images} pictures you showed`, work: routed.madds / classifier.largest, ms: routed.ms, routed: true });
     const expected = classifier.expected();
-    if (expected?.passes) rows.push({ name: "Routed, as expected on held-out pictures", work: classifier.fraction, ms: composed(times, policy, expected.passes), routed: true });
+    if (expected?.passes && times.bodies) rows.push({ name: "Routed, as expected on held-out pictures", work: classifier.fraction, ms: composed(times, policy, expected.passes), routed: true });
     const where = classifier.timed.accelerator === "webgpu" ? "graphics processor" : "one thread";
     showTimes(rows, `One picture at a time, median of ${ROUNDS} batches. LiteRT.js, ${classifier.build} build, ${where}.`);
     byId("save").hidden = false;

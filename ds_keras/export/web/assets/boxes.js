@@ -2,10 +2,11 @@
 "use strict";
 
 const CANDIDATES = 500, OF_ALL = 50000; // of the best scores of a class, and of all classes together
+const SHOWN = 0.3, LEAST = 0.01; // scores: from which on boxes are shown, and from which on they count
 const COLOURS = ["#e6194b", "#3cb44b", "#4363d8", "#f58231", "#911eb4", "#008080", "#9a6324", "#808000"];
 
 /** Of overlapping boxes of a class the surest: [{box: [left, top, right, bottom], score, kind}], the surest first. */
-function chooseBoxes(boxes, scores, threshold = 0.3, iou = 0.5, most = 100) {
+function chooseBoxes(boxes, scores, threshold = SHOWN, iou = 0.5, most = 100) {
   const count = boxes.length / 4, classes = scores.length / count, found = [];
   const each = Math.max(1, Math.min(CANDIDATES, Math.floor(OF_ALL / classes)));
   const least = Math.fround(threshold), limit = Math.fround(iou);
@@ -30,6 +31,24 @@ function overlap(a, b) {
   const across = positive(Math.min(a[2], b[2]) - Math.max(a[0], b[0]));
   const common = f(across * positive(Math.min(a[3], b[3]) - Math.max(a[1], b[1])));
   return f(common / Math.max(f(f(area(a) + area(b)) - common), f(1e-12)));
+}
+
+/** How sure a level is of the boxes on one picture, in [0, 1]: the rule of ds_keras.detection.routing. */
+function boxConfidence(found, name) {
+  const f = Math.fround, scores = found.map(({ score }) => score).filter((score) => score >= f(LEAST));
+  const shown = scores.filter((score) => score >= f(SHOWN)), sum = (values) => values.reduce((a, b) => a + b, 0);
+  const entropy = (score) => {
+    const p = Math.min(Math.max(score, 1e-6), 1 - 1e-6);
+    return -(p * Math.log(p) + (1 - p) * Math.log(1 - p));
+  };
+  const rules = {
+    entropy: () => 1 / (1 + sum(scores.map(entropy))),
+    band: () => 1 / (1 + scores.filter((score) => score > f(0.1) && score < 0.5).length),
+    mean: () => (shown.length ? sum(shown) / shown.length : 1),
+    least: () => Math.min(1, ...shown),
+    margin: () => 2 * Math.min(0.5, ...scores.map((score) => Math.abs(f(score - f(SHOWN))))),
+  };
+  return f(Math.min(Math.max(rules[name](), 0), 1));
 }
 
 /** Draws boxes with their names on a canvas that shows the picture. */

@@ -5,6 +5,7 @@ const FORMAT = "ds_keras.bundle", VERSIONS = [2, 3, 4], TASK_VERSION = 4, INDEX 
 const BYTES = { float32: 4, float16: 2, int8: 1 }; // of a kernel's value
 const MAX_SIDE = 2 ** 16, MAX_COUNT = 2 ** 31, MAX_LEVELS = 1000, ALIGNMENT = 64;
 const MAX_CLASSES = 10000, MAX_SCORES = 2 ** 24; // of a detector: classes; boxes x classes
+const CONFIDENCES = ["entropy", "band", "mean", "least", "margin"]; // of a detector in its boxes
 const MAX_COPIES = 16; // of one kernel in a file of version 4
 
 /** Refuses what a bundle must not have. */
@@ -46,6 +47,11 @@ function fileNames(levels) {
 
 /** Whether a bundle is a detector's: its levels give boxes and scores. */
 const givesBoxes = (manifest) => manifest.format_version === TASK_VERSION;
+
+/** By what the cascade of a detector goes on; null where it has none. */
+function confidenceOf(manifest) {
+  return (givesBoxes(manifest) && manifest.policy.confidence) || null;
+}
 
 /** What every level gives for one image: shapes by name. */
 function outputShapes(manifest) {
@@ -94,6 +100,7 @@ function checkManifest(manifest) {
     hashOf(file.sha256);
   }
   checkPolicy(manifest.policy, body.length);
+  if (givesBoxes(manifest)) checkConfidence(manifest.policy);
   checkPreprocessing(manifest.preprocessing);
   return manifest;
 }
@@ -131,6 +138,13 @@ function checkPolicy(policy, levels) {
     need(Object.hasOwn(settings, name) && Array.isArray(rows), "rows for gate, cascade and levels", name);
     rows.forEach((row, i) => checkRow(row, settings[name], levels, i ? rows[i - 1][1] : -Infinity));
   }
+}
+
+/** Of a detector's cascade that was fitted: by what it goes on, and what it costs. */
+function checkConfidence({ confidence, budget_table: table }) {
+  if (confidence === undefined || confidence === null) return;
+  need(CONFIDENCES.includes(confidence), `confidence of ${CONFIDENCES}, or none`, confidence);
+  need(Object.hasOwn(table, "cascade") && table.cascade.length > 0, "rows of the cascade beside its confidence", table);
 }
 
 /** A row [settings, MAdds, accuracy] or [settings, MAdds, accuracy, passes of each level]. */

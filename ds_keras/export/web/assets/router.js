@@ -9,7 +9,8 @@ class Router {
   constructor(manifest, networks) {
     const { start, gate, body } = manifest.madds;
     Object.assign(this, { networks, start, gate, bodies: body, order: manifest.policy.cascade });
-    this.onlyLevels = givesBoxes(manifest); // no policy knows boxes
+    this.doubt = confidenceOf(manifest);
+    this.noGate = givesBoxes(manifest); // only a cascade knows boxes
   }
 
   /** The names of the files that a policy runs, in the order in which an image meets them. */
@@ -25,31 +26,36 @@ class Router {
     if (policy === "cascade") return this.inTurn(image, settings);
     const found = await this.networks.run(`entry_${policy}`, image);
     this.networks.release(found);
-    const result = this.result(found.logits, policy, this.start + this.bodies[policy]);
-    return found.boxes ? { ...result, boxes: found.boxes, scores: found.scores } : result;
+    return this.result(found, policy, this.start + this.bodies[policy]);
   }
 
   async byGate(image, shift) {
     const route = await this.networks.run("route", image), level = gateLevel(route.gate, shift, this.bodies);
     const found = await this.networks.run(`body_${level}`, route.features);
     this.networks.release(route);
-    return this.result(found.logits, level, this.start + this.gate + this.bodies[level]);
+    return this.result(found, level, this.start + this.gate + this.bodies[level]);
   }
 
   async inTurn(image, thresholds) {
     let level = this.order[0], madds = this.start + this.bodies[level];
     const entry = await this.networks.run(`entry_${level}`, image);
-    let { logits } = entry;
-    for (let step = 0; step + 1 < this.order.length && margin(logits) < Math.fround(thresholds[step]); step++) {
+    let found = entry;
+    for (let step = 0; step + 1 < this.order.length && this.sure(found) < Math.fround(thresholds[step]); step++) {
       level = this.order[step + 1];
       madds += this.bodies[level];
-      ({ logits } = await this.networks.run(`body_${level}`, entry.features));
+      found = await this.networks.run(`body_${level}`, entry.features);
     }
     this.networks.release(entry);
-    return this.result(logits, level, madds);
+    return this.result(found, level, madds);
   }
 
-  result(logits, level, madds) {
-    return { logits, level, madds: Math.fround(madds) };
+  /** How sure a level is: of the class, or of the boxes. */
+  sure({ logits, boxes, scores }) {
+    return this.doubt ? boxConfidence(chooseBoxes(boxes, scores, LEAST), this.doubt) : margin(logits);
+  }
+
+  result({ logits, boxes, scores }, level, madds) {
+    const found = { logits, level, madds: Math.fround(madds) };
+    return boxes ? { ...found, boxes, scores } : found;
   }
 }

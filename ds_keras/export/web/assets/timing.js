@@ -47,7 +47,7 @@ function median(values) {
 async function timeParts(router, image, progress) {
   const { networks, order, bodies } = router, first = order[0], stays = order.slice(1).map(() => 0);
   const whole = bodies.map((_, k) => () => router.run(image, k));
-  if (router.onlyLevels) return { levels: await timeInTurn(whole, progress) };
+  if (router.noGate) return { levels: await timeInTurn(whole, progress) };
   const route = await networks.run("route", image);
   const cheapest = gateLevel(route.gate, 1e6, bodies);
   const alone = async (name) => networks.run(name, route.features);

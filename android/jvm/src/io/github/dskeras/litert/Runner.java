@@ -9,6 +9,7 @@ import java.nio.ByteBuffer;
 import java.nio.ByteOrder;
 import java.nio.file.Files;
 import java.util.Arrays;
+import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.locks.LockSupport;
 import java.util.stream.Stream;
@@ -18,13 +19,14 @@ import java.util.stream.Stream;
  *
  * <pre>
  * run BUNDLE CACHE IMAGES VALUES KEEP DO...               for each DO, each image: a line "level madds logit logit ..."
- * detect BUNDLE CACHE IMAGES VALUES KEEP THRESHOLD MOST LEVEL...   for each LEVEL, each image: "kind score left top right bottom ..."
+ * detect BUNDLE CACHE IMAGES VALUES KEEP THRESHOLD MOST DO...   for each DO, each image: "kind score left top right bottom ..."
  * time BUNDLE CACHE IMAGES VALUES ROUNDS WARMUP FILE...   see {@link #time}
  * </pre>
  *
  * VALUES is how many numbers an image has, KEEP how many files stay open, WARMUP milliseconds. DO is "default", "gate", "cascade", a level;
  * "parallel:" and one of these, for many threads; "budget:POLICY:FRACTION", "milliseconds:POLICY:MS",
- * "knobs:POLICY:KNOB,KNOB", "benchmark:ROUNDS" or "materialize:POLICY", which print nothing. What is refused is a line "error: ...".
+ * "knobs:POLICY:KNOB,KNOB", "benchmark:ROUNDS" or "materialize:POLICY", which print nothing. With detect, DO is a level,
+ * "cascade", whose lines begin with "level madds", or "budget:FRACTION", "milliseconds:MS" or "thresholds:T,T". What is refused is a line "error: ...".
  */
 final class Runner {
     private static final int MANY = 1000; // files that stay open where a timing must not open any
@@ -79,23 +81,50 @@ final class Runner {
     private static void detect(String[] args, int keep, String[] rest) {
         try (DsDetector detector = new DsDetector(new File(args[1]), new File(args[2]), 1, keep)) {
             float[][] images = images(new File(args[3]), Integer.parseInt(args[4]));
-            for (String level : Arrays.copyOfRange(rest, 2, rest.length)) {
-                detector.materialize(Integer.parseInt(level));
-                for (float[] image : images) {
-                    StringBuilder line = new StringBuilder();
-                    float threshold = Float.parseFloat(rest[0]);
-                    int most = Integer.parseInt(rest[1]);
-                    for (Boxes.Box box : detector.detect(image, Integer.parseInt(level), threshold, 0.5f, most)) {
-                        line.append(line.length() > 0 ? " " : "").append(box.kind).append(' ').append(box.score);
-                        line.append(' ').append(box.left).append(' ').append(box.top);
-                        line.append(' ').append(box.right).append(' ').append(box.bottom);
-                    }
-                    System.out.println(line);
-                }
+            float threshold = Float.parseFloat(rest[0]);
+            int most = Integer.parseInt(rest[1]);
+            for (String what : Arrays.copyOfRange(rest, 2, rest.length)) {
+                detect(detector, images, what.split(":"), threshold, most);
             }
         } catch (IOException | RuntimeException error) {
             System.out.println("error: " + error.getMessage());
         }
+    }
+
+    private static void detect(DsDetector detector, float[][] images, String[] what, float threshold, int most)
+            throws IOException {
+        try {
+            switch (what[0]) {
+                case "budget" -> detector.setBudget(Double.parseDouble(what[1]));
+                case "milliseconds" -> detector.setBudget(Double.parseDouble(what[1]), detector.benchmark(images[0], 5));
+                case "thresholds" -> detector.setThresholds(floats(what[1]));
+                case "cascade" -> {
+                    for (float[] image : images) {
+                        DsDetector.Result found = detector.detect(image, threshold, 0.5f, most);
+                        System.out.println((found.level + " " + found.madds + " " + line(found.boxes)).trim());
+                    }
+                }
+                default -> {
+                    int level = Integer.parseInt(what[0]);
+                    detector.materialize(level);
+                    for (float[] image : images) {
+                        System.out.println(line(detector.detect(image, level, threshold, 0.5f, most)));
+                    }
+                }
+            }
+        } catch (IllegalArgumentException | IllegalStateException error) {
+            System.out.println("error: " + error.getMessage());
+        }
+    }
+
+    private static String line(List<Boxes.Box> boxes) {
+        StringBuilder line = new StringBuilder();
+        for (Boxes.Box box : boxes) {
+            line.append(line.length() > 0 ? " " : "").append(box.kind).append(' ').append(box.score);
+            line.append(' ').append(box.left).append(' ').append(box.top);
+            line.append(' ').append(box.right).append(' ').append(box.bottom);
+        }
+        return line.toString();
     }
 
     private static void print(Stream<DsSession.Result> results) {

@@ -107,16 +107,7 @@ public final class DsSession implements Closeable {
      * @throws IllegalArgumentException another number of them, or one that is no number
      */
     public synchronized void setKnobs(String policy, float... values) {
-        int count = router.knobs(policy).length;
-        boolean numbers = true;
-        for (float value : values) {
-            numbers &= value == value;
-        }
-        if (values.length != count || !numbers) {
-            throw new IllegalArgumentException(
-                    "policy '" + policy + "' has " + count + " knobs, each a number, received " + Arrays.toString(values));
-        }
-        knobs.put(policy, values.clone());
+        knobs.put(policy, router.checkKnobs(policy, values));
     }
 
     /**

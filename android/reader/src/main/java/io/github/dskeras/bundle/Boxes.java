@@ -7,6 +7,11 @@ import java.util.List;
 
 /** The boxes that a detector found on one image: of boxes of one thing, the surest. The library's rule, in float. */
 public final class Boxes {
+    /** Boxes of a class count as one thing where their intersection over union is larger, by default. */
+    public static final float IOU = 0.5f;
+    /** Boxes of a photo at most, by default. */
+    public static final int MOST = 100;
+
     private static final int CANDIDATES = 500; // of the best scores of a class
     private static final int OF_ALL = 50000; // of the best scores of all classes together
 

@@ -81,6 +81,8 @@ public final class Manifest {
     public final Object defaultPolicy;
     /** Levels of the cascade: two or more, smaller ones first. */
     public final int[] cascade;
+    /** By what the cascade of a detector goes on, see {@link Doubt}; null where the bundle has no cascade of a detector. */
+    public final String confidence;
     /** Knobs by policy as exported: the gate's shift; a threshold for each level of the cascade but the last. */
     public final Map<String, List<Double>> knobs;
     /** Rows by policy ("gate", "cascade", "levels"), by rising cost. */
@@ -143,6 +145,7 @@ public final class Manifest {
         cascade = cascade(Check.list(Check.field(policy, "cascade"), "cascade"));
         knobs = knobs(Check.object(Check.field(policy, "knobs"), "knobs by policy"));
         budgetTable = table(Check.object(Check.field(policy, "budget_table"), "a budget_table"));
+        confidence = boxes ? confidence(policy.get("confidence")) : null;
     }
 
     /**
@@ -317,6 +320,16 @@ public final class Manifest {
             found[i] = ((Long) level).intValue();
         }
         return found;
+    }
+
+    private String confidence(Object value) throws BundleException {
+        if (value == null) {
+            return null;
+        }
+        Check.need(Doubt.CONFIDENCES.contains(value), "confidence of " + Doubt.CONFIDENCES + ", or none", value);
+        List<Row> rows = budgetTable.get(Router.CASCADE);
+        Check.need(rows != null && !rows.isEmpty(), "rows of the cascade beside its confidence", rows);
+        return (String) value;
     }
 
     private int numKnobs(String policy) {

@@ -47,6 +47,27 @@ public final class Router {
     }
 
     /**
+     * Checks knobs that a caller sets.
+     *
+     * @param policy {@link #GATE} or {@link #CASCADE}
+     * @param values the gate's shift, or a threshold for each level of the cascade but the last
+     * @return a copy of them
+     * @throws IllegalArgumentException another number of them, or one that is no number
+     */
+    public float[] checkKnobs(String policy, float... values) {
+        int count = knobs(policy).length;
+        boolean numbers = true;
+        for (float value : values) {
+            numbers &= value == value;
+        }
+        if (values.length != count || !numbers) {
+            throw new IllegalArgumentException(
+                    "policy '" + policy + "' has " + count + " knobs, each a number, received " + Arrays.toString(values));
+        }
+        return values.clone();
+    }
+
+    /**
      * Looks up the knobs that meet an average cost, by linear interpolation in the bundle's budget table.
      *
      * @param policy {@link #GATE} or {@link #CASCADE}

@@ -10,6 +10,7 @@ import java.io.FileInputStream;
 import java.io.FileOutputStream;
 import java.io.IOException;
 import java.util.Arrays;
+import java.util.List;
 
 /** What {@code tests/test_android.py} asks beyond the command line: half conversions, routing, boxes, many bundles at once. */
 final class Probe {
@@ -81,7 +82,7 @@ final class Probe {
         }
     }
 
-    /** boxes FILE COUNT CLASSES THRESHOLD IOU MOST: what is chosen of so many boxes and scores, a line for each. */
+    /** boxes FILE COUNT CLASSES THRESHOLD IOU MOST: what is chosen of so many boxes and scores, a line for each; then the confidences in them. */
     private static void boxes(String[] args) throws IOException {
         int count = Integer.parseInt(args[2]);
         float[] boxes = new float[4 * count];
@@ -94,10 +95,15 @@ final class Probe {
             }
         }
         float[] limits = {Float.parseFloat(args[4]), Float.parseFloat(args[5])};
-        for (Boxes.Box box : Boxes.choose(boxes, scores, limits[0], limits[1], Integer.parseInt(args[6]))) {
+        List<Boxes.Box> found = Boxes.choose(boxes, scores, limits[0], limits[1], Integer.parseInt(args[6]));
+        for (Boxes.Box box : found) {
             String sides = box.left + " " + box.top + " " + box.right + " " + box.bottom;
             System.out.println(box.kind + " " + box.score + " " + sides);
         }
+        for (String name : Doubt.CONFIDENCES) {
+            System.out.print(Doubt.confidence(found, name) + " ");
+        }
+        System.out.println();
     }
 
     /** classes BUNDLE: "ok", or that another number of classes is named than the graph gives. */
