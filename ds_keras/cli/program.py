@@ -31,6 +31,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     "benchmark": {
         "supernet": "benchmark.supernet",
         "bundle": "benchmark.bundle",
+        "detector": "detection.stream",
         "opening": "benchmark.opening",
         "onnx": "benchmark.onnx",
         "lcnet": "benchmark.lcnet",

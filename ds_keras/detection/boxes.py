@@ -102,29 +102,40 @@ def choose(
         >>> choose(boxes, scores, threshold=0.5)
     """
     check_choice(threshold, iou, most)
-    found: list[tuple[np.ndarray, np.ndarray, np.ndarray]] = []
     each = max(1, min(CANDIDATES, OF_ALL // scores.shape[1]))
     usable = np.isfinite(boxes).all(axis=1)
+    places = []
     for k in range(scores.shape[1]):
         candidates = np.flatnonzero(usable & (scores[:, k] >= threshold))
-        order = candidates[np.argsort(-scores[candidates, k], kind="stable")][:each]
-        kept = order[_survivors(boxes[order], iou, most)]
-        found.append((boxes[kept], scores[kept, k], np.full(len(kept), k)))
-    all_boxes, all_scores, classes = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    best = np.argsort(-all_scores, kind="stable")[:most]
+        places.append(candidates[np.argsort(-scores[candidates, k], kind="stable")][:each])
+    rows, classes = np.concatenate(places), np.repeat(np.arange(len(places)), [len(one) for one in places])
+    order = np.argsort(-scores[rows, classes], kind="stable")
+    rows, classes = rows[order], classes[order]
+    kept = _survivors(boxes[rows], classes, iou, most)
+    rows, classes = rows[kept], classes[kept]
     named = None if labels is None else tuple(labels)
-    whole = np.clip(all_boxes[best], 0, 1).astype("float32")
-    return Detections(whole, all_scores[best].astype("float32"), classes[best].astype("int32"), named)
+    whole = np.clip(boxes[rows], 0, 1).astype("float32")
+    return Detections(whole, scores[rows, classes].astype("float32"), classes.astype("int32"), named)
 
 
-def _survivors(boxes: np.ndarray, iou: float, most: int) -> list[int]:
-    """Positions of the boxes that no surer one covers, of boxes that are sorted by their score."""
-    covers, alive = overlaps(boxes, boxes) > iou, np.ones(len(boxes), bool)
-    kept: list[int] = []
+def _survivors(boxes: np.ndarray, classes: np.ndarray, iou: float, most: int) -> list[int]:
+    """Positions of the boxes that no surer one of their class covers, of boxes that are sorted by their score.
+
+    The numbers of ``overlaps``, computed for the boxes that are kept only.
+    """
+    left, top, right, bottom = np.ascontiguousarray(boxes.T)
+    areas = np.maximum(right - left, 0) * np.maximum(bottom - top, 0)
+    alive, kept = np.ones(len(boxes), bool), list[int]()
     for i in range(len(boxes)):
-        if alive[i] and len(kept) < most:
+        if alive[i]:
             kept.append(i)
-            alive &= ~covers[i]
+            if len(kept) == most:
+                break
+            width = np.minimum(right[i], right[i:]) - np.maximum(left[i], left[i:])
+            height = np.minimum(bottom[i], bottom[i:]) - np.maximum(top[i], top[i:])
+            common = np.maximum(width, 0) * np.maximum(height, 0)
+            covered = common / np.maximum(areas[i] + areas[i:] - common, 1e-12) > iou
+            alive[i:] &= ~(covered & (classes[i:] == classes[i]))
     return kept
 
 

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any
 
@@ -181,6 +182,10 @@ class Session:
             _, level, madds = cascade.run(first, follow, scores)
         return to_array(found["boxes"])[0], to_array(found["scores"])[0], level, madds
 
+    def keeping(self, levels: int) -> AbstractContextManager[Any]:
+        """Inside, so many levels stay open: for what is timed."""
+        return self._files.keeping(levels)
+
     def benchmark(self, photos: Any, cascade: DetectionCascade | None = None, rounds: int = 30) -> Times:
         """Times the parts of a cascade on this device, for budgets in milliseconds; kept as ``times``.
 
@@ -203,7 +208,7 @@ class Session:
         check_rounds(len(images), rounds)
         first = cascade.spec.cascade[0]
         stays = replace(cascade, thresholds=(-np.inf,) * (len(cascade.spec.cascade) - 1))
-        with self._files.keeping(len(self.levels)):  # else files would be made while others are timed
+        with self.keeping(len(self.levels)):  # else files would be made while others are timed
             batches = [self._checked(image) for image in images]
             inputs = [(batch, dict(self._files.network(first)(batch))) for batch in batches]
             bodies = [(lambda given, k=k: self._files.after(k, *given), inputs) for k in self.levels]

@@ -244,6 +244,16 @@ def test_every_level_is_evaluated_in_keras_and_in_the_bundle(model, path, tmp_pa
         with pytest.raises(SystemExit):
             program.main("evaluate", [*flags, flag])
         assert f"{flag.split('=')[0]} is for classifiers" in capsys.readouterr().err
+    flags = ["detector", f"--bundle={path}", f"--data=voc:{data}", "--rounds=1", f"--json={json}"]
+    program.main("benchmark", [*flags, "--milliseconds=1000000"])
+    lines, rows = capsys.readouterr().out.splitlines(), read_json(json)["rows"]
+    assert lines[0] == "1 photos, 1 rounds; shares of the levels 0, 1" and len(lines) == 2 + len(rows) == 5
+    assert [row["mix"] for row in rows] == [[1, 0], [0, 1], [0, 1]]  # such a budget is met by the largest level
+    assert all(row["ms"] > 0 for row in rows) and rows[2]["map50"] == rows[1]["map50"] == rows[1]["static"]
+    for flag, message in (("--milliseconds=fast", "must be numbers"), ("--milliseconds=0.000001", "out of reach")):
+        with pytest.raises(SystemExit):
+            program.main("benchmark", [*flags, flag])
+        assert message in capsys.readouterr().err
 
 
 def test_levels_are_timed(path, capsys):

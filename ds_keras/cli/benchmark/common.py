@@ -69,6 +69,11 @@ def show(flags: Flags, rows: list[dict[str, Any]], measured: str, **conditions: 
     """
     for row in rows:
         print(f"{row['what']:13} {row['level']!s:>14} {row['kind']:14} {_timing(row)}")
+    keep(flags, rows, measured, **conditions)
+
+
+def keep(flags: Flags, rows: list[dict[str, Any]], measured: str, **conditions: Any) -> None:
+    """Writes rows with what they depend on to --json, if it is given; arguments as of ``show``."""
     if flags.json:
         from ds_keras.core.files import write_json
 
