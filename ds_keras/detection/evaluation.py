@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import logging
 
-from ds_keras.detection.boxes import Detections
+from ds_keras.detection.boxes import MOST, Detections
 
 if TYPE_CHECKING:
     from ds_keras.detection.data.source import Boxes, BoxSource
@@ -136,7 +136,6 @@ def best_threshold(
         >>> best_threshold([model.detect(x, threshold=0.01)[0] for x in images], things, names)["threshold"]
     """
     rows = [row for row in _matched(found, truth, class_names).evalImgs if row is not None]
-    rows = [row for row in rows if row["aRng"][0] == 0 and row["aRng"][1] > SIDE**2]  # of all sizes
     counted = [~row["dtIgnore"][0].astype(bool) for row in rows]
     scores = np.concatenate([np.asarray(row["dtScores"])[kept] for row, kept in zip(rows, counted, strict=True)])
     right = np.concatenate([row["dtMatches"][0][kept] > 0 for row, kept in zip(rows, counted, strict=True)])
@@ -170,6 +169,8 @@ def _matched(found: Sequence[Detections], truth: "Sequence[Boxes]", class_names:
         results.dataset = {**truths.dataset, "annotations": rows}
         results.createIndex()
         measured = COCOeval(truths, results, "bbox")
+        params = measured.params  # boxes of all sizes, 100 of an image: others are not asked for
+        params.areaRng, params.areaRngLbl, params.maxDets = params.areaRng[:1], params.areaRngLbl[:1], [MOST]
         measured.evaluate()
     return measured
 

@@ -6,6 +6,7 @@ from typing import Any
 from ds_keras import models
 from ds_keras.core.backend import at_most, float32_variables
 from ds_keras.core.files import shown
+from ds_keras.detection.data.source import BoxSource
 from ds_keras.detection.network import DSDetector
 from ds_keras.zoo import MORE_LAYERS, folder_of, save, weights
 from ds_keras.zoo.cards import About, about, render
@@ -47,7 +48,24 @@ def _sections(model: DSDetector, metrics: dict[str, Any]) -> list[str]:
             "The score from which on the F1 of all boxes is largest, at an intersection over union of 0.5: "
             "`model.detect(photo, level=..., threshold=...)`.",
         ]
+    if "cascade" in metrics:
+        first, *others = metrics["cascade"]["levels"]
+        text.append(
+            f"The bundle holds a cascade, chosen on the same images: level {first}, and level "
+            f"{', '.join(map(str, others))} where it is in doubt (by {metrics['cascade']['confidence']}). "
+            "`ds-keras route_detector` compares it with fixed levels."
+        )
     return text
+
+
+def facts(model: DSDetector, source: BoxSource) -> dict[str, str]:
+    """What a report says of a detector and the images that it was measured on."""
+    height, width, channels = model.image_shape
+    return {
+        "Network": f"DSDetector on {type(model.backbone).__name__}, {len(model.levels)} slice levels",
+        "Images": f"{source.name}, {len(source)} of them, scaled to {height} x {width} x {channels}",
+        "Classes": ", ".join(model.labels or map(str, range(model.num_classes))),
+    }
 
 
 def load(name: str | os.PathLike) -> DSDetector:

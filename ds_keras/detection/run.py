@@ -1,5 +1,6 @@
-"""Trains a detector from a preset within some minutes: boxes in, a preset, TFLite files and figures out."""
+"""Trains a detector from a preset within some minutes: boxes in; a preset, a bundle, TFLite files and a report out."""
 
+import importlib.util
 import json
 import math
 import os
@@ -14,15 +15,17 @@ from absl import logging
 from ds_keras import training, zoo
 from ds_keras.core import cost
 from ds_keras.core.files import expanded, read_json, write_json
+from ds_keras.detection import routing
 from ds_keras.detection.data import load_data
 from ds_keras.detection.data.pipeline import batches
 from ds_keras.detection.data.source import BoxSets, BoxSource
-from ds_keras.detection.evaluation import best_threshold, evaluate_levels, found_on
-from ds_keras.detection.export import to_tflite
+from ds_keras.detection.evaluation import best_threshold, evaluate_levels
+from ds_keras.detection.export import to_bundle, to_tflite
 from ds_keras.detection.network import DSDetector
-from ds_keras.detection.presets import load, render, save
+from ds_keras.detection.presets import facts, load, render, save
 from ds_keras.detection.trainer import DetectorTrainer
 from ds_keras.experiments.loop import Clock, Loop
+from ds_keras.report.detector import write_detector_report
 
 PIXELS, MULTIPLE, LEAST = 50_000, 32, 96  # of an image; what divides its sides; a side at the least
 TRAINING = 0.85  # share of the time; the rest is for statistics, figures and files
@@ -31,6 +34,8 @@ BALANCE = 1.0  # 0: all things count alike; 1: all classes do
 CALIBRATION = 8  # batches
 STEPS = 10**9  # at the most: the clock ends the training
 STAGE, RECORD = "training", "run.json"  # in the workdir: folder of checkpoints, what the run is
+REPORT, CASCADE = "report.html", "routing.json"  # there too
+THRESHOLDS = 11  # of a cascade, that are measured
 
 
 def train(
@@ -50,10 +55,11 @@ def train(
 ) -> DSDetector:
     """Trains a detector on images with boxes, starting from a classifier.
 
-    Writes ``workdir/preset`` (see ``detection.load``) with ``metrics.json``, and ``workdir/tflite`` (see ``Session``).
-    The test images are looked at once, at the end. The same call goes on with a run that was killed, from its last
-    checkpoint, which is at most about a minute old; after the end it gives the finished detector. With more minutes it
-    trains on.
+    Writes ``workdir/preset`` (see ``detection.load``) with ``metrics.json``, a card and ``model.dsbundle`` (see
+    ``Session``), ``workdir/report.html``, and ``workdir/tflite``, a file for each level. With ``keep_val`` the bundle
+    holds a cascade, which lies in ``workdir/routing.json`` too. The test images are looked at once, at the end. The
+    same call goes on with a run that was killed, from its last checkpoint, which is at most about a minute old; after
+    the end it gives the finished detector. With more minutes it trains on.
 
     Args:
         start: preset of a network of convolutions, alias or directory.
@@ -66,7 +72,8 @@ def train(
         batch_size: images in a step.
         learning_rate: largest one, of Adam, for the head; the backbone has a quarter of it.
         seed: of order and augmentation.
-        keep_val: does not learn from a part "val" that is there beside "test"; each level's threshold is chosen on it.
+        keep_val: does not learn from the part "val", or from a fifth of the training images where there is none; each
+            level's threshold, and a cascade, are chosen on it.
         name: of the preset, for the card; default the name of ``workdir``.
         terms: one line for the card: what the images are and their terms.
         licence: of the weights, for the card.
@@ -86,7 +93,8 @@ def train(
         if not value > 0:
             raise ValueError(f"{argument} must be positive, received {value!r}")
     workdir, sets = expanded(workdir), load_data(data)
-    sets = sets.without_val() if keep_val else sets
+    own_val = sets.val is not None
+    sets = sets.with_val().without_val() if keep_val else sets
     logging.info("train: %r; test: %r%s", sets.train, sets.test, ", held out of the images" if sets.held_out else "")
     if batch_size > len(sets.train):
         raise ValueError(f"batch_size must be at most {len(sets.train)}, the training images, received {batch_size!r}")
@@ -99,13 +107,17 @@ def train(
         return load(workdir / "preset")
     model = DSDetector(zoo.load(start, image_size=size), labels=sets.class_names)
     done = fit(model, sets.train, workdir, 60 * TRAINING * minutes, batch_size, learning_rate, seed)
+    held_out = routing.predict(model, sets.part("val")) if keep_val else None
+    cascade = routing.fit(held_out, THRESHOLDS) if held_out is not None and len(model.levels) > 1 else None
     record["test_reads"] += 1
     write_json(workdir / RECORD, record)
     metrics = {
         "experiment": name or workdir.resolve().name,
         "command": command or f"detection.train({Path(start).name!r}, ...)",
         "licence": licence or "not stated",
-        **figures(model, sets, data, Path(start).name, keep_val),
+        **figures(model, sets, data, Path(start).name),
+        **({} if held_out is None else chosen_on(held_out, own_val)),
+        **({} if cascade is None else {"cascade": {"levels": cascade.spec.cascade, "confidence": cascade.confidence}}),
         **({"data": terms} if terms else {}),
         "test_reads": record["test_reads"],
         "epochs": round(done.steps * batch_size / len(sets.train), 1),
@@ -113,10 +125,27 @@ def train(
         "seconds": {"training": round(done.seconds)},
         "machine": f"on {os.cpu_count()} {platform.machine()} CPU cores",
     }
-    save(model, workdir / "preset", metrics, render(model, metrics))
-    to_tflite(model, workdir / "tflite")
+    for row, thresholds in zip(metrics["levels"], best_thresholds(held_out), strict=False):
+        row["chosen"] = thresholds
+    _write(model, workdir, metrics, cascade, facts(model, sets.test))
     write_json(workdir / RECORD, {**record, "finished": minutes})
     return model
+
+
+def _write(
+    model: DSDetector, workdir: Path, metrics: dict, cascade: routing.DetectionCascade | None, about: dict
+) -> None:
+    """Preset, card, report, and the files for devices where LiteRT is installed."""
+    save(model, workdir / "preset", metrics, render(model, metrics))
+    write_detector_report(workdir / REPORT, model.name, about, metrics["levels"], command=metrics["command"])
+    if cascade is not None:
+        cascade.write(workdir / CASCADE)
+    if importlib.util.find_spec("ai_edge_litert") is None:
+        logging.warning("no bundle and no TFLite files without ai_edge_litert: pip install 'ds_keras[runtime]'")
+        return
+    licence = metrics["licence"]
+    to_bundle(model, workdir / "preset" / zoo.BUNDLE, "float16", licence=licence, cascade=cascade)
+    to_tflite(model, workdir / "tflite", licence=licence)
 
 
 def _claim(workdir: Path, request: dict[str, Any]) -> dict[str, Any]:
@@ -194,17 +223,14 @@ def rare_weights(source: BoxSource) -> list[float]:
     return [float(weight) for weight in (counts.max() / counts) ** BALANCE]
 
 
-def figures(model: DSDetector, sets: BoxSets, data: str, start: str, chosen: bool = False) -> dict[str, Any]:
-    """What ``metrics.json`` says of the images: average precision and cost of every level, thresholds where chosen."""
+def figures(model: DSDetector, sets: BoxSets, data: str, start: str) -> dict[str, Any]:
+    """What ``metrics.json`` says of the images, and average precision and cost of every level."""
     rows = evaluate_levels(model, sets.test)
     for row in rows:
-        if chosen and sets.val is not None:
-            found = found_on(model, sets.val, row["level"])
-            row["chosen"] = best_threshold(found, sets.val.things, sets.class_names)
         shown = row["level"], row["map50"], row["map"], row["madds"] / 1e6
         logging.info("level %d: mAP@0.5 %.3f, mAP %.3f, %.1f MMAdds", *shown)
     part = "a fifth held out of the images" if sets.held_out else "the test part"
-    about = {
+    return {
         "data": Path(data.partition(":")[2]).name,  # not where it lies on this machine
         "measured_on": part,
         "start": start,
@@ -212,10 +238,21 @@ def figures(model: DSDetector, sets: BoxSets, data: str, start: str, chosen: boo
         "images": len(sets.test),
         "trained_on": f"{len(sets.train)} images with {sets.train.count} boxes, from {start}",
         "tested_on": f"{len(sets.test)} images with {sets.test.count} boxes, {part}",
+        "levels": rows,
     }
-    if chosen and sets.val is not None:
-        about["chosen_on"] = f"{len(sets.val)} held-out images, the part val (thresholds)"
-    return {**about, "levels": rows}
+
+
+def chosen_on(held_out: routing.Predictions, own_val: bool) -> dict[str, str]:
+    """What ``metrics.json`` says of the images that thresholds and cascade were chosen on."""
+    part = "the part val" if own_val else "a fifth of the training images"
+    return {"chosen_on": f"{len(held_out)} held-out images, {part} (thresholds, cascade)"}
+
+
+def best_thresholds(held_out: routing.Predictions | None) -> list[dict[str, float]]:
+    """For each level the score from which on boxes are best shown; nothing without held-out images."""
+    if held_out is None:
+        return []
+    return [best_threshold(found, held_out.truth, held_out.class_names) for found in held_out.found]
 
 
 def suited_size(source: BoxSource) -> tuple[int, int]:

@@ -177,16 +177,21 @@ def test_training_from_the_command_line(tmp_path, capsys):
     pytest.importorskip("ai_edge_litert")
     zoo.save(scenes.backbone(), tmp_path / "start")
     data = scenes.write_voc(tmp_path / "scenes", 10, size=(96, 96))
-    flags = [f"--data=voc:{data}", f"--start={tmp_path / 'start'}", f"--workdir={tmp_path / 'run'}"]
+    flags = [f"--data=voc:{data}", f"--start={tmp_path / 'start'}", f"--workdir={tmp_path / 'run'}", "--keep_val"]
     program.main("train_detector", [*flags, "--minutes=0.02", "--batch_size=2", "--image_size=96,96"])
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0].split() == ["level", "MMAdds", "mAP@0.5", "mAP"] and len(printed) == 5
+    assert printed[0].split() == ["level", "MMAdds", "mAP@0.5", "mAP"] and len(printed) == 6
     metrics = json.loads((tmp_path / "run/preset/metrics.json").read_text())
     assert metrics["data"] == "scenes" and metrics["measured_on"] == "a fifth held out of the images"
     assert [row["level"] for row in metrics["levels"]] == [0, 1]
     card = (tmp_path / "run/preset/README.md").read_text()
     assert "## Levels (test set)" in card and 'detection.load("run")' in card and "train_detector" in card
     assert detection.Session(tmp_path / "run/tflite").labels == scenes.NAMES
+    session, written = detection.Session(zoo.bundle(tmp_path / "run/preset")), tmp_path / "run/routing.json"
+    assert session.cascade.at(fraction=1.0) == detection.DetectionCascade.read(written).at(fraction=1.0)
+    assert "2 held-out images, a fifth of the training images (thresholds, cascade)" in card
+    assert "The bundle holds a cascade" in card and "## Thresholds" in card
+    assert "mAP@0.5" in (tmp_path / "run/report.html").read_text()
     how = ["--minutes=0.02", "--batch_size=2", "--image_size=96,96"]
     program.main("train_detector", [*flags, *how])  # it is finished: nothing is trained or measured again
     assert capsys.readouterr().out.splitlines() == printed

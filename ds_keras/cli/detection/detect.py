@@ -82,7 +82,8 @@ def _open(folder: Path) -> Any:
     from ds_keras import zoo
     from ds_keras.detection import files, session
 
-    found = [at for at in (folder, folder / "tflite", folder / zoo.BUNDLE) if files.is_source(at)]
+    places = (folder, folder / zoo.BUNDLE, folder / "preset" / zoo.BUNDLE, folder / "tflite")
+    found = [at for at in places if files.is_source(at)]
     source = found[0] if found else None
     if FLAGS.keras and folder.is_file():
         raise ValueError(f"--model must be a folder with a preset for --keras, received the file {str(folder)!r}")

@@ -23,6 +23,7 @@ def write(flags: Any, preset: str, command: str) -> Path:
     """
     from ds_keras import detection
     from ds_keras.detection.evaluation import evaluate_levels
+    from ds_keras.detection.presets import facts
     from ds_keras.report.detector import write_detector_report
 
     if flags.device is not None:
@@ -35,14 +36,8 @@ def write(flags: Any, preset: str, command: str) -> Path:
     if flags.bundle is not None:
         for row, ms in zip(rows, _milliseconds(flags, model), strict=True):
             row["ms"] = ms
-    height, width, channels = model.image_shape
-    about = {
-        "Network": f"DSDetector on {type(model.backbone).__name__}, {len(model.levels)} slice levels",
-        "Images": f"{source.name}, {len(source)} of them, scaled to {height} x {width} x {channels}",
-        "Classes": ", ".join(model.labels or map(str, range(model.num_classes))),
-    }
     pictures = _pictures(model, source) if flags.images else None
-    return write_detector_report(flags.output, model.name, about, rows, pictures, command)
+    return write_detector_report(flags.output, model.name, facts(model, source), rows, pictures, command)
 
 
 def _milliseconds(flags: Any, model: Any) -> list[float]:
