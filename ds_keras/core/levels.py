@@ -166,6 +166,8 @@ def check_level(level: Any, count: int) -> Level:
         >>> check_level(2, count=4)
         2
     """
+    if type(level) is int and 0 <= level < count:  # most calls: the checks below take longer than a small layer
+        return level
     if isinstance(level, LevelTensor):
         if level.count > count:
             raise ValueError(f"level is one of {level.count}, but only {count} are known here")
@@ -201,7 +203,7 @@ def slice_kernel(kernel: Any, sizes: Sequence[Size], centre: Sequence[int] = ())
     """
     kernel = tf.convert_to_tensor(kernel)
     full = kernel.shape.as_list()
-    static = [None if tf.is_tensor(size) else int(size) for size in sizes]
+    static = [size if type(size) is int else None if tf.is_tensor(size) else int(size) for size in sizes]
     if len(static) != len(full) or any(s is not None and not 0 < s <= f for s, f in zip(static, full, strict=True)):
         raise ValueError(f"sizes must lie within the kernel's shape {full}, received {static}")
     if static == full:

@@ -77,9 +77,16 @@ class Compute(Visitor):
             return tf.where(drawn >= layer.rate, x / (1 - layer.rate), 0)
         return layer(x)
 
-    def run(self, layer: SliceableLayer, x: Any) -> Any:
-        """Runs a sliceable layer."""
-        return layer(x, level=self.level, training=self.training)
+    def run(self, layer: SliceableLayer, x: Any, **options: Any) -> Any:
+        """Runs a sliceable layer.
+
+        A tensor goes to the layer's ``call``: it casts what it takes and has no masks, so what Keras does around each
+        call would only cost time. Symbolic tensors and layers without weights yet need it.
+        """
+        if not layer.built or not tf.is_tensor(x):
+            return layer(x, level=self.level, training=self.training, **options)
+        with tf.name_scope(layer.name):
+            return layer.call(x, level=self.level, training=self.training, **options)
 
     def perhaps(self, block: "SliceableBlock", x: Any) -> Any:
         """A conditional; what each of its branches makes stays in there."""

@@ -146,11 +146,9 @@ class FakeQuantized(Rounding, Compute):
     Kernels are rounded by ``fake_quant_kernel``, activations to 256 steps over the range that they have in the batch.
     """
 
-    def run(self, layer: SliceableLayer, x: Any) -> Any:
+    def run(self, layer: SliceableLayer, x: Any, **options: Any) -> Any:
         """Runs a sliceable layer, with a rounded kernel where it has one."""
-        if role(layer) != KERNEL:
-            return super().run(layer, x)
-        return layer(x, level=self.level, training=self.training, quantize=True)
+        return super().run(layer, x, **(options | {"quantize": True} if role(layer) == KERNEL else options))
 
     def round(self, x: tf.Tensor, name: str, fixed: Range | None) -> tf.Tensor:
         """See the base class."""
