@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed
 	$(BIN)/python tools/demo.py
 
-test: $(VENV)/.installed lint
-	$(BIN)/python -m pytest -n auto --dist=loadfile
-
-test-all: $(VENV)/.installed lint
-	$(BIN)/python -m pytest -n auto --dist=loadfile -m ""
+# A worker takes a file at a time, in the order of tests/conftest.py. Lint runs beside them; its lines come last.
+test test-all: $(VENV)/.installed
+	@mkdir -p build
+	@$(MAKE) --no-print-directory lint >build/lint.txt 2>&1 & lint=$$!; \
+	$(BIN)/python -m pytest -n auto --dist=loadfile --no-loadscope-reorder $(if $(filter test-all,$@),-m ""); tests=$$?; \
+	wait $$lint; lint=$$?; cat build/lint.txt; exit $$((tests ? tests : lint))
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
