@@ -122,10 +122,8 @@ def test_sessions(network, rounded, bundle, tmp_path, engine):
 def test_dynamic(make, tmp_path):
     model = make()
     path = to_bundle(model, tmp_path / "bundle", "dynamic_int8")
-    (body,) = to_tflite(model, tmp_path, [1], "dynamic_int8", part="body")
     (whole,) = to_tflite(model, tmp_path, [1], "dynamic_int8")
     session, kernels = Session(path), Bundle(path).kernels
-    assert Bundle(path).file("body_1") == body.read_bytes()
     assert all(codes.dtype == np.int8 for codes in kernels.values()) and "classifier/kernel" in kernels
     assert not any("depthwise" in key for key in kernels)
     for level in range(len(model.levels)):

@@ -20,10 +20,10 @@ X = images(6)
 ONE = (LCStage(8, 1),)  # block
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("layers", "channels")]
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("neither", "layers", "channels")]
 
 
-@pytest.fixture(scope="module", params=["both", "neither", *SLOW])
+@pytest.fixture(scope="module", params=["both", *SLOW])
 def model(request):
     return nano_lc(labels=["a", "b", "c"], **KINDS[request.param])
 

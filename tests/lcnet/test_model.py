@@ -16,15 +16,16 @@ KINDS = {
     "layers": {"groups": 0},
     "channels": {"layers": False},
     "neither": {"layers": False, "groups": 0},
+    "bottleneck of single channels": {"block": "bottleneck", "groups": 4, "seed": 4},
     "bottleneck": {"block": "bottleneck"},
     "single_channels": {"groups": 8},
 }
+ONE = (LCStage(8, 1),)  # block
+QUICK = ["both", "neither", "bottleneck of single channels"]  # the others are parts of these
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in KINDS if name not in QUICK]
 
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("layers", "channels")]  # each a part of "both"
-
-
-@pytest.fixture(scope="module", params=["both", "neither", "bottleneck", "single_channels", *SLOW])
+@pytest.fixture(scope="module", params=[*QUICK, *SLOW])
 def model(request):
     return nano_lc(**KINDS[request.param])
 
@@ -160,7 +161,7 @@ def test_sizes_that_are_known_at_run_time_only(model):
 
 
 def test_groups_of_a_skipped_block_do_not_run():
-    model = nano_lc()
+    model = nano_lc(stages=ONE)
     for block in model.blocks:
         block.predictor.kernel.assign(tf.zeros_like(block.predictor.kernel))
         block.predictor.bias.assign([-1.0, 1.0, 1.0])
@@ -186,7 +187,7 @@ def test_keras_file_and_config(model, x, tmp_path):
 
 
 def test_bfloat16(x):
-    model = nano_lc()
+    model = nano_lc(stages=ONE)
     half = model.clone("mixed_bfloat16")
     assert half(x).dtype == tf.float32
     given = model.run(x).scales
