@@ -82,7 +82,7 @@ class Backbone(keras.Model):
         super().__init__(inputs=inputs, outputs=outputs, name=name)
         # Past Keras, which would track the network a second time, and wrap the dicts.
         given = {"input_shape": list(input_shape), "data_format": data_format}
-        self.__dict__.update(network=network, level=level, strides=strides, pyramid_outputs=outputs, given=given)
+        self.__dict__.update(network=network, level=level, strides=strides, pyramid_outputs=outputs, _given=given)
         if not trainable:
             self.trainable = False
 
@@ -100,7 +100,7 @@ class Backbone(keras.Model):
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, the network's own included."""
         network = shared_config(self.network)
-        return {"network": network, "level": self.level, **self.given, "name": self.name, "trainable": self.trainable}
+        return {"network": network, "level": self.level, **self._given, "name": self.name, "trainable": self.trainable}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: Any = None) -> "Backbone":

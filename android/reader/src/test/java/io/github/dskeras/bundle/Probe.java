@@ -12,7 +12,7 @@ import java.io.IOException;
 import java.util.Arrays;
 import java.util.List;
 
-/** What {@code tests/test_android.py} asks beyond the command line: half conversions, routing, boxes, many bundles at once. */
+/** What {@code tests/android/test_reader.py} asks beyond the command line: half conversions, routing, boxes, many bundles at once. */
 final class Probe {
     private Probe() {}
 
