@@ -81,9 +81,9 @@ class Compute(Visitor):
         """Runs a sliceable layer.
 
         A tensor goes to the layer's ``call``: it casts what it takes and has no masks, so what Keras does around each
-        call would only cost time. Symbolic tensors and layers without weights yet need it.
+        call would only cost time. Symbolic tensors, layers without weights yet, and a loss of the layer's own need it.
         """
-        if not layer.built or not tf.is_tensor(x):
+        if not layer.built or not tf.is_tensor(x) or layer.activity_regularizer is not None:
             return layer(x, level=self.level, training=self.training, **options)
         with tf.name_scope(layer.name):
             return layer.call(x, level=self.level, training=self.training, **options)

@@ -9,6 +9,7 @@ import tensorflow as tf
 from helpers import close, fill, in_graph, same
 
 from ds_keras import layers
+from ds_keras.core.visitor import Compute
 
 SIZES = [3, 7, 10]
 MAKE = {
@@ -128,3 +129,10 @@ def test_an_unbuilt_layer_builds_from_its_first_call(kind):
     x = features(kind, 2)
     y = MAKE[kind]()(x, slice_ratio=tf.constant(1.0))
     assert y.shape[-1] == 10
+
+
+def test_a_loss_of_a_layers_own_is_kept_in_a_pass():
+    layer = layers.SliceableDense(4, sizes=[2, 4], activity_regularizer="l2")
+    layer.build((None, 3))
+    Compute(0).run(layer, tf.ones((2, 3)))
+    assert len(layer.losses) == 1
