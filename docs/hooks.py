@@ -21,11 +21,13 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for page, source in PAGES.items():
         files.append(File.generated(config, page, content=_relinked((ROOT / source).read_text(), page)))
     for card in sorted(ROOT.glob("zoo/*/README.md")):
-        name, plot = card.parent.name, card.parent / "policies.png"
-        text = card.read_text().replace("](policies.png)", f"]({name}.png)")
+        name, text = card.parent.name, card.read_text()
+        for picture in (card.parent / "policies.png", card.parent / "boxes.jpg"):
+            if picture.is_file():
+                shown = f"{name}{picture.suffix}"
+                text = text.replace(f"]({picture.name})", f"]({shown})")
+                files.append(File.generated(config, f"presets/{shown}", abs_src_path=str(picture)))
         files.append(File.generated(config, f"presets/{name}.md", content=text))
-        if plot.is_file():
-            files.append(File.generated(config, f"presets/{name}.png", abs_src_path=str(plot)))
     return files
 
 

@@ -40,6 +40,8 @@ def _sections(model: DSDetector, metrics: dict[str, Any]) -> list[str]:
         table(["level", "MMAdds", "mAP@0.5", "mAP", *(f"{name}, AP@0.5" for name in names)], cells),
         "Average precision by pycocotools: at an intersection over union of 0.5, and the mean over 0.5 to 0.95.",
     ]
+    if "picture" in metrics:
+        text += [f"![{metrics['picture']['what']}]({metrics['picture']['file']})", metrics["picture"]["what"]]
     if all("chosen" in row for row in rows):
         chosen = [[row["level"], *(f"{value:.2f}" for value in row["chosen"].values())] for row in rows]
         text += [
