@@ -26,7 +26,7 @@ def dealt(make, pipelines, replicas, steps):
     [
         ("memory", "rrc:0.3,flip,pad_crop:1,erase:0.6", 2, 4),
         ("memory", "shift:1", 1, 2),
-        ("files", "rrc:0.3,flip,erase:0.6", 3, 3),
+        ("files", "rrc:0.3,flip,erase:0.6", 2, 2),
         pytest.param("memory", "trivial,rand:1:9", 2, 2, marks=pytest.mark.slow),
     ],
 )

@@ -49,7 +49,7 @@ def test_fit_lowers_the_loss_of_the_rounded_network():
 
 
 def test_statistics_of_the_rounded_network():
-    model, plain = nano(), nano()
+    model, plain = pair(), pair()
     before = snapshot(model)
     calibrate_batch_norm(model, [X], quantize="int8")
     calibrate_batch_norm(plain, [X])

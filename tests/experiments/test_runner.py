@@ -24,7 +24,7 @@ from ds_keras.models import DSMobileNet
 from ds_keras.models.mobilenet import Stage
 
 ROOT = Path(__file__).parents[2]
-# Three levels, 5 steps an epoch; DIE="<file> before|after" kills the process (SIGKILL) as that file of the workdir is
+# Two levels, 5 steps an epoch; DIE="<file> before|after" kills the process (SIGKILL) as that file of the workdir is
 # moved into place: "before" leaves the temporary file, "after" the whole one.
 CONFIG = """
 import os
@@ -34,7 +34,7 @@ from ds_keras.models import DSMobileNet
 from ds_keras.models.mobilenet import Stage
 from ds_keras.experiments import Experiment, TrainingStage
 
-ROWS = (Stage(6, 1), Stage((4, 16, 32), 1, 2, gate=True))
+ROWS = (Stage(6, 1), Stage((4, 32), 1, 2, gate=True))
 EPOCHS, RATE = int(os.environ.get("EPOCHS", 2)), float(os.environ.get("RATE", 0.05))
 EXPERIMENT = Experiment(
     name="toy",
@@ -127,7 +127,7 @@ def test_what_a_run_leaves(reference):
     program, *flags = shlex.split(command.removeprefix("python "))  # a shell takes it as it is
     assert program == "tools/train.py" and flags[1:] == [f"--workdir={reference}", "--checkpoint_every=3"]
     metrics = figures(reference)
-    assert metrics["complete"] is True and len(metrics["levels"]) == 3
+    assert metrics["complete"] is True and len(metrics["levels"]) == 2
     assert (metrics["trained_on"], metrics["tested_on"]) == (
         "320 images of the training set",
         "360 test images, read once",
@@ -227,7 +227,7 @@ def test_a_dry_run_may_come_first(config, reference, tmp_path):
     result = finished(config, workdir, "--dry_run")
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
     assert [(line["stage"], line["step"]) for line in lines] == [("stage1", 2), ("stage2", 2)]
-    assert "level 2" in result.stdout and "policy oracle" in result.stdout
+    assert "level 1" in result.stdout and "policy oracle" in result.stdout
     assert figures(workdir)["complete"] is False
     assert "trial run" in (workdir / "preset/README.md").read_text()
     finished(config, workdir, "--checkpoint_every=3")

@@ -133,7 +133,7 @@ def test_tensor_level_equals_int_level(x, variant):
     model = tiny(**variant)
     graph = in_graph(lambda x, level: model(x, level=level))
     logits = [model(x, level=level) for level in range(4)]
-    for level in range(4):
+    for level in (0, 3):
         close(model(x, level=tf.constant(level)), logits[level])
         close(graph(x, tf.constant(level)), logits[level])
         close(model(x, level=model.levels[level]), logits[level])

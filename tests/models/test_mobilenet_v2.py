@@ -40,7 +40,7 @@ def test_published_multiply_adds_of_lite_count_more():
         assert published / ours == pytest.approx(1.05, abs=0.01)
 
 
-@pytest.mark.parametrize("size", [96, 130])
+@pytest.mark.parametrize("size", [pytest.param(96, marks=pytest.mark.slow), 130])
 def test_any_size_from_96(size):
     model = DSMobileNetV2.efficientnet_lite(0, 3, (size, size, 3))
     x = images(2, size, 3)

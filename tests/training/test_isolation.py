@@ -52,7 +52,7 @@ def active(path, shape, level):
     return mask
 
 
-@pytest.mark.parametrize(("optimizer", "level"), pairs([0, 1, 2], ("sgd", 0), ("adam", 1), ("sgd", 2)))
+@pytest.mark.parametrize(("optimizer", "level"), pairs([0, 1, 2], ("sgd", 0), ("adam", 1)))
 def test_one_level_moves_its_slice_only(optimizer, level):
     model = nano()
     before = snapshot(model)
@@ -98,7 +98,7 @@ def test_stage_two_moves_the_slimming_branch_only(optimizer, hidden):
 def test_random_levels_come_from_the_trained_ones():
     model = nano()
     before = snapshot(model)
-    train(SupernetTrainer(model, levels=[0, 1], num_random=2), "sgd", steps=2)
+    train(SupernetTrainer(model, levels=[0, 1], num_random=2), "sgd", steps=1)
     for path, after in snapshot(model).items():
         outside = ~(active(path, after.shape, 0) | active(path, after.shape, 1))
         same(after[outside], before[path][outside])

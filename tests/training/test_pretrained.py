@@ -35,10 +35,11 @@ def test_folded_pass_equals_inference_with_its_gradients(make):
         close(a, b, 1e-3)
 
 
-def test_frozen_start_and_kept_statistics():
+@pytest.mark.parametrize("eager", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["eager", "traced"])
+def test_frozen_start_and_kept_statistics(eager):
     model = nano_v2()
     before = snapshot(model)
-    trained(model, eager=False, frozen_start=True, fixed_statistics=(2,))
+    trained(model, eager=eager, frozen_start=True, fixed_statistics=(2,))
     moved = {path for path, value in snapshot(model).items() if not np.array_equal(value, before[path])}
     assert not [path for path in moved if "/stem" in path or "/stage1" in path]
     assert {path.split("/")[-1] for path in moved} >= {"kernel", "gamma", "beta", "moving_mean", "moving_variance"}

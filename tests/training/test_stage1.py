@@ -180,16 +180,16 @@ def test_teacher_is_the_moving_average():
 
 
 def test_distillation_starts_late():
-    """Until ``distill_start`` the others learn the labels; ``distill_start=2`` differs from the third step on."""
+    """Until ``distill_start`` the others learn the labels; ``distill_start=1`` differs from the second step on."""
     models = pair(), pair()
-    trainers = make(models[0], objective="ce"), make(models[1], objective="ib", distill_start=2)
+    trainers = make(models[0], objective="ce"), make(models[1], objective="ib", distill_start=1)
     differences = []
-    for i in range(3):
+    for i in range(2):
         for trainer in trainers:
             step(trainer, i)
         pairs = zip(*(model.weights for model in models), strict=True)
         differences.append(max(np.abs(array(a) - array(b)).max() for a, b in pairs))
-    assert max(differences[:2]) < 1e-6 and differences[2] > 1e-4
+    assert differences[0] < 1e-6 and differences[1] > 1e-4
 
 
 def test_dropout_acts_in_the_largest_pass_only():
@@ -220,8 +220,7 @@ def test_a_wider_teacher_trains():
     model = nano(**WIDE)
     before, small = snapshot(model), array(model(X, level=2))
     trainer = make(model, num_random=1)
-    for i in range(3):
-        step(trainer, i)
+    step(trainer)
     kernel, old = array(model.stem.kernel), before[model.stem.kernel.path]
     assert np.all(kernel[..., 4:] != old[..., 4:])
     assert model.stem_norm.moving_mean.shape == (2, 6)
@@ -316,11 +315,10 @@ def test_validation_follows_the_policy_and_takes_soft_labels():
     trainer, soft = make(model, eager=False), np.eye(3, dtype="float32")[Y]
     first = trainer.evaluate(X, soft, verbose=0, return_dict=True)
     assert first == pytest.approx(trainer.evaluate(X, Y, verbose=0, return_dict=True))
-    for policy in (0, 1):
-        model.default_policy = policy
-        found = trainer.evaluate(X, Y, verbose=0, return_dict=True)
-        assert found["routed_madds"] == pytest.approx(model.predict_routed(X).madds.mean(), rel=1e-5)
-        assert found["routed_accuracy"] == pytest.approx(found[f"level{policy}_accuracy"])
+    model.default_policy = 0
+    found = trainer.evaluate(X, Y, verbose=0, return_dict=True)
+    assert found["routed_madds"] == pytest.approx(model.predict_routed(X).madds.mean(), rel=1e-5)
+    assert found["routed_accuracy"] == pytest.approx(found["level0_accuracy"]) != first["routed_accuracy"]
 
 
 def test_float16_counts_its_steps_and_scales_its_loss():
@@ -330,10 +328,10 @@ def test_float16_counts_its_steps_and_scales_its_loss():
     assert isinstance(trainer.optimizer, keras.optimizers.LossScaleOptimizer)
     trainer.optimizer.dynamic_scale.assign(1.0)
     seeds = []
-    for i in range(3):
+    for i in range(2):
         seeds.append(tuple(array(trainer.step_seed(0)).tolist()))
         step(trainer, i)
-    assert int(trainer.step) == 3 and len(set(seeds)) == 3
+    assert int(trainer.step) == 2 and len(set(seeds)) == 2
 
 
 def test_accumulated_gradients():

@@ -70,6 +70,7 @@ def test_the_budget_drives_the_mix(target):
     assert history["sampled_fraction"][-1] == pytest.approx(target, abs=0.02)
 
 
+@pytest.mark.slow  # a step by hand: above
 def test_sandwich_targets_are_learned():
     """Easy images are dark, hard ones bright: the gate tells them apart."""
     model = nano(gate_hidden=8)
