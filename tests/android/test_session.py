@@ -58,9 +58,7 @@ def assert_equal(found, routed):
     np.testing.assert_allclose(logits, routed.logits, atol=1e-5 * max(1, np.abs(routed.logits).max()))
 
 
-@pytest.mark.parametrize(
-    ("name", "keep"), [("float32", KEEP), ("int8", KEEP), ("digits", 1), ("digits", KEEP), ("digits int8", 1)]
-)
+@pytest.mark.parametrize(("name", "keep"), [("float32", KEEP), ("int8", KEEP), ("digits", 1), ("digits int8", 1)])
 def test_equal_results(bundles, runner, name, keep):
     """Every policy and level, in one thread and in many; knobs that send images to every level of the cascade."""
     session = Session(bundles[name])
@@ -188,7 +186,7 @@ def test_classes_of_another_number_than_the_graphs_are_refused_on_opening(bundle
     )
 
 
-@pytest.mark.parametrize("count", [6, pytest.param(100, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [4, pytest.param(100, marks=pytest.mark.slow)])
 def test_damaged_graphs_do_not_end_the_process(bundles, runner, tmp_path, count):
     """Graphs under hashes that match: a line that names the file, or a result."""
     x, refused = np.zeros((1, *Bundle(bundles["float32"]).manifest["image_shape"])), 0

@@ -30,6 +30,7 @@ SHORT = {  # page: what is shorter in the test
 LONG = (
     "tutorials/first_model.md",
     "tutorials/own_photos.md",
+    "tutorials/budgets.md",
     "notebooks/first_steps.ipynb",
     "notebooks/own_photos.ipynb",
     "tutorials/int8.md",

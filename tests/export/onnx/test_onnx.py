@@ -3,6 +3,7 @@
 import json
 import sys
 from collections import Counter
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -39,16 +40,19 @@ def share_small_kernels():
         yield
 
 
-@pytest.fixture(
-    scope="module", params=[*(pytest.param(name, marks=pytest.mark.slow) for name in ("mobilenet", "resnet")), "vit"]
-)
+SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in MAKE]
+
+
+@pytest.fixture(scope="module", params=["small", *SLOW])
 def name(request):
     return request.param
 
 
 @pytest.fixture(scope="module")
-def network(name):
-    """Three levels, random weights and statistics, images of different levels: do not change it."""
+def network(request, name):
+    """Random weights and statistics, images of different levels: do not change it."""
+    if name == "small":
+        return request.getfixturevalue("small")
     model = MAKE[name]()
     spread_gate(model)
     model.gate_shift.assign([0.3])
@@ -56,15 +60,20 @@ def network(name):
 
 
 @pytest.fixture(scope="module")
-def levels(network, tmp_path_factory):
+def levels(request, name, network, tmp_path_factory):
     """The file with the level as an input."""
+    if name == "small":
+        return request.getfixturevalue("small_levels")
     return to_onnx(network, tmp_path_factory.mktemp("onnx") / "levels.onnx")
 
 
 @pytest.fixture(scope="module")
 def small():
     """The quickest network to convert, with two levels: do not change it."""
-    return pair(labels=["a", "b", "c"])
+    model = pair(labels=["a", "b", "c"])
+    spread_gate(model)
+    model.gate_shift.assign([0.3])
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -87,12 +96,12 @@ def metadata(path):
 
 def differ(every):
     """A file of another level would not pass."""
-    for a, b in ((0, 1), (1, 2), (0, 2)):
-        assert np.abs(every[a] - every[b]).max() > 5e-4 * max(1, np.abs(every[b]).max())
+    for a, b in combinations(every, 2):
+        assert np.abs(a - b).max() > 5e-4 * max(1, np.abs(b).max())
 
 
 def test_the_level_input(network, levels, capfd):
-    run, every = session(levels), [np.asarray(network(X, level=k)) for k in range(3)]
+    run, every = session(levels), [np.asarray(network(X, level=k)) for k in range(len(network.levels))]
     assert interface(run.get_inputs()) == {
         "images": ("tensor(float)", ["batch", 8, 8, 1]),
         "level": ("tensor(int32)", []),
@@ -103,7 +112,7 @@ def test_the_level_input(network, levels, capfd):
         for batch in (1, 3, 12):
             found = run.run(None, {"images": X[:batch], "level": np.asarray(level, "int32")})[0]
             close(found, expected[:batch])
-    for level, nearest in ((-1, 0), (-(2**31), 0), (3, 2), (2**31 - 1, 2)):  # clamped
+    for level, nearest in ((-1, 0), (-(2**31), 0), (len(every), -1), (2**31 - 1, -1)):  # clamped
         close(run.run(None, {"images": X, "level": np.asarray(level, "int32")})[0], every[nearest])
     assert capfd.readouterr() == ("", "")  # a session with default settings has nothing to warn of
     onnx.checker.check_model(str(levels), full_check=True)
@@ -118,6 +127,7 @@ def test_the_level_input_of_variants(variant, tmp_path):
         close(run.run(None, {"images": X, "level": np.asarray(level, "int32")})[0], model(X, level=level))
 
 
+@pytest.mark.parametrize("name", ["vit", *SLOW[:-1]], indirect=True)
 @pytest.mark.parametrize("level", [1, *(pytest.param(k, marks=pytest.mark.slow) for k in (0, 2))])
 def test_a_level(network, level, tmp_path):
     path = to_onnx(network, str(tmp_path / "new" / "level.onnx"), network.levels[level] if level == 1 else level)
@@ -150,7 +160,8 @@ def test_the_gate(network, tmp_path):
     found = metadata(path)
     assert found["kind"] == "gate" and float(found["gate_shift"]) == pytest.approx(0.3)
     gate = network.costs[0].gate
-    assert [row["madds"] for row in json.loads(found["levels"])] == [cost.madds(network, k) + gate for k in range(3)]
+    levels = range(len(network.levels))
+    assert [row["madds"] for row in json.loads(found["levels"])] == [cost.madds(network, k) + gate for k in levels]
 
 
 def test_ties_go_to_the_smaller_level(tmp_path):
@@ -191,9 +202,9 @@ def graphs(graph):
 def test_kernels_are_stored_once(network, levels):
     """All but small ones lie in the outer graph, as wide as the largest level; no branch holds another copy."""
     outer, *inner = graphs(onnx.load(levels).graph)
-    assert len(inner) == 4  # two halves of three levels: one branch, one conditional with two
+    assert len(inner) == 2 * (len(network.levels) - 1)  # a conditional with two branches for each level but the last
     shapes = {value.name: sorted(value.dims) for value in outer.initializer}
-    kernels = onnx_graph.folded_body(network, 2)[1]
+    kernels = onnx_graph.folded_body(network, len(network.levels) - 1)[1]
     large = [kernel for kernel in kernels if 4 * np.prod(kernel.sizes) >= onnx_graph.SMALLEST]
     assert large and all(shapes[kernel.key] == sorted(kernel.sizes) for kernel in large)
     for graph in inner:

@@ -188,18 +188,21 @@ def test_equal_settings(node, name):
     manifest = Bundle(zoo.bundle(name)).manifest
     table = BudgetTable.from_json(manifest["policy"]["budget_table"])
     largest = manifest["madds"]["start"] + manifest["madds"]["body"][-1]
+    tasks, expected = [], []
     for policy in ("gate", "cascade"):
         low = table.of(policy)[0].madds / largest
         rows = [row.madds / largest for row in table.of(policy)]
         fractions = [low, *np.linspace(low, 1, 23)[1:], *(fraction for fraction in rows if fraction <= 1)]
         short = {key: manifest[key] for key in ("madds", "policy")}
-        (answer,) = node({"task": "settings", "manifest": short, "policy": policy, "fractions": fractions})
-        expected = [table.settings_at(policy, largest, fraction) for fraction in fractions]
-        np.testing.assert_array_equal(np.array(answer["value"], "float32"), expected)
-        (answer,) = node({"task": "settings", "manifest": short, "policy": policy, "fractions": [low / 2]})
-        assert "out of reach" in answer["error"]
-        (answer,) = node({"task": "settings", "manifest": short, "policy": policy, "fractions": [1.01]})
-        assert "at most 1" in answer["error"]
+        task = {"task": "settings", "manifest": short, "policy": policy}
+        tasks += [{**task, "fractions": asked} for asked in (fractions, [low / 2], [1.01])]
+        settings = [table.settings_at(policy, largest, fraction) for fraction in fractions]
+        expected += [settings, "out of reach", "at most 1"]
+    for answer, wanted in zip(node(*tasks), expected, strict=True):
+        if isinstance(wanted, str):
+            assert wanted in answer["error"]
+        else:
+            np.testing.assert_array_equal(np.array(answer["value"], "float32"), wanted)
 
 
 @pytest.mark.parametrize(
