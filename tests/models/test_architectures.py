@@ -125,7 +125,7 @@ def test_a_tensor_level_equals_an_int(model, x, every):
         restore(model, statistics)
 
 
-@only("resnet_basic", "vit_stem")
+@only("vit_stem")
 def test_routing(model, x, every):
     gate = model.predict_routed(x, policy="gate")
     assert len(set(gate.levels)) > 1
@@ -230,7 +230,7 @@ class _Active(Shapes):
             self.masks[weight.path] = mask
 
 
-@only("resnet_basic", "vit_stem")
+@only("vit_stem")
 @pytest.mark.parametrize("level", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_one_level_moves_its_slice_only(make, level):
     model = make()
@@ -289,7 +289,7 @@ def test_calibration_measures_every_level(make):
         close(model(x, level=level), expected, tolerance=0.2)
 
 
-@only("resnet_basic", "vit_stem")
+@only("vit_stem")
 def test_mixed_bfloat16(make, model, x, every):
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
