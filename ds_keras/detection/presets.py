@@ -45,7 +45,7 @@ def _sections(model: DSDetector, metrics: dict[str, Any]) -> list[str]:
     if all("chosen" in row for row in rows):
         chosen = [[row["level"], *(f"{value:.2f}" for value in row["chosen"].values())] for row in rows]
         text += [
-            "## Thresholds (chosen on the part val)",
+            "## Thresholds (chosen on held-out images)",
             table(["level", "threshold", "precision", "recall"], chosen),
             "The score from which on the F1 of all boxes is largest, at an intersection over union of 0.5: "
             "`model.detect(photo, level=..., threshold=...)`.",

@@ -36,6 +36,7 @@ STEPS = 10**9  # at the most: the clock ends the training
 STAGE, RECORD = "training", "run.json"  # in the workdir: folder of checkpoints, what the run is
 REPORT, CASCADE = "report.html", "routing.json"  # there too
 THRESHOLDS = 11  # of a cascade, that are measured
+FEW = 100  # steps, after which a detector finds next to nothing
 
 
 def train(
@@ -95,6 +96,9 @@ def train(
     workdir, sets = expanded(workdir), load_data(data)
     own_val = sets.val is not None
     sets = sets.with_val().without_val() if keep_val else sets
+    for part in ("train", "test", *(["val"] if keep_val else [])):
+        if not sets.part(part).count:
+            raise ValueError(f"data must have boxes in its part {part}, received {data!r}: {sets.part(part)!r}")
     logging.info("train: %r; test: %r%s", sets.train, sets.test, ", held out of the images" if sets.held_out else "")
     if batch_size > len(sets.train):
         raise ValueError(f"batch_size must be at most {len(sets.train)}, the training images, received {batch_size!r}")
@@ -129,6 +133,13 @@ def train(
         row["chosen"] = thresholds
     _write(model, workdir, metrics, cascade, facts(model, sets.test))
     write_json(workdir / RECORD, {**record, "finished": minutes})
+    if done.steps < FEW:
+        logging.warning(
+            "the detector has learnt for %d steps only, in %d s: it is not usable, for it takes some hundred steps "
+            "until things are found. Setting up and the first step take long on a busy machine: give several times "
+            "as many minutes as %g, and the same command goes on",
+            *(done.steps, done.seconds, minutes),
+        )
     return model
 
 

@@ -172,7 +172,14 @@ def test_wrong_flags_of_training_are_named(capsys):
 
 
 @pytest.mark.slow
-def test_training_from_the_command_line(tmp_path, capsys):
+def test_a_set_without_boxes_is_refused_before_the_training(tmp_path):
+    path = scenes.write_coco(tmp_path / "json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), "annotations": []}))
+    with pytest.raises(ValueError, match="data must have boxes in its part train, received 'coco:"):
+        detection.train("ds_mobilenet", f"coco:{path}", workdir=tmp_path / "run")
+
+
+def test_training_from_the_command_line(tmp_path, capsys, caplog):
     pytest.importorskip("pycocotools")
     pytest.importorskip("ai_edge_litert")
     zoo.save(scenes.backbone(), tmp_path / "start")
@@ -181,6 +188,7 @@ def test_training_from_the_command_line(tmp_path, capsys):
     program.main("train_detector", [*flags, "--minutes=0.02", "--batch_size=2", "--image_size=96,96"])
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].split() == ["level", "MMAdds", "mAP@0.5", "mAP"] and len(printed) == 6
+    assert "it is not usable" in caplog.text and "as many minutes as 0.02" in caplog.text
     metrics = json.loads((tmp_path / "run/preset/metrics.json").read_text())
     assert metrics["data"] == "scenes" and metrics["measured_on"] == "a fifth held out of the images"
     assert [row["level"] for row in metrics["levels"]] == [0, 1]

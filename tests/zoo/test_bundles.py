@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import SUPERNETS, array, close, same
 
-from ds_keras import zoo
+from ds_keras import detection, zoo
 from ds_keras.runtime import Bundle, Session
 
 
@@ -21,6 +21,15 @@ def test_a_shipped_bundle_runs_as_its_preset(name):
     same(policy["knobs"]["gate"], array(model.gate_shift))
     assert session.labels == model.labels
     assert session.manifest["madds"]["body"] == [part.body for part in model.costs]
+
+
+@pytest.mark.parametrize("name", zoo.list_models("detection"))
+def test_a_shipped_detector_holds_the_cascade_of_its_card(name):
+    card, session = zoo.card(name), detection.Session(zoo.bundle(name))
+    assert session.cascade.spec.cascade == tuple(card["cascade"]["levels"])
+    assert session.cascade.confidence == card["cascade"]["confidence"]
+    assert [session.spec.start + body for body in session.spec.bodies] == [row["madds"] for row in card["levels"]]
+    assert session.labels == list(card["levels"][0]["classes"]) and list(session.shape) == card["input_shape"]
 
 
 def test_a_preset_without_a_bundle(tmp_path):

@@ -77,7 +77,7 @@ def test_list_models():
     assert set(zoo.ALIASES.values()) <= set(names)
 
 
-@pytest.mark.parametrize("name", [*zoo.ALIASES, *zoo.list_models()])
+@pytest.mark.parametrize("name", [*zoo.ALIASES, *zoo.list_models(), *zoo.list_models("detection")])
 def test_shipped_cards(name):
     card = zoo.card(name)
     folder = Path(card["folder"])
