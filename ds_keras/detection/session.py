@@ -55,7 +55,7 @@ class Session:
         self.num_classes, self.levels = self._files.num_classes, self._files.levels
         self.spec, self.cascade = self._files.spec, self._files.cascade
         self.times: Times | None = None
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def detect(
         self,
@@ -79,7 +79,8 @@ class Session:
             iou: boxes of a class count as one thing where their intersection over union is larger.
             most: boxes for each photo.
             budget: of the cascade: average multiply-adds as a fraction of the largest level's, at most 1; or
-            milliseconds: average time of a photo on this device; ``benchmark`` runs first where it has not run yet.
+            milliseconds: average time of a photo on this device, from the image of the network's size to what
+                ``run_in_turn`` gives; ``benchmark`` runs first where it has not run yet.
 
         Returns:
             For each photo its ``Detections``.
@@ -110,10 +111,14 @@ class Session:
             return None
         if level is not None:
             raise ValueError(f"give level or cascade, received level={level!r} and a cascade or its budget")
+        if budget is not None and milliseconds is not None:
+            raise ValueError(
+                f"give budget or milliseconds, received budget={budget!r} and milliseconds={milliseconds!r}"
+            )
         found = self._cascade(cascade)
-        if budget is None and milliseconds is None:
+        if not len(photos) or (budget is None and milliseconds is None):
             return found
-        if milliseconds is not None and self.times is None and len(photos):
+        if milliseconds is not None and self.times is None:
             self.benchmark(photos[:TIMED], found)
         return found.at(fraction=budget, milliseconds=milliseconds, times=self.times)
 
@@ -208,7 +213,7 @@ class Session:
         check_rounds(len(images), rounds)
         first = cascade.spec.cascade[0]
         stays = replace(cascade, thresholds=(-np.inf,) * (len(cascade.spec.cascade) - 1))
-        with self.keeping(len(self.levels)):  # else files would be made while others are timed
+        with self._lock, self.keeping(len(self.levels)):  # else files would be made while others are timed
             batches = [self._checked(image) for image in images]
             inputs = [(batch, dict(self._files.network(first)(batch))) for batch in batches]
             bodies = [(lambda given, k=k: self._files.after(k, *given), inputs) for k in self.levels]

@@ -108,9 +108,10 @@ def test_json_names_no_image_outside_its_folder(tmp_path):
     path.write_text(json.dumps(value))
     with pytest.raises(ValueError, match="boxes.json.*outside"):
         detection.coco(path)
-    path.write_text("{}")
-    with pytest.raises(ValueError, match="boxes.json is not JSON as COCO has it"):
-        detection.coco(path)
+    for damaged in ("{}", '{"categories": [{"id": 1e999, "name": "cat"}]}'):
+        path.write_text(damaged)
+        with pytest.raises(ValueError, match="boxes.json is not JSON as COCO has it"):
+            detection.coco(path)
 
 
 def write_pack(path, **changes):

@@ -68,13 +68,15 @@ def _cascade(detector: Any, photos: list[str]) -> Any:
         raise ValueError("--cascade, --fraction and --milliseconds go without --level")
     if FLAGS.keras and (FLAGS.cascade is None or FLAGS.milliseconds is not None):
         raise ValueError("--keras runs a cascade that --cascade names, without --milliseconds")
+    if FLAGS.fraction is not None and FLAGS.milliseconds is not None:
+        raise ValueError("give --fraction or --milliseconds, not both")
     cascade = detector.cascade if FLAGS.cascade is None else DetectionCascade.read(FLAGS.cascade)
     if cascade is None:
         raise ValueError(f"--cascade must name a cascade, as {FLAGS.model!r} holds none")
     if FLAGS.milliseconds is None:
         return cascade if FLAGS.fraction is None else cascade.at(fraction=FLAGS.fraction)
     times = detector.benchmark(photos[:TIMED], cascade)
-    return cascade.at(fraction=FLAGS.fraction, milliseconds=FLAGS.milliseconds, times=times)
+    return cascade.at(milliseconds=FLAGS.milliseconds, times=times)
 
 
 def _open(folder: Path) -> Any:

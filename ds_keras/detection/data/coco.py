@@ -72,7 +72,7 @@ def _read_coco(path: Path, folder: Path) -> tuple[list[str], list[Boxes], list[s
             x, y, width, height = (float(number) for number in entry["bbox"])
             row = [x, y, x + width, y + height], numbers[int(entry["category_id"])], bool(entry.get("iscrowd"))
             rows[int(entry["image_id"])].append(row)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise ValueError(f"{shown(path)} is not JSON as COCO has it: {type(error).__name__}: {error}") from None
     things = []
     for key, file in files.items():

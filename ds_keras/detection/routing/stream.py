@@ -79,7 +79,7 @@ def stream(
                 spent[max(r - 1, 0), i, k] = 1e3 * (time.perf_counter() - began)
     ms = np.median(spent, axis=0).mean(axis=0)
     rows = [_row(way, float(ms[k]), results[k], source, session) for k, way in enumerate(ways)]
-    fixed = rows[: len(session.levels)]
+    fixed = sorted(rows[: len(session.levels)], key=lambda row: row["ms"])
     for row in rows:
         row["static"] = float(np.interp(row["ms"], [one["ms"] for one in fixed], [one["map50"] for one in fixed]))
     return rows
