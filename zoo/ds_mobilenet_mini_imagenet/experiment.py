@@ -5,8 +5,7 @@ The second part, from the network that ``first.py`` leaves: the small levels get
 Command: run first.py, then
          ds-keras train --config=zoo/ds_mobilenet_mini_imagenet/experiment.py --workdir=runs/mini_imagenet \
          --data=pack:DIRECTORY/mini_imagenet_84_webp.npz
-Hours:   about one and a half on two CPU cores; not run yet. No preset of either part is shipped: see "Photos start from
-         ImageNet weights" in docs/decisions/training.md.
+Hours:   one and a half on two CPU cores that other work shared.
 """
 
 from dataclasses import replace
