@@ -115,6 +115,9 @@ class Session:
             raise ValueError(
                 f"give budget or milliseconds, received budget={budget!r} and milliseconds={milliseconds!r}"
             )
+        plain = budget is None or (isinstance(budget, int | float | np.number) and budget <= 1)
+        if not plain:
+            raise ValueError(f"budget must be a number of at most 1, the largest level's cost, received {budget!r}")
         found = self._cascade(cascade)
         if not len(photos) or (budget is None and milliseconds is None):
             return found

@@ -93,6 +93,8 @@ def test_a_bundle_holds_its_cascade(bundle, model):
     np.testing.assert_array_equal(found.scores, session.detect(images[:1], level=1)[0].scores)
     with pytest.raises(ValueError, match="out of reach"):
         session.detect(images, budget=0.001)
+    with pytest.raises(ValueError, match="budget must be a number of at most 1, .* received 30"):
+        session.detect(images, budget=30)
     with pytest.raises(ValueError, match="give budget or milliseconds, received budget=0.5 and milliseconds=30"):
         session.detect(images, budget=0.5, milliseconds=30)
     assert detection.Session(bundle).detect([], milliseconds=30) == []  # nothing to measure on, nothing to find
