@@ -8,10 +8,12 @@ demo: $(VENV)/.installed
 	$(BIN)/python tools/demo.py
 
 # A worker takes a file at a time, in the order of tests/conftest.py. Lint runs beside them; its lines come last.
+test: WHICH :=
+test-all: WHICH := -m ""
 test test-all: $(VENV)/.installed
 	@mkdir -p build
 	@$(MAKE) --no-print-directory lint >build/lint.txt 2>&1 & lint=$$!; \
-	$(BIN)/python -m pytest -n auto --dist=loadfile --no-loadscope-reorder $(if $(filter test-all,$@),-m ""); tests=$$?; \
+	$(BIN)/python -m pytest -n auto --dist=loadfile --no-loadscope-reorder $(WHICH); tests=$$?; \
 	wait $$lint; lint=$$?; cat build/lint.txt; exit $$((tests ? tests : lint))
 
 lint: $(VENV)/.installed
