@@ -12,14 +12,14 @@ from absl import logging
 
 from ds_keras.cli.flags import Flags
 from ds_keras.cli.inputs import detector_place
+from ds_keras.runtime.manifest import CONFIDENCES
 
-MEASURES = ("entropy", "band", "mean", "least", "margin")  # ds_keras.detection.routing.CONFIDENCES
 FLAGS = Flags()
 FLAGS.string(
     "model", None, "Preset of a detector; or a folder that train_detector wrote, or preset/ in it.", required=True
 )
 FLAGS.string("data", None, "As of train_detector; without a part val a fifth of the training images.", required=True)
-FLAGS.choice("confidence", "entropy", MEASURES, "How sure a level is of its boxes.")
+FLAGS.choice("confidence", "entropy", CONFIDENCES, "How sure a level is of its boxes.")
 FLAGS.integer("points", 21, "Thresholds to measure.", lower_bound=2)
 FLAGS.destination("output", None, "JSON file for the cascade.")
 
