@@ -30,6 +30,7 @@ CIFAR = (
 )
 BLOCKS = ("bottleneck", "basic")
 STRIDE_IN = ("3x3", "1x1")
+POOLS = (False, True, "end")
 
 
 @dataclass(frozen=True)
@@ -110,7 +111,8 @@ class DSResNet(Supernet):
         input_shape: (height, width, channels).
         stem_kernel: size of the stem convolution.
         stem_stride: of the stem convolution.
-        stem_pool: 3x3 maximum pooling of stride 2 after the stem.
+        stem_pool: 3x3 maximum pooling of stride 2 after the stem: False, True (with a border of one pixel), or "end"
+            (a border below and to the right only, as Caffe's networks have).
         block: "bottleneck" or "basic".
         expansion: of a bottleneck: width of its output over that of its 3x3 convolution.
         stride_in: the convolution of a bottleneck that has the stride: "3x3" (version 1.5) or "1x1" (the first one).
@@ -145,7 +147,7 @@ class DSResNet(Supernet):
         input_shape: Sequence[int] = (224, 224, 3),
         stem_kernel: int = 7,
         stem_stride: int = 2,
-        stem_pool: bool = True,
+        stem_pool: bool | str = True,
         block: str = "bottleneck",
         expansion: int = 4,
         stride_in: str = "3x3",
@@ -163,6 +165,8 @@ class DSResNet(Supernet):
             raise ValueError(
                 f"block must be one of {BLOCKS} and stride_in one of {STRIDE_IN}, received {block!r}, {stride_in!r}"
             )
+        if stem_pool not in POOLS:
+            raise ValueError(f"stem_pool must be one of {POOLS}, received {stem_pool!r}")
         if padding not in ("symmetric", "same"):
             raise ValueError(f"padding must be 'symmetric' or 'same', received {padding!r}")
         table = tuple(read_stage(stage) for stage in stages)
@@ -177,8 +181,8 @@ class DSResNet(Supernet):
             raise ValueError(f"stages: every width must be a multiple of expansion={expansion}, received {stages!r}")
         levels = slice_levels(table, gated)
         super().__init__(levels, levels[-1], num_classes, input_shape, **kwargs)
-        self.stem_table = {"stem": int(stem), "stem_kernel": int(stem_kernel)}
-        self.stem_table |= {"stem_stride": int(stem_stride), "stem_pool": bool(stem_pool)}
+        self.stem_table: dict[str, Any] = {"stem": int(stem), "stem_kernel": int(stem_kernel)}
+        self.stem_table |= {"stem_stride": int(stem_stride), "stem_pool": stem_pool}
         self.stages, self.gated = table, gated
         self.gate_table: dict[str, Any] = {"attention": bool(attention), "gate_hidden": int(gate_hidden)}
         self.style, self.dropout_rate = style, float(dropout)
@@ -196,8 +200,9 @@ class DSResNet(Supernet):
         ]
         if self.stem_table["stem_pool"]:  # zeros around a ReLU's output change no maximum
             stride *= 2
+            border = ((0, 1), (0, 1)) if self.stem_table["stem_pool"] == "end" else 1
             self.stem += [
-                keras.layers.ZeroPadding2D(1, name="stem_pad", **CHANNELS_LAST, **named),
+                keras.layers.ZeroPadding2D(border, name="stem_pad", **CHANNELS_LAST, **named),
                 keras.layers.MaxPooling2D(3, 2, name="stem_pool", **CHANNELS_LAST, **named),
             ]
         self.blocks: list[list[_ResidualBlock]] = []

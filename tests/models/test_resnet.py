@@ -107,6 +107,7 @@ def test_another_network_is_refused(make):
     [
         ({"block": "wide"}, "block must be one of"),
         ({"expansion": 0}, "expansion must be at least 1, received 0"),
+        ({"stem_pool": "start"}, "stem_pool must be one of .*'end'.*, received 'start'"),
         ({"stem_pool": True, "activation": "swish"}, "stem_pool pads with zeros, .* received 'swish'"),
         ({"stages": [{"depth": 1}, {"width": [4, 8], "depth": 1, "gate": True}]}, "must have the fields of Stage"),
         ({"stride_in": "5x5"}, "stride_in one of"),
