@@ -13,7 +13,7 @@ from ds_keras.policies.cascade import Cascade
 from ds_keras.policies.labels import check_classes
 from ds_keras.policies.registry import adjustable, names, policy_class
 from ds_keras.routing import execute as routing
-from ds_keras.routing.replay import Curve, Predictions, curves, route
+from ds_keras.routing.replay import Curve, Predictions, curves, route, score
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -51,7 +51,7 @@ def evaluate_preset(model: Any, x: Any, labels: Any, card: dict[str, Any], batch
 
 
 def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> dict[str, list[dict[str, Any]]]:
-    """Accuracy and cost of every level and every policy.
+    """Accuracy and cost of every level and every policy. Every level runs once; the policies choose from its logits.
 
     Args:
         model: supernet.
@@ -68,16 +68,15 @@ def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> d
         ValueError: see ``check_classes``, or a network without levels.
     """
     require_levels(model)
-    labels = check_classes(labels, len(x), model.num_classes)
-    levels = level_rows(model, routing.predict_levels(model, x, batch_size), labels)
-    default = model.predict_routed(x, batch_size=batch_size)
-    mix = np.bincount(default.levels, minlength=len(levels)) / len(labels)
-    given = {"mix": mix, "seed": 0, "labels": labels}
+    predictions = score(model, x, labels, batch_size)
+    labels = predictions.labels
+    levels = level_rows(model, predictions.logits_by_level, labels)
+    default = route(model, predictions)
+    given: dict[str, Any] = {"mix": np.bincount(default.levels, minlength=len(levels)) / len(labels), "seed": 0}
     rows = [_row(model, f"default ({model.default_policy})", default, labels)]
     for name in names():
-        options = {need: given[need] for need in policy_class(name).needs}
-        routed = model.predict_routed(x, policy=name, batch_size=batch_size, **options)
-        rows.append(_row(model, name, routed, labels))
+        options = {need: given[need] for need in policy_class(name).needs if need in given}
+        rows.append(_row(model, name, route(model, predictions, name, **options), labels))
     costs, scores = [row["madds"] for row in levels], [row["top1"] for row in levels]
     spent = rows[0]["madds"]
     rows.append(

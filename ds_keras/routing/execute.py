@@ -1,5 +1,6 @@
 """Runs policies in TensorFlow, on a batch or on a set of images: each image at the level that the policy picks."""
 
+import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from ds_keras.routing.graph import BatchGraph
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
+EVERY = 10.0  # seconds between two lines of progress
 TRACING = 0.008  # seconds for a layer at a level, measured on four presets
 
 
@@ -201,5 +203,10 @@ def gate_logits(model: "Supernet", x: Any, batch_size: int = 256) -> np.ndarray:
 
 def _batched(model: "Supernet", name: str, x: Any, batch_size: int, empty: np.ndarray, axis: int) -> np.ndarray:
     x = model.image_set(x, batch_size)
-    parts = [model.graphs[name](tf.convert_to_tensor(x[i : i + batch_size])) for i in range(0, len(x), batch_size)]
+    parts, said = [], time.monotonic()
+    for i in range(0, len(x), batch_size):
+        parts.append(model.graphs[name](tf.convert_to_tensor(x[i : i + batch_size])))
+        if time.monotonic() > said + EVERY:
+            logging.info("%s: %d of %d images", model.name, min(i + batch_size, len(x)), len(x))
+            said = time.monotonic()
     return np.concatenate([empty, *parts], axis=axis)

@@ -139,15 +139,22 @@ def fit_temperatures(predictions: Predictions) -> list[float]:
 
 @moved.renamed(knobs="settings")
 def route(
-    model: "Supernet", predictions: Predictions, policy: PolicyName | None = None, settings: Any = None
+    model: "Supernet",
+    predictions: Predictions,
+    policy: PolicyName | None = None,
+    settings: Any = None,
+    mix: Any = None,
+    seed: int | None = None,
 ) -> Routed:
     """What ``routing.predict_routed`` gives, without running the network again.
 
     Args:
         model: supernet.
         predictions: of the images.
-        policy: "gate", "cascade", "oracle" or a level; default the model's ``default_policy``.
+        policy: "gate", "cascade", "random", "oracle" or a level; default the model's ``default_policy``.
         settings: (1,) the gate's shift, or (steps,) the cascade's thresholds; default the model's own.
+        mix: (levels,) probabilities, for "random"; default equal.
+        seed: of "random".
 
     Returns:
         ``Routed`` of numpy arrays.
@@ -155,7 +162,7 @@ def route(
     Raises:
         ValueError: unknown policy.
     """
-    found = _find(model, predictions, policy)
+    found = _find(model, predictions, policy, mix, seed)
     levels, passes = _replay(model, predictions, found, settings)
     logits = predictions.logits_by_level[levels, np.arange(len(levels))]
     return Routed(logits, levels.astype("int32"), found.madds(passes).astype("float32"))
@@ -220,12 +227,14 @@ def _pairs(predictions: Predictions, temperatures: list[float] | None) -> dict[s
     return found
 
 
-def _find(model: "Supernet", predictions: Predictions, policy: PolicyName | None) -> Policy:
-    """A policy's object; of the caller's arguments only the labels are known here."""
-    count, given = len(predictions.logits_by_level), {"labels": predictions.labels}
-    policy = check_policy(model.default_policy if policy is None else policy, count, names(tuple(given)))
-    needs = policy_class(policy).needs
-    return find(policy, routing.routing_spec(model), **{name: given[name] for name in needs})
+def _find(
+    model: "Supernet", predictions: Predictions, policy: PolicyName | None, mix: Any = None, seed: int | None = None
+) -> Policy:
+    """A policy's object; the labels are those of the predictions."""
+    count = len(predictions.logits_by_level)
+    policy = check_policy(model.default_policy if policy is None else policy, count, names())
+    labels = predictions.labels if "labels" in policy_class(policy).needs else None
+    return find(policy, routing.routing_spec(model), mix=mix, seed=seed, labels=labels)
 
 
 def _replay(model: "Supernet", predictions: Predictions, policy: Policy, settings: Any = None) -> _Chosen:

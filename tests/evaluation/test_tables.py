@@ -8,6 +8,7 @@ from ds_keras import evaluation
 from ds_keras.core import cost
 from ds_keras.evaluation import tables
 from ds_keras.routing import execute as routing
+from ds_keras.routing.replay import Predictions
 
 POLICIES = ["gate", "cascade", "random", "oracle"]
 
@@ -27,7 +28,7 @@ class Stub:
         self.calls = []
         self.chosen = {"cascade": [0, 0, 1, 1], "gate": [0, 0, 0, 1], "random": [1, 0, 0, 1], "oracle": [0, 0, 1, 0]}
 
-    def predict_routed(self, x, policy=None, **options):
+    def route(self, predictions, policy=None, **options):
         self.calls.append((policy, options))
         levels = np.array(self.chosen[policy or self.default_policy])
         return routing.Routed(self.every[levels, np.arange(4)], levels, np.where(levels, 100.0, 40.0))
@@ -35,7 +36,8 @@ class Stub:
 
 @pytest.fixture
 def stub(monkeypatch):
-    monkeypatch.setattr(tables.routing, "predict_levels", lambda model, x, batch_size: model.every)
+    monkeypatch.setattr(tables, "score", lambda model, x, labels, size: Predictions(model.every, None, labels))
+    monkeypatch.setattr(tables, "route", Stub.route)
     counts = SimpleNamespace(madds=lambda m, k: (40, 100)[k], params=lambda m, k: (7, 9)[k])
     monkeypatch.setattr(tables, "cost", counts)
     return Stub()
@@ -56,10 +58,7 @@ def test_by_hand(stub):
         # half way from 40 to 100 MAdds: half way from 50 to 75 %
         {"policy": "static, interpolated", "top1": 62.5, "madds": 70, "share": 0.7, "mix": None},
     ]
-    options = dict(stub.calls)
-    assert options["random"]["mix"].tolist() == [0.5, 0.5]  # the default policy's
-    assert options["oracle"]["labels"].tolist() == stub.labels.tolist()
-    assert all(given["batch_size"] == 2 for _, given in stub.calls)
+    assert dict(stub.calls)["random"]["mix"].tolist() == [0.5, 0.5]  # the default policy's
 
 
 def test_top_5_by_hand(stub, monkeypatch):
@@ -84,8 +83,10 @@ def test_a_network():
         assert (row["madds"], row["params"]) == (cost.madds(model, k), cost.params(model, k))
     rows = {row["policy"]: row for row in found["policies"]}
     assert list(rows) == ["default (gate)", *POLICIES, "static, interpolated"]
-    for name in ("gate", "cascade"):
-        routed = model.predict_routed(x, policy=name)
+    mix = np.bincount(model.predict_routed(x).levels, minlength=len(model.levels)) / len(x)
+    options = {"random": {"mix": mix, "seed": 0}, "oracle": {"labels": labels}}
+    for name in POLICIES:
+        routed = model.predict_routed(x, policy=name, **options.get(name, {}))
         assert rows[name]["top1"] == round(100 * np.mean(routed.logits.argmax(1) == labels), 2)
         assert rows[name]["madds"] == round(float(routed.madds.mean()))
     assert rows["oracle"]["top1"] >= max(row["top1"] for row in found["levels"])
