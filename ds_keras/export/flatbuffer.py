@@ -1,8 +1,14 @@
 """TFLite files as objects that can be changed, and the operators that they hold."""
 
+import functools
 from typing import Any
 
 import flatbuffers
+
+
+def read(data: bytes) -> Any:
+    """A TFLite file's graph, to read a few things of it: ``Model`` of LiteRT's schema. To unpack all takes longer."""
+    return litert("schema_py_generated").Model.GetRootAs(data, 0)
 
 
 def unpacked(data: bytes) -> Any:
@@ -26,17 +32,25 @@ def operators(data: bytes) -> list[str]:
     Returns:
         Sorted distinct names.
     """
-    return sorted(set(operator_names(unpacked(data))))
+    model = read(data)
+    codes = [model.OperatorCodes(i) for i in range(model.OperatorCodesLength())]
+    return sorted({_name(code.BuiltinCode(), code.DeprecatedBuiltinCode(), code.CustomCode()) for code in codes})
 
 
 def operator_names(graph: Any) -> list[str]:
     """The name of every operator code of a graph."""
-    schema, found = litert("schema_py_generated"), []
-    names = {value: name for name, value in vars(schema.BuiltinOperator).items() if not name.startswith("_")}
-    for code in graph.operatorCodes:
-        builtin = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
-        found.append(f"CUSTOM:{(code.customCode or b'').decode()}" if builtin == "CUSTOM" else builtin)
-    return found
+    return [_name(code.builtinCode, code.deprecatedBuiltinCode, code.customCode) for code in graph.operatorCodes]
+
+
+def _name(builtin: int, deprecated: int, custom: bytes | None) -> str:
+    name = _builtin_names()[max(builtin, deprecated)]
+    return f"CUSTOM:{(custom or b'').decode()}" if name == "CUSTOM" else name
+
+
+@functools.cache
+def _builtin_names() -> dict[int, str]:
+    operators = vars(litert("schema_py_generated").BuiltinOperator)
+    return {value: name for name, value in operators.items() if not name.startswith("_")}
 
 
 def float_operators(data: bytes) -> list[str]:

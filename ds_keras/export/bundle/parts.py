@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ds_keras.export.flatbuffer import unpacked
+from ds_keras.export.flatbuffer import read
 from ds_keras.runtime.materialize import Template
 from ds_keras.runtime.template import LITERALS, PATTERN, PLAN, WORDS
 
@@ -88,12 +88,14 @@ def _part(templates: dict[str, Template], words: _Words, pattern: bytes, members
 
 def _vectors(graph: bytes) -> list[bytes]:
     """The constants and the int8 scales of a graph: vectors of four-byte numbers."""
-    model = unpacked(graph)
-    found = [np.asarray(buffer.data, np.uint8).tobytes() for buffer in model.buffers if buffer.data is not None]
-    for tensor in model.subgraphs[0].tensors:
-        if tensor.quantization is not None and tensor.quantization.scale is not None:
-            found.append(np.asarray(tensor.quantization.scale, "<f4").tobytes())
-    metadata = {np.asarray(model.buffers[entry.buffer].data, np.uint8).tobytes() for entry in model.metadata or []}
+    model = read(graph)
+    buffers = [model.Buffers(i) for i in range(model.BuffersLength())]
+    constants = [buffer.DataAsNumpy().tobytes() if buffer.DataLength() else b"" for buffer in buffers]
+    metadata = {constants[model.Metadata(i).Buffer()] for i in range(model.MetadataLength())}
+    subgraph = model.Subgraphs(0)
+    scales = [subgraph.Tensors(i).Quantization() for i in range(subgraph.TensorsLength())]
+    scales = [scale.ScaleAsNumpy().tobytes() for scale in scales if scale is not None and scale.ScaleLength()]
+    found = [*constants, *scales]
     return [data for data in found if len(data) >= SMALLEST and len(data) % 4 == 0 and data not in metadata]
 
 
