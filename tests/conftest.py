@@ -33,6 +33,8 @@ def pytest_collection_finish():
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
+    collect = gc.collect  # TensorFlow asks for all of it with every file that it converts
+    gc.collect = lambda generation=1: collect(min(generation, 1))
 
 
 @pytest.fixture(scope="module")
