@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from helpers import without_tracing
 
 from ds_keras.experiments import Experiment, TrainingStage
 from ds_keras.experiments.ablation import _changed, ablate
@@ -32,7 +33,8 @@ def experiment(**trainer):
 def done(tmp_path_factory):
     workdir = tmp_path_factory.mktemp("ablation")
     variants = {"same": {}, "alone": {"levels": [1]}}
-    return workdir, ablate(experiment(), workdir, variants, seeds=[0, 1], command="me", verbose=0)
+    with without_tracing():
+        return workdir, ablate(experiment(), workdir, variants, seeds=[0, 1], command="me", verbose=0)
 
 
 def test_rows(done):
@@ -54,7 +56,8 @@ def test_runs_are_paired(done):
     """The same arguments give the same figures, others do not. What was run before is kept."""
     workdir, result = done
     variants = {"same": {}, "again": {"objective": "ce"}}
-    again = ablate(experiment(), workdir, variants, seeds=[0], verbose=0)
+    with without_tracing():
+        again = ablate(experiment(), workdir, variants, seeds=[0], verbose=0)
     assert [row["difference"] for row in again["rows"]] == [0.0] * 4
     rows = {(row["variant"], row["level"]): row["top1"] for row in result["rows"]}
     assert rows["alone", 1] != rows["same", 1]
@@ -88,7 +91,8 @@ def test_policies(tmp_path):
     alone = {"weight_decay": 1e-3, "stage2": None, "model": {"gate_hidden": 8}}
     variants = {"as": {"stage2": {"epochs": 2}}, "alone": alone}
     arguments = {"seeds": [0], "max_steps": 2, "verbose": 0, "policies": True}
-    result = ablate(experiment(), tmp_path, variants, **arguments)
+    with without_tracing():
+        result = ablate(experiment(), tmp_path, variants, **arguments)
     rows = [(row["variant"], row["policy"]) for row in result["policies"]]
     assert rows == [(variant, policy) for variant in variants for policy in ("static", "gate", "cascade")]
     for row in result["policies"]:
