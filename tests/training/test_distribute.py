@@ -56,10 +56,10 @@ from ds_keras.training import SupernetTrainer, distributed
 x, y = images(16), np.arange(16) % 3
 
 
-def made():
-    trainer = SupernetTrainer(pair(), num_random=0)
+def made(**options):
+    trainer = SupernetTrainer(pair(attention=False), num_random=0)
     optimizer = keras.optimizers.SGD(0.1, momentum=0.9, global_clipnorm=0.5, gradient_accumulation_steps=2)
-    trainer.compile(optimizer)
+    trainer.compile(optimizer, **options)
     return trainer
 
 
@@ -75,7 +75,7 @@ def replicas_of(trainer):
         yield variable.path, [v.numpy() for v in strategy.experimental_local_results(variable.value)]
 
 
-one = trained(made(), x)
+one = trained(made(run_eagerly=True), x)
 strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
 with strategy.scope():
     trainer = made()
