@@ -183,7 +183,7 @@ def run_damaged(parts, folder, seed, count):
     os._exit(0 if refused > count / 4 and more < 3000 else 2)  # megabytes
 
 
-@pytest.mark.parametrize("count", [30, pytest.param(1000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("count", [12, pytest.param(1000, marks=pytest.mark.slow)])
 def test_damaged_graphs_end_no_process(parts, tmp_path, count):
     process = SERVER.Process(target=run_damaged, args=(parts, tmp_path / "bundle", count, count))
     process.start()
