@@ -68,7 +68,11 @@ def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> d
         ValueError: see ``check_classes``, or a network without levels.
     """
     require_levels(model)
-    predictions = score(model, x, labels, batch_size)
+    return figures(model, score(model, x, labels, batch_size))
+
+
+def figures(model: "Supernet", predictions: Predictions) -> dict[str, list[dict[str, Any]]]:
+    """As ``evaluate``, from a pass that was made."""
     labels = predictions.labels
     levels = level_rows(model, predictions.logits_by_level, labels)
     default = route(model, predictions)

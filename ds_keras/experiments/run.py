@@ -17,13 +17,14 @@ from ds_keras import data, zoo
 from ds_keras.core.backend import dtype_policy
 from ds_keras.core.files import expanded
 from ds_keras.core.image_model import ImageModel
-from ds_keras.evaluation.tables import evaluate, evaluate_levels
+from ds_keras.evaluation.tables import evaluate_levels, figures, level_rows
 from ds_keras.experiments.comparison import compare_policies
 from ds_keras.experiments.config import Experiment, TrainingStage
 from ds_keras.experiments.loop import Clock, Loop
 from ds_keras.experiments.pretrained import prepare
 from ds_keras.experiments.workdir import claim
 from ds_keras.routing import budget
+from ds_keras.routing.replay import Predictions, score
 from ds_keras.training import distributed
 from ds_keras.training.base import Trainer
 from ds_keras.training.calibration import calibrate_batch_norm
@@ -213,6 +214,10 @@ class Run:
         """Figures of every level on the held-out images, or on a part of the data."""
         return evaluate_levels(self.deployed(), *self.labelled(split))
 
+    def predict(self, model: Any, split: str) -> Predictions:
+        """What every level and the gate say of the held-out images, or of a part of the data."""
+        return score(model, *self.labelled(split))
+
     def labelled(self, split: str) -> tuple[np.ndarray, np.ndarray]:
         """The held-out images, or a part of the data, and their labels."""
         if split == "held_out":
@@ -256,18 +261,18 @@ class Run:
         test = self.trial(self.sources["test"])
         budget.measure_budget(model, self.x_held, self.held_out.labels)
         policy, _ = budget.choose_policy(model, experiment.tolerance)
+        held_out, tested = self.predict(model, "held_out"), self.predict(model, "test")
         metrics = {
             **self.facts(command, seconds, test, "thresholds, budget table, default policy", reads),
             "default_policy": policy,
             **(kept or {}),
-            "held_out": evaluate_levels(model, self.x_held, self.held_out.labels),
-            **evaluate(model, test.images(experiment.image_size), test.labels),
+            "held_out": level_rows(model, held_out.logits_by_level, held_out.labels),
+            **figures(model, tested),
         }
         for part in sorted(set(self.sources) - {"train", "test"}):
-            also = self.trial(self.sources[part])
-            figures = evaluate(model, also.images(experiment.image_size), also.labels)
-            metrics.setdefault("also", {})[part] = {"images": len(also), **figures}
-        metrics |= compare_policies(self, model, directory)
+            also = self.predict(model, part)
+            metrics.setdefault("also", {})[part] = {"images": len(also), **figures(model, also)}
+        metrics |= compare_policies(model, held_out, tested, directory, experiment.name)
         zoo.save(model, directory, metrics, render(model, metrics))
         return metrics
 

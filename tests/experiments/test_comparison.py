@@ -4,14 +4,12 @@ import importlib.util
 import json
 import shutil
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from helpers import budgeted_nano, images
 
 from ds_keras import evaluation, zoo
-from ds_keras.data import Source
 from ds_keras.experiments import read_experiment
 from ds_keras.experiments.comparison import compare_policies
 from ds_keras.experiments.runner import remeasure
@@ -63,21 +61,15 @@ def test_without_choosing(tmp_path):
 def test_temperatures_are_fitted_on_held_out_images_and_matplotlib_may_be_missing(tmp_path, monkeypatch):
     held, test = images(60), images(30, seed=5)
     model, labels = budgeted_nano(held, points=5), np.arange(60) % 3
-    run = SimpleNamespace(
-        x_held=held,
-        held_out=SimpleNamespace(labels=labels),
-        sources={"test": Source.from_arrays(test.astype("uint8"), labels[:30], list("abc"), "test")},
-        trial=lambda source: source,
-        experiment=SimpleNamespace(image_size=None, name="small"),
-    )
-    found = compare_policies(run, model, tmp_path)
-    assert found["temperatures"] == curves.fit_temperatures(curves.score(model, held, labels))
-    predictions = curves.score(model, test.astype("uint8"), labels[:30])
-    assert {**found, "plot": None} == {**evaluation.compare(model, predictions, found["temperatures"]), "plot": None}
+    held_out, tested = curves.score(model, held, labels), curves.score(model, test, labels[:30])
+    given = (model, held_out, tested, tmp_path, "small")
+    found = compare_policies(*given)
+    assert found["temperatures"] == curves.fit_temperatures(held_out)
+    assert {**found, "plot": None} == {**evaluation.compare(model, tested, found["temperatures"]), "plot": None}
     assert found["plot"] == "policies.png" and [path.name for path in tmp_path.iterdir()] == ["policies.png"]
     (tmp_path / "policies.png").unlink()
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
-    assert compare_policies(run, model, tmp_path) == {**found, "plot": None}
+    assert compare_policies(*given) == {**found, "plot": None}
     assert not list(tmp_path.iterdir())
     assert json.loads(json.dumps(found)) == found
