@@ -202,7 +202,7 @@ class DSResNet(Supernet):
             stride *= 2
             border = ((0, 1), (0, 1)) if self.stem_table["stem_pool"] == "end" else 1
             self.stem += [
-                keras.layers.ZeroPadding2D(border, name="stem_pad", **CHANNELS_LAST, **named),
+                keras.layers.ZeroPadding2D(border, name="stem_pool_pad", **CHANNELS_LAST, **named),
                 keras.layers.MaxPooling2D(3, 2, name="stem_pool", **CHANNELS_LAST, **named),
             ]
         self.blocks: list[list[_ResidualBlock]] = []

@@ -25,7 +25,8 @@ MAKE = {
     "resnet_bottleneck": lambda **kwargs: nano_resnet(
         block="bottleneck",
         expansion=2,
-        stem_pool=True,
+        stem_stride=2,  # with a border of its own before the one of the pooling
+        stem_pool="end",
         attention=False,
         gate_hidden=4,
         input_shape=(16, 16, 1),
