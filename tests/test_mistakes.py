@@ -42,7 +42,7 @@ MISTAKES = {  # what was done: (how, what the message says)
     "a missing flag": (lambda to: to.command("evaluate", DIGITS), "needs --data"),
     "a folder without photos": (lambda to: to.command("classify", DIGITS, to.folder), "image files, found none in"),
     "a missing configuration": (lambda to: to.command("train", "--config=a.py", "--workdir=b"), "missing: 'a.py'"),
-    "grey images for colours": (lambda to: to.command("evaluate", "--preset=ds_resnet", "--data=digits"), "1 channels"),
+    "grey images for colours": (lambda to: to.command("evaluate", "--preset=ds_vit", "--data=digits"), "1 channels"),
 }  # fmt: skip
 
 

@@ -40,7 +40,7 @@ __all__ = ["bundle", "card", "kind", "list_models", "load", "presets", "save"]
 
 ALIASES = {
     "ds_mobilenet": "ds_mobilenet_imagenette",
-    "ds_resnet": "ds_resnet_cifar10",
+    "ds_resnet": "ds_resnet_imagenette",
     "ds_vit": "ds_vit_cifar10",
 }
 TASKS = {"DSDetector": "detection"}  # of networks that do not classify

@@ -123,7 +123,7 @@ def test_list():
 def test_card(tmp_path):
     result = tool("card", "--preset=ds_resnet")
     assert result.returncode == 0
-    assert result.stdout == (ROOT / "zoo/ds_resnet_cifar10/README.md").read_text()
+    assert result.stdout == (ROOT / "zoo/ds_resnet_imagenette/README.md").read_text()
     (tmp_path / "bare").mkdir()
     (tmp_path / "bare/config.json").write_text((ROOT / "zoo/ds_resnet_cifar10/config.json").read_text())
     refused(tool("card", f"--preset={tmp_path / 'bare'}"), "README.md is missing", "has no card")
@@ -371,7 +371,7 @@ def test_classes_of_other_names(command, tmp_path, monkeypatch):
 
 
 def test_evaluate_on_images_of_other_channels():
-    refused(tool("evaluate", "--preset=ds_resnet", "--data=digits"), "--data has images of 1 channels", "reads 3")
+    refused(tool("evaluate", "--preset=ds_vit", "--data=digits"), "--data has images of 1 channels", "reads 3")
 
 
 @pytest.mark.parametrize(
