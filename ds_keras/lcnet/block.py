@@ -39,7 +39,7 @@ class SkippableBlock(keras.layers.Layer):
         activation: Keras activation name.
         attention: x is multiplied by a channel attention first, 1 + tanh(...); it always runs.
         projection: a 1x1 convolution in the shortcut, also where width and stride stay as they are.
-        predictor: further arguments of ``ScalePredictor``.
+        constant: see ``ScalePredictor``.
         **kwargs: of ``keras.layers.Layer``.
     """
 
@@ -54,7 +54,7 @@ class SkippableBlock(keras.layers.Layer):
         activation: str = "relu",
         attention: bool = False,
         projection: bool = False,
-        predictor: dict[str, Any] | None = None,
+        constant: bool = False,
         **kwargs: Any,
     ):
         super().__init__(autocast=False, **kwargs)
@@ -75,7 +75,7 @@ class SkippableBlock(keras.layers.Layer):
             named = {"name": f"{self.name}_attention", "dtype": self.dtype_policy}
             self.attention = DoubleHeadedGate([old], identity=True, **named)
         if self.units:
-            self.predictor = ScalePredictor(self.units, **(predictor or {}), name=f"{self.name}_scales")
+            self.predictor = ScalePredictor(self.units, constant, name=f"{self.name}_scales")
 
     def _convolution(self, filters: int, kernel: int, name: str, stride: int = 1) -> keras.layers.Layer:
         options = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal", **CHANNELS_LAST}
@@ -95,8 +95,7 @@ class SkippableBlock(keras.layers.Layer):
     @property
     def norms(self) -> list[keras.layers.BatchNormalization]:
         """Every BatchNorm of the block."""
-        decides = [] if self.predictor is None else [self.predictor.norm]
-        layers = [*self.reduce, self.norm, self.project_norm, *self.shortcut, *decides]
+        layers = [*self.reduce, self.norm, self.project_norm, *self.shortcut]
         return [layer for layer in layers if isinstance(layer, keras.layers.BatchNormalization)]
 
     def build(self, input_shape: Any = None) -> None:

@@ -26,8 +26,7 @@ def from_level(supernet: DSResNet, level: Any = None, always: int = 1, **options
         supernet: trained or not; with "same" padding and without pooling after the stem, as ``DSResNet.cifar``.
         level: int or ``SliceLevel``; default the largest.
         always: so many first blocks of every stage are never skipped whole.
-        **options: of ``LCResNet``: ``layers``, ``groups``, ``scale``, ``normalize``, ``gain``, ``constant``, ``name``,
-            ``dtype``.
+        **options: of ``LCResNet``: ``layers``, ``groups``, ``constant``, ``name``, ``dtype``.
 
     Returns:
         LCResNet.

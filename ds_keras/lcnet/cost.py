@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from ds_keras.lcnet.block import Costs
-from ds_keras.lcnet.predictor import LIMITS
+from ds_keras.lcnet.predictor import relu1
 
 
 class SkippedCosts:
@@ -17,10 +17,6 @@ class SkippedCosts:
     stages: tuple[Any, ...]
     image_shape: tuple[int, int, int]
     num_classes: int
-
-    def limit(self, predicted: tf.Tensor) -> tf.Tensor:
-        """Scales in [0, 1] of what predictors gave, (batch, units), as ``scale`` asks."""
-        return LIMITS[self.table["scale"]](predicted)
 
     def by_block(self, units: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
         """Columns of a tensor as they belong to the blocks.
@@ -45,7 +41,7 @@ class SkippedCosts:
             The same shape, in [0, 1]; 0 where a unit does not run: the groups of a block that is skipped, too.
         """
         found = []
-        for block, (scale, groups) in zip(self.blocks, self.by_block(self.limit(predicted)), strict=True):
+        for block, (scale, groups) in zip(self.blocks, self.by_block(relu1(predicted)), strict=True):
             found += [scale, groups * tf.cast(scale > 0, tf.float32) if block.layers else groups]
         return tf.concat(found, axis=1)
 

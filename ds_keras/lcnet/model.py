@@ -13,7 +13,7 @@ from ds_keras.core.image_model import ImageModel
 from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.lcnet.block import SkippableBlock, run_layers
 from ds_keras.lcnet.cost import SkippedCosts
-from ds_keras.lcnet.predictor import LIMITS, SPEED
+from ds_keras.lcnet.predictor import relu1
 from ds_keras.lcnet.skipping import How, in_full, in_sub_batches
 from ds_keras.routing.graph import BatchGraph
 
@@ -105,10 +105,6 @@ class LCResNet(SkippedCosts, ImageModel):
         block: "bottleneck" or "basic".
         layers: blocks may be skipped (L-Net).
         activation: Keras activation name.
-        scale: what a scale is: "relu1", what the predictor gives, limited to [0, 1]; or "binary", 1 where that is
-            positive and 0 elsewhere.
-        gain: see ``ScalePredictor``, as the next two.
-        normalize: the predictors read standardized means.
         constant: the predictors read nothing: every image runs the same. For comparisons.
         groups: of channels that may be skipped in a block (C-Net); 0 for none. As many as there are channels is the
             paper's C-Net: no machine skips single channels, so that they are computed and multiplied, while the count
@@ -151,9 +147,6 @@ class LCResNet(SkippedCosts, ImageModel):
         layers: bool = True,
         groups: int = 4,
         activation: str = "relu",
-        scale: str = "relu1",
-        gain: float = SPEED,
-        normalize: bool = False,
         constant: bool = False,
         **kwargs: Any,
     ):
@@ -161,18 +154,13 @@ class LCResNet(SkippedCosts, ImageModel):
         for argument, value in {"stem": stem, "stem_kernel": stem_kernel, "stem_stride": stem_stride}.items():
             if type(value) is not int or value < 1:
                 raise ValueError(f"{argument} must be a positive integer, received {value!r}")
-        switches = {"layers": layers, "stem_pool": stem_pool, "normalize": normalize, "constant": constant}
-        for argument, value in switches.items():
+        for argument, value in {"layers": layers, "stem_pool": stem_pool, "constant": constant}.items():
             if type(value) is not bool:
                 raise ValueError(f"{argument} must be True or False, received {value!r}")
         if block not in BLOCKS:
             raise ValueError(f"block must be one of {BLOCKS}, received {block!r}")
         if not isinstance(activation, str):
             raise ValueError(f"activation must be the name of one, received {activation!r}")
-        if scale not in LIMITS:
-            raise ValueError(f"scale must be one of {tuple(LIMITS)}, received {scale!r}")
-        if isinstance(gain, bool) or not isinstance(gain, int | float) or not 0 < gain < float("inf"):
-            raise ValueError(f"gain must be positive, received {gain!r}")
         least = 4 if block == "bottleneck" else 1
         self.stages = read_stages(stages, least)
         hidden = [row.width // least for row in self.stages]
@@ -184,9 +172,8 @@ class LCResNet(SkippedCosts, ImageModel):
             "stem_stride": stem_stride,
             "stem_pool": stem_pool,
         }
-        self.table |= {"block": block, "layers": layers, "groups": groups, "activation": activation, "scale": scale}
-        decides: dict[str, Any] = {"gain": float(gain), "normalize": normalize, "constant": constant}
-        self.table |= decides
+        self.table |= {"block": block, "layers": layers, "groups": groups}
+        self.table |= {"activation": activation, "constant": constant}
         named: dict[str, Any] = {"dtype": self.dtype_policy}
         start = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal", "name": "stem"}
         self.stem = [
@@ -201,7 +188,7 @@ class LCResNet(SkippedCosts, ImageModel):
         for i, row in enumerate(self.stages, start=1):
             for j in range(row.depth):
                 stride, skips = (row.stride if j == 0 else 1), layers and j >= row.always
-                given: dict[str, Any] = {"activation": activation, "predictor": decides}
+                given: dict[str, Any] = {"activation": activation, "constant": constant}
                 given |= {"attention": row.attention and j == 0, "projection": row.projection and j == 0}
                 given |= {"name": f"stage{i}_block{j + 1}", **named}
                 self.blocks.append(SkippableBlock(block, old, row.width, stride, skips, groups, **given))
@@ -258,7 +245,6 @@ class LCResNet(SkippedCosts, ImageModel):
         how: How = in_sub_batches,
         training: bool = False,
         scales: tf.Tensor | None = None,
-        noise: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """One pass.
 
@@ -267,7 +253,6 @@ class LCResNet(SkippedCosts, ImageModel):
             how: one of ``lcnet.skipping``.
             training: batch statistics; needs ``in_full``.
             scales: (batch, units) or (1, units) in [0, 1], taken instead of what the predictors give.
-            noise: (batch, units) float32, added to what the predictors give.
 
         Returns:
             Logits (batch, classes) float32, and what the predictors gave, (batch, units) float32, not yet limited (or
@@ -282,9 +267,8 @@ class LCResNet(SkippedCosts, ImageModel):
             own, columns = None, slice(column, column + block.units)
             column += block.units
             if block.units and scales is None:
-                z = block.predictor(tf.cast(x, tf.float32), training=training)
-                predicted.append(z if noise is None else z + noise[:, columns])
-                own = self.limit(predicted[-1])
+                predicted.append(block.predictor(tf.cast(x, tf.float32)))
+                own = relu1(predicted[-1])
             elif block.units and scales is not None:
                 own = scales[:, columns]
             x = block(x, scales=own, how=how, training=training)

@@ -34,8 +34,8 @@ def rows(tmp_path_factory):
         return from_level(supernet(classes, shape), always=0, groups=2, name="lc")
 
     plain = Experiment("lc", "digits", model, stage, None, held_out=40, train_images=64, calibration=(1, 64))
-    balanced = replace(plain, stage1=replace(stage, trainer={"target": 0.8, "balance": 0.1}))
-    workdir, variants = tmp_path_factory.mktemp("compare"), {"plain": plain, "balanced": balanced}
+    other = replace(plain, stage1=replace(stage, trainer={"target": 0.8, "price_rate": 0.1}))
+    workdir, variants = tmp_path_factory.mktemp("compare"), {"plain": plain, "other": other}
     with without_tracing():
         first = compare(variants, workdir, (0,), verbose=0)
     assert compare(variants, workdir, (0,), verbose=0) == first  # nothing is trained again
@@ -45,7 +45,7 @@ def rows(tmp_path_factory):
 
 
 def test_every_variant_has_its_figures(rows):
-    assert [(row["variant"], row["kind"]) for row in rows] == [("plain", "LC-Net"), ("balanced", "LC-Net")]
+    assert [(row["variant"], row["kind"]) for row in rows] == [("plain", "LC-Net"), ("other", "LC-Net")]
     for row in rows:
         assert all(row[f"{value}_seeds"] == [row[value]] and row[f"{value}_sd"] is None for value in VALUES)
         assert abs(row["worth"] - (row["dynamic"] - row["fixed"])) < 0.02 and 0 < row["share"] <= 100

@@ -30,7 +30,7 @@ def basic():
 @pytest.mark.parametrize(
     ("kwargs", "level", "options"),
     [
-        ({}, 0, {"groups": 2, "scale": "binary", "normalize": True}),
+        ({}, 0, {"groups": 2}),
         ({"block": "bottleneck", "activation": "relu6"}, 1, {"groups": 0, "layers": False}),
         pytest.param({"attention": False}, 0, {}, marks=pytest.mark.slow),  # tests/lcnet/test_compare.py trains one
     ],
@@ -55,8 +55,8 @@ def test_first_blocks_always_run(basic):
     assert model.run(images(2), scales=closed).madds[0] < model.madds
 
 
-def test_ways_to_skip_agree_with_attention_and_binary_scales(basic, tmp_path):
-    model = from_level(basic, 0, groups=2, scale="binary", normalize=True)
+def test_ways_to_skip_agree_with_attention(basic, tmp_path):
+    model = from_level(basic, 0, groups=2)
     rng = np.random.default_rng(0)
     for block in model.blocks:
         block.predictor.kernel.assign(rng.normal(0, 1.0, block.predictor.kernel.shape))
@@ -64,7 +64,7 @@ def test_ways_to_skip_agree_with_attention_and_binary_scales(basic, tmp_path):
     x = images(6)
     full, _ = model.forward(x, in_full)
     executed = model.run(x)
-    assert set(np.unique(executed.scales)) == {0.0, 1.0}
+    assert 0 < (executed.scales > 0).mean() < 1
     close(executed.logits, full)
     close(model.forward(x[:1], in_conditional)[0], full[:1])
     close(model.clone().run(x).logits, full)

@@ -13,7 +13,7 @@ from ds_keras.experiments.runner import run
 from ds_keras.lcnet.model import LCStage
 from ds_keras.lcnet.predictor import SPEED
 from ds_keras.lcnet.skipping import in_full
-from ds_keras.lcnet.trainer import REACH, runs, variety
+from ds_keras.lcnet.trainer import REACH, runs
 from ds_keras.models import LCResNet
 from ds_keras.training import LCTrainer
 
@@ -137,10 +137,6 @@ def test_decay_is_of_kernels_alone():
         ({"anneal": -1}, "anneal must be an integer of at least 0, received -1"),
         ({"label_smoothing": 1.0}, r"label_smoothing must be in \[0, 1\)"),
         ({"price_rate": -1.0}, "at least 0 and finite, received"),
-        ({"balance": -1.0}, "balance must be at least 0, received -1.0"),
-        ({"temperature": "warm"}, "temperature must be at least 0, received 'warm'"),
-        ({"distill": 1.5}, r"distill must be in \[0, 1\], received 1.5"),
-        ({"train_network": 0}, "train_network must be True or False, received 0"),
     ],
 )
 def test_bad_arguments(untrained, kwargs, message):
@@ -217,57 +213,8 @@ def test_a_supernet_has_other_trainers():
         LCTrainer(nano())
 
 
-def test_variety_is_of_the_batch():
-    on = tf.constant([[1.0, 1.0, 0.0], [1.0, 0.0, 0.0]])
-    with tf.GradientTape() as tape:
-        tape.watch(on)
-        found = variety(on)
-    rare = -(0.01 * np.log(0.01) + 0.99 * np.log(0.99)) / np.log(2)
-    close(found, (1 + 2 * rare) / 3)
-    gradient = array(tape.gradient(found, on))
-    assert np.all(gradient[:, 0] < 0) and np.all(gradient[:, 2] > 0)  # away from all and from none
-    close(gradient[:, 1], [0, 0])
-    assert float(variety(tf.zeros([2, 0]))) == 0
-
-
-def test_noise_anneals_and_is_drawn_anew():
-    trainer = LCTrainer(fresh(ONE, scale="binary"), target=0.6, anneal=3, temperature=0.5)
-    trainer.compile(keras.optimizers.SGD(0.0), run_eagerly=True)
-    drawn = []
-    for _ in range(4):
-        drawn.append(array(trainer.noise(tf.constant(16))))
-        trainer.train_on_batch(X[:16], Y[:16])
-    assert drawn[0].shape == (16, 3) and not np.allclose(drawn[0] / drawn[0].std(), drawn[1] / drawn[1].std())
-    assert drawn[0].std() > drawn[1].std() > drawn[2].std() > 0
-    same(drawn[3], np.zeros((16, 3)))
-    assert LCTrainer(trainer.network, target=0.6).noise(tf.constant(16)) is None
-
-
-def test_the_teacher_is_the_whole_network_at_compile():
-    model = fresh(ONE)
-    trainer = LCTrainer(model, target=0.6, distill=1.0)
-    model.classifier.bias.assign([0.0, 1.0, 2.0])  # after the trainer was made
-    for variable in model.predictors:
-        variable.assign(variable - 2)  # what predictors say does not count for it
-    trainer.compile(keras.optimizers.SGD(0.5), run_eagerly=True)
-    expected = tf.nn.softmax(model.run(X, scales=np.ones((48, 3))).logits)
-    close(trainer.truth(X, Y), expected)
-    trainer.train_on_batch(X[:16], Y[:16])
-    close(trainer.truth(X, Y), expected)
-
-
-def test_predictors_alone():
-    model = fresh(ONE, normalize=True)
-    trainer = LCTrainer(model, target=0.6, train_network=False)
-    trainer.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
-    before = snapshot(model)
-    trainer.train_on_batch(X[:16], Y[:16])
-    moved = {path for path, value in snapshot(model).items() if not np.array_equal(value, before[path])}
-    assert moved and all("_scales/" in path or "moving_" in path for path in moved)
-
-
 def test_constant_predictors_see_no_image():
-    model = fresh(ONE, constant=True, normalize=True)
+    model = fresh(ONE, constant=True)
     model.build()
     for block in model.blocks:
         block.predictor.bias.assign([0.1, -0.1, -0.3])

@@ -50,7 +50,7 @@ def compare(
         ValueError: no variant or no seed, another network, or bad arguments.
 
     Example:
-        >>> compare({"plain": experiment, "balanced": other}, "runs/lc")["rows"]
+        >>> compare({"plain": experiment, "constant": other}, "runs/lc")["rows"]
     """
     if not variants or not seeds:
         raise ValueError(f"variants and seeds must not be empty, received {variants!r} and {seeds!r}")
