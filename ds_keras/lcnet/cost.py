@@ -1,22 +1,92 @@
 """What an LC-ResNet's decisions come to: which units run, and the multiply-adds of what runs."""
 
+import functools
 import math
-from typing import Any
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
+from ds_keras.core.image_model import ImageModel
 from ds_keras.lcnet.block import Costs
 from ds_keras.lcnet.predictor import relu1
+from ds_keras.routing.graph import BatchGraph
 
 
-class SkippedCosts:
-    """Methods of ``LCResNet`` that look at scales and count; they need its table and blocks."""
+class Executed(NamedTuple):
+    """What ran: logits (batch, classes); madds (batch,); scales (batch, units), 0 where a unit is skipped."""
+
+    logits: Any
+    madds: Any
+    scales: Any
+
+
+class SkippedCosts(ImageModel):
+    """The part of ``LCResNet`` that runs sets of images and counts what ran; it needs its table, blocks and pass."""
 
     blocks: list[Any]
     table: dict[str, Any]
     stages: tuple[Any, ...]
-    image_shape: tuple[int, int, int]
-    num_classes: int
+    forward: Callable[..., tuple[tf.Tensor, tf.Tensor]]
+
+    @property
+    def units(self) -> list[str]:
+        """What may be skipped, in the order of the columns of ``Executed.scales``."""
+        return [
+            name
+            for block in self.blocks
+            for name in (*[block.name] * block.layers, *(f"{block.name}/group{i}" for i in range(block.groups)))
+        ]
+
+    def run(self, x: Any, batch_size: int = 256, scales: Any = None) -> Executed:
+        """Runs a set of images and says what ran for each.
+
+        Args:
+            x: (count, height, width, channels) images in [0, 255].
+            batch_size: images at a time.
+            scales: (count, units) in [0, 1], taken instead of what the predictors give.
+
+        Returns:
+            ``Executed(logits, madds, scales)`` of numpy arrays; ``units`` names the columns of the scales. 0 where a
+            unit did not run: the groups of a block that is skipped, too.
+
+        Raises:
+            ValueError: no images, or of another shape; scales of another shape.
+
+        Example:
+            >>> executed = model.run(images)
+            >>> executed.madds.mean() / model.madds
+        """
+        x, count = self.image_set(x, batch_size), len(self.units)
+        if scales is not None:
+            scales = np.asarray(scales, "float32")
+            if scales.shape != (len(x), count) or not np.all((scales >= 0) & (scales <= 1)):  # NaN is neither
+                found = f"values from {scales.min()} to {scales.max()}" if scales.size else "none"
+                raise ValueError(
+                    f"scales must have shape ({len(x)}, {count}) and lie in [0, 1], received {scales.shape}, {found}"
+                )
+        results = [(np.zeros((0, self.num_classes)), np.zeros(0), np.zeros((0, count)))]
+        for i in range(0, len(x), batch_size):
+            own = None if scales is None else tf.constant(scales[i : i + batch_size], tf.float32)
+            results.append(self.graph(tf.convert_to_tensor(x[i : i + batch_size]), own))
+        return Executed(*(np.concatenate(column).astype("float32") for column in zip(*results, strict=True)))
+
+    def run_photos(self, x: np.ndarray) -> tuple[Any, Any, Any]:
+        """See the base class."""
+        executed = self.run(x)
+        return executed.logits, None, executed.madds
+
+    @functools.cached_property
+    def graph(self) -> Any:
+        """One batch of ``run``, traced once for any size of the batch."""
+
+        def executed(x: tf.Tensor, scales: tf.Tensor | None) -> Executed:
+            logits, predicted = self.forward(x, scales=scales)
+            scales = self.active(predicted)
+            return Executed(logits, self.madds * self.spent(tf.cast(scales > 0, tf.float32)), scales)
+
+        return BatchGraph(executed, batched=2)
 
     def by_block(self, units: tf.Tensor) -> list[tuple[tf.Tensor, tf.Tensor]]:
         """Columns of a tensor as they belong to the blocks.

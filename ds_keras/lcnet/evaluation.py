@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 
 from ds_keras.evaluation.tables import Figures, evaluate_preset
-from ds_keras.lcnet.model import Executed, LCResNet
+from ds_keras.lcnet.cost import Executed
+from ds_keras.lcnet.model import LCResNet
 from ds_keras.policies.labels import check_classes
 
 ABOUT_LC = {

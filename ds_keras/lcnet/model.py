@@ -1,21 +1,17 @@
 """LC-ResNet: a residual network that skips, for each image, whole blocks and groups of their channels."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
-from ds_keras.core.image_model import ImageModel
 from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.lcnet.block import SkippableBlock, run_layers
 from ds_keras.lcnet.cost import SkippedCosts
 from ds_keras.lcnet.predictor import relu1
 from ds_keras.lcnet.skipping import How, in_full, in_sub_batches
-from ds_keras.routing.graph import BatchGraph
 
 
 @dataclass(frozen=True)
@@ -78,16 +74,8 @@ def read_stages(stages: Sequence[LCStage | dict[str, Any]], least: int) -> tuple
     return rows
 
 
-class Executed(NamedTuple):
-    """What ran: logits (batch, classes); madds (batch,); scales (batch, units), 0 where a unit is skipped."""
-
-    logits: Any
-    madds: Any
-    scales: Any
-
-
 @keras.saving.register_keras_serializable("ds_keras")
-class LCResNet(SkippedCosts, ImageModel):
+class LCResNet(SkippedCosts):
     """ResNet that decides for each image which residual blocks to skip, and which groups of their channels.
 
     Before a block a ``ScalePredictor`` gives a scale in [0, 1] for the block and one for each group; they multiply, and
@@ -104,11 +92,11 @@ class LCResNet(SkippedCosts, ImageModel):
         stem_pool: 3x3 maximum pooling of stride 2 after the stem.
         block: "bottleneck" or "basic".
         layers: blocks may be skipped (L-Net).
-        activation: Keras activation name.
-        constant: the predictors read nothing: every image runs the same. For comparisons.
         groups: of channels that may be skipped in a block (C-Net); 0 for none. As many as there are channels is the
             paper's C-Net: no machine skips single channels, so that they are computed and multiplied, while the count
             of multiply-adds leaves them out as the paper does.
+        activation: Keras activation name.
+        constant: the predictors read nothing: every image runs the same. For comparisons.
         **kwargs: ``mean``, ``std``, ``labels`` and ``name``, see ``ImageModel``.
 
     Call:
@@ -197,15 +185,6 @@ class LCResNet(SkippedCosts, ImageModel):
         self.classifier = keras.layers.Dense(num_classes, name="classifier", dtype="float32")
 
     @property
-    def units(self) -> list[str]:
-        """What may be skipped, in the order of the columns of ``Executed.scales``."""
-        return [
-            name
-            for block in self.blocks
-            for name in (*[block.name] * block.layers, *(f"{block.name}/group{i}" for i in range(block.groups)))
-        ]
-
-    @property
     def predictors(self) -> list[keras.Variable]:
         """The weights of the scale predictors."""
         return [v for block in self.blocks if block.predictor is not None for v in block.predictor.trainable_variables]
@@ -240,11 +219,7 @@ class LCResNet(SkippedCosts, ImageModel):
         return self.forward(x, in_full if training else in_sub_batches, training)[0]
 
     def forward(
-        self,
-        x: Any,
-        how: How = in_sub_batches,
-        training: bool = False,
-        scales: tf.Tensor | None = None,
+        self, x: Any, how: How = in_sub_batches, training: bool = False, scales: tf.Tensor | None = None
     ) -> tuple[tf.Tensor, tf.Tensor]:
         """One pass.
 
@@ -264,67 +239,18 @@ class LCResNet(SkippedCosts, ImageModel):
         if scales is not None:
             scales = tf.broadcast_to(scales, [tf.shape(x)[0], scales.shape[1]])
         for block in self.blocks:
-            own, columns = None, slice(column, column + block.units)
-            column += block.units
+            own = None
             if block.units and scales is None:
                 predicted.append(block.predictor(tf.cast(x, tf.float32)))
                 own = relu1(predicted[-1])
             elif block.units and scales is not None:
-                own = scales[:, columns]
+                own = scales[:, column : column + block.units]
+                column += block.units
             x = block(x, scales=own, how=how, training=training)
         logits = self.classifier(self.pool(tf.cast(x, tf.float32)))
         if scales is not None:
             return logits, scales
         return logits, tf.concat(predicted, axis=1) if predicted else tf.zeros([tf.shape(x)[0], 0])
-
-    def run(self, x: Any, batch_size: int = 256, scales: Any = None) -> Executed:
-        """Runs a set of images and says what ran for each.
-
-        Args:
-            x: (count, height, width, channels) images in [0, 255].
-            batch_size: images at a time.
-            scales: (count, units) in [0, 1], taken instead of what the predictors give.
-
-        Returns:
-            ``Executed(logits, madds, scales)`` of numpy arrays; ``units`` names the columns of the scales. 0 where a
-            unit did not run: the groups of a block that is skipped, too.
-
-        Raises:
-            ValueError: no images, or of another shape; scales of another shape.
-
-        Example:
-            >>> executed = model.run(images)
-            >>> executed.madds.mean() / model.madds
-        """
-        x, count = self.image_set(x, batch_size), len(self.units)
-        if scales is not None:
-            scales = np.asarray(scales, "float32")
-            if scales.shape != (len(x), count) or not np.all((scales >= 0) & (scales <= 1)):  # NaN is neither
-                found = f"values from {scales.min()} to {scales.max()}" if scales.size else "none"
-                raise ValueError(
-                    f"scales must have shape ({len(x)}, {count}) and lie in [0, 1], received {scales.shape}, {found}"
-                )
-        results = [(np.zeros((0, self.num_classes)), np.zeros(0), np.zeros((0, count)))]
-        for i in range(0, len(x), batch_size):
-            own = None if scales is None else tf.constant(scales[i : i + batch_size], tf.float32)
-            results.append(self.graph(tf.convert_to_tensor(x[i : i + batch_size]), own))
-        return Executed(*(np.concatenate(column).astype("float32") for column in zip(*results, strict=True)))
-
-    def run_photos(self, x: np.ndarray) -> tuple[Any, Any, Any]:
-        """See the base class."""
-        executed = self.run(x)
-        return executed.logits, None, executed.madds
-
-    @functools.cached_property
-    def graph(self) -> Any:
-        """One batch of ``run``, traced once for any size of the batch."""
-
-        def executed(x: tf.Tensor, scales: tf.Tensor | None) -> Executed:
-            logits, predicted = self.forward(x, scales=scales)
-            scales = self.active(predicted)
-            return Executed(logits, self.madds * self.spent(tf.cast(scales > 0, tf.float32)), scales)
-
-        return BatchGraph(executed, batched=2)
 
     def get_config(self) -> dict[str, Any]:
         """Constructor arguments, as plain data."""
