@@ -29,12 +29,16 @@ def pytest_collection_modifyitems(items):
 
 
 def pytest_collection_finish():
-    """What was imported stays: Python need not look through it for garbage again and again."""
+    """What was imported stays: Python need not look through it for garbage again and again.
+
+    ``gc.collect()`` leaves the oldest objects alone in all tests. One that must see every object collected calls
+    ``gc.collect_all()``.
+    """
     gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 10, 10)
-    collect = gc.collect  # TensorFlow asks for all of it with every file that it converts
-    gc.collect = lambda generation=1: collect(min(generation, 1))
+    gc.collect_all = gc.collect  # TensorFlow asks for it with every file that it converts
+    gc.collect = lambda generation=1: gc.collect_all(min(generation, 1))
 
 
 @pytest.fixture(scope="module")

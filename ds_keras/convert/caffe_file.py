@@ -1,5 +1,6 @@
 """Reads the weights of a Caffe model file (``.caffemodel``): a protocol buffer, of which a few fields are needed."""
 
+import math
 import os
 from functools import cache
 from typing import Any
@@ -10,7 +11,8 @@ from google.protobuf.message import DecodeError
 
 from ds_keras.core.files import read_limited, shown
 
-MAX_BYTES = 1 << 28  # of a file
+MAX_BYTES = 1 << 25  # of a file
+MAX_LAYERS, MAX_ARRAYS, MAX_AXES = 10_000, 16, 8  # in a file, of a layer, of an array
 STRING, MESSAGE, FLOAT, INT64 = 9, 11, 2, 3  # protocol buffers' numbers of types
 # Message: (field, number, type, message or None), of https://github.com/BVLC/caffe/blob/master/src/caffe/proto/caffe.proto
 FIELDS: dict[str, tuple[tuple[str, int, int, str | None], ...]] = {
@@ -32,23 +34,30 @@ def read_blobs(path: str | os.PathLike) -> dict[str, list[np.ndarray]]:
         {layer: float32 arrays}, with Caffe's axes: (outputs, inputs, height, width) for a convolution.
 
     Raises:
-        ValueError: no such file, a file of another kind or of more than 256 MiB, or an array whose shape does not fit
-            its values. The message names the file.
+        ValueError: no such file, a file of another kind, of more than 32 MiB or 10,000 layers, two layers of one name,
+            or an array whose shape does not fit its values. The message names the file.
     """
     data = read_limited(path, MAX_BYTES)
     try:
         net: Any = _message("NetParameter").FromString(data)
-        return {layer.name: [_array(blob) for blob in layer.blobs] for layer in net.layer if layer.blobs}
+        layers = [layer for layer in net.layer if layer.blobs] if len(net.layer) <= MAX_LAYERS else []
+        if any(len(layer.blobs) > MAX_ARRAYS for layer in layers):
+            raise ValueError(f"a layer has more than {MAX_ARRAYS} arrays")
+        if not layers or len({layer.name for layer in layers}) < len(layers):
+            raise ValueError(f"{len(net.layer)} layers, of at most {MAX_LAYERS} with arrays and names of their own")
+        return {layer.name: [_array(blob) for blob in layer.blobs] for layer in layers}
     except (DecodeError, ValueError) as error:
         raise ValueError(f"{shown(path)} is not a Caffe model file: {shown(error)}") from None
 
 
 def _array(blob: Any) -> np.ndarray:
-    values = np.asarray(blob.data, np.float32)
+    axes = len(blob.shape.dim)
+    if not 0 < axes <= MAX_AXES:
+        raise ValueError(f"an array's shape has {axes} axes, 1 to {MAX_AXES} are allowed")
     shape = tuple(blob.shape.dim)
-    if any(size < 0 for size in shape):
-        raise ValueError(f"an array of the shape {shape}")
-    return values.reshape(shape)
+    if min(shape) < 1 or math.prod(shape) != len(blob.data):
+        raise ValueError(f"an array of the shape {shape} has {len(blob.data)} values")
+    return np.asarray(blob.data, np.float32).reshape(shape)
 
 
 @cache

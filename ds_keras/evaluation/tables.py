@@ -51,7 +51,7 @@ def evaluate_preset(model: Any, x: Any, labels: Any, card: dict[str, Any], batch
 
 
 def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> dict[str, list[dict[str, Any]]]:
-    """Accuracy and cost of every level and every policy. Every level runs once; the policies choose from its logits.
+    """Accuracy and cost of every level, which runs once, and of every policy, which is replayed on the logits.
 
     Args:
         model: supernet.
@@ -68,11 +68,19 @@ def evaluate(model: "Supernet", x: Any, labels: Any, batch_size: int = 256) -> d
         ValueError: see ``check_classes``, or a network without levels.
     """
     require_levels(model)
-    return figures(model, score(model, x, labels, batch_size))
+    return figures_of(model, score(model, x, labels, batch_size))
 
 
-def figures(model: "Supernet", predictions: Predictions) -> dict[str, list[dict[str, Any]]]:
-    """As ``evaluate``, from a pass that was made."""
+def figures_of(model: "Supernet", predictions: Predictions) -> dict[str, list[dict[str, Any]]]:
+    """As ``evaluate``, from a pass that was made.
+
+    Args:
+        model: supernet.
+        predictions: of the labelled images.
+
+    Returns:
+        See ``evaluate``.
+    """
     labels = predictions.labels
     levels = level_rows(model, predictions.logits_by_level, labels)
     default = route(model, predictions)

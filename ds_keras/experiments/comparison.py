@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 
 def compare_policies(
-    model: "Supernet", held_out: Predictions, tested: Predictions, directory: Path, name: str
+    model: "Supernet", directory: Path, name: str, *, held_out: Predictions, tested: Predictions
 ) -> dict[str, Any]:
     """Compares the policies on test images, and draws them into a preset's folder.
 
     Args:
         model: in float32, with a budget table.
-        held_out: images that temperatures are fitted on.
-        tested: images that are compared on.
         directory: of the preset.
         name: title of the picture.
+        held_out: of the images that temperatures are fitted on.
+        tested: of the images that are compared on.
 
     Returns:
         See ``evaluation.compare``; "plot" names the picture, and is None where matplotlib is missing.

@@ -17,7 +17,7 @@ from ds_keras import data, zoo
 from ds_keras.core.backend import dtype_policy
 from ds_keras.core.files import expanded
 from ds_keras.core.image_model import ImageModel
-from ds_keras.evaluation.tables import evaluate_levels, figures, level_rows
+from ds_keras.evaluation.tables import evaluate_levels, figures_of, level_rows
 from ds_keras.experiments.comparison import compare_policies
 from ds_keras.experiments.config import Experiment, TrainingStage
 from ds_keras.experiments.loop import Clock, Loop
@@ -214,7 +214,7 @@ class Run:
         """Figures of every level on the held-out images, or on a part of the data."""
         return evaluate_levels(self.deployed(), *self.labelled(split))
 
-    def predict(self, model: Any, split: str) -> Predictions:
+    def predictions(self, model: Any, split: str) -> Predictions:
         """What every level and the gate say of the held-out images, or of a part of the data."""
         return score(model, *self.labelled(split))
 
@@ -259,20 +259,21 @@ class Run:
         """
         experiment, model = self.experiment, self.deployed()
         test = self.trial(self.sources["test"])
-        budget.measure_budget(model, self.x_held, self.held_out.labels)
+        held_out = self.predictions(model, "held_out")
+        budget.fit_budget(model, held_out)
         policy, _ = budget.choose_policy(model, experiment.tolerance)
-        held_out, tested = self.predict(model, "held_out"), self.predict(model, "test")
+        tested = self.predictions(model, "test")
         metrics = {
             **self.facts(command, seconds, test, "thresholds, budget table, default policy", reads),
             "default_policy": policy,
             **(kept or {}),
             "held_out": level_rows(model, held_out.logits_by_level, held_out.labels),
-            **figures(model, tested),
+            **figures_of(model, tested),
         }
         for part in sorted(set(self.sources) - {"train", "test"}):
-            also = self.predict(model, part)
-            metrics.setdefault("also", {})[part] = {"images": len(also), **figures(model, also)}
-        metrics |= compare_policies(model, held_out, tested, directory, experiment.name)
+            also = self.predictions(model, part)
+            metrics.setdefault("also", {})[part] = {"images": len(also), **figures_of(model, also)}
+        metrics |= compare_policies(model, directory, experiment.name, held_out=held_out, tested=tested)
         zoo.save(model, directory, metrics, render(model, metrics))
         return metrics
 

@@ -110,8 +110,8 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
         old = zoo.metrics(directory, ("test_reads", "seconds", "command", "licence"))
         if not choose:
             known = trained.budget_table
-            held_out, tested = current.predict(trained, "held_out"), current.predict(trained, "test")
-            metrics = {**old, **compare_policies(trained, held_out, tested, directory, experiment.name)}
+            held_out, tested = current.predictions(trained, "held_out"), current.predictions(trained, "test")
+            metrics = {**old, **compare_policies(trained, directory, experiment.name, held_out=held_out, tested=tested)}
             if budget.measure_passes(trained, current.x_held) != known:
                 _bundle(trained, directory, metrics)
             zoo.save(trained, directory, metrics, render(trained, metrics))

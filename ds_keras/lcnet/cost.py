@@ -1,4 +1,4 @@
-"""What an LC-ResNet's decisions come to: which units run, and the multiply-adds of what runs."""
+"""The part of an LC-ResNet that runs sets of images: which units run, and the multiply-adds of what runs."""
 
 import functools
 import math
@@ -22,7 +22,7 @@ class Executed(NamedTuple):
     scales: Any
 
 
-class SkippedCosts(ImageModel):
+class SkippingNetwork(ImageModel):
     """The part of ``LCResNet`` that runs sets of images and counts what ran; it needs its table, blocks and pass."""
 
     blocks: list[Any]

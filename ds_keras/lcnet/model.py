@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from ds_keras.core.rescale import CHANNELS_LAST
 from ds_keras.lcnet.block import SkippableBlock, run_layers
-from ds_keras.lcnet.cost import SkippedCosts
+from ds_keras.lcnet.cost import SkippingNetwork
 from ds_keras.lcnet.predictor import relu1
 from ds_keras.lcnet.skipping import How, in_full, in_sub_batches
 
@@ -75,7 +75,7 @@ def read_stages(stages: Sequence[LCStage | dict[str, Any]], least: int) -> tuple
 
 
 @keras.saving.register_keras_serializable("ds_keras")
-class LCResNet(SkippedCosts):
+class LCResNet(SkippingNetwork):
     """ResNet that decides for each image which residual blocks to skip, and which groups of their channels.
 
     Before a block a ``ScalePredictor`` gives a scale in [0, 1] for the block and one for each group; they multiply, and

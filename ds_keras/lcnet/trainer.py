@@ -13,7 +13,7 @@ from ds_keras.lcnet.skipping import in_full
 from ds_keras.training import losses
 from ds_keras.training.base import Trainer, accuracy, means
 
-GAIN = 10.0  # price of a whole network too much
+PRICE = 10.0  # price of a whole network too much
 REACH = 0.5  # how far below 0 the price still moves what a predictor gave
 
 
@@ -158,7 +158,7 @@ class LCTrainer(Trainer):
         if self.target is None:
             return tf.constant(0.0)
         too_much = tf.stop_gradient(spent) - self.goal()
-        return GAIN * too_much + self.price_rate * self.owed.assign_add(too_much)
+        return PRICE * too_much + self.price_rate * self.owed.assign_add(too_much)
 
     def goal(self) -> tf.Tensor:
         """The share of the MAdds that this step aims at."""

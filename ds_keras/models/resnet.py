@@ -182,7 +182,8 @@ class DSResNet(Supernet):
         levels = slice_levels(table, gated)
         super().__init__(levels, levels[-1], num_classes, input_shape, **kwargs)
         self.stem_table: dict[str, Any] = {"stem": int(stem), "stem_kernel": int(stem_kernel)}
-        self.stem_table |= {"stem_stride": int(stem_stride), "stem_pool": stem_pool}
+        pool = stem_pool if stem_pool == "end" else bool(stem_pool)
+        self.stem_table |= {"stem_stride": int(stem_stride), "stem_pool": pool}
         self.stages, self.gated = table, gated
         self.gate_table: dict[str, Any] = {"attention": bool(attention), "gate_hidden": int(gate_hidden)}
         self.style, self.dropout_rate = style, float(dropout)

@@ -43,11 +43,29 @@ def measure_budget(
         ValueError: bad argument.
     """
     check_classes(labels, len(x), model.num_classes)
-    if not isinstance(points, int) or points < 2:
-        raise ValueError(f"points must be an integer of at least 2, received {points!r}")
-    if cascade is not None and len(check_chain(cascade, len(model.levels))) > LONGEST:
-        raise ValueError(f"cascade must have at most {LONGEST} levels to be measured, received {cascade!r}")
-    predictions, spec = score(model, x, labels), routing_spec(model)
+    _check_request(model, points, cascade)
+    return fit_budget(model, score(model, x, labels), points, cascade)
+
+
+def fit_budget(
+    model: "Supernet", predictions: Predictions, points: int = 41, cascade: tuple[int, ...] | None = None
+) -> dict[str, list]:
+    """As ``measure_budget``, from a pass over the held-out images that was made.
+
+    Args:
+        model: as there.
+        predictions: of the held-out images.
+        points: as there.
+        cascade: as there.
+
+    Returns:
+        As there.
+
+    Raises:
+        ValueError: bad argument.
+    """
+    _check_request(model, points, cascade)
+    spec = routing_spec(model)
     bodies = np.array(spec.bodies, "float64")
     chains = None if cascade is None else [tuple(cascade)]
     path = search(predictions.logits_by_level, predictions.labels, spec.start, bodies, points, chains)
@@ -62,6 +80,13 @@ def measure_budget(
     table = BudgetTable({name: tuple(sorted(found, key=lambda row: row.madds)) for name, found in rows.items()})
     model.budgets = _with_passes(model, table, predictions)
     return model.budget_table
+
+
+def _check_request(model: "Supernet", points: int, cascade: tuple[int, ...] | None) -> None:
+    if not isinstance(points, int) or points < 2:
+        raise ValueError(f"points must be an integer of at least 2, received {points!r}")
+    if cascade is not None and len(check_chain(cascade, len(model.levels))) > LONGEST:
+        raise ValueError(f"cascade must have at most {LONGEST} levels to be measured, received {cascade!r}")
 
 
 def measure_passes(model: "Supernet", x: Any) -> dict[str, list]:

@@ -207,6 +207,7 @@ def _batched(model: "Supernet", name: str, x: Any, batch_size: int, empty: np.nd
     for i in range(0, len(x), batch_size):
         parts.append(model.graphs[name](tf.convert_to_tensor(x[i : i + batch_size])))
         if time.monotonic() > said + EVERY:
-            logging.info("%s: %d of %d images", model.name, min(i + batch_size, len(x)), len(x))
+            done = min(i + batch_size, len(x))
+            logging.info("%s, %s: %d of %d images", model.name, name.replace("_", " "), done, len(x))
             said = time.monotonic()
     return np.concatenate([empty, *parts], axis=axis)

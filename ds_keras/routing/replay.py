@@ -160,7 +160,7 @@ def route(
         ``Routed`` of numpy arrays.
 
     Raises:
-        ValueError: unknown policy.
+        ValueError: unknown policy, or an argument that the policy needs or cannot use.
     """
     found = _find(model, predictions, policy, mix, seed)
     levels, passes = _replay(model, predictions, found, settings)
@@ -170,10 +170,15 @@ def route(
 
 @moved.renamed(knobs="settings")
 def passes(
-    model: "Supernet", predictions: Predictions, policy: PolicyName | None = None, settings: Any = None
+    model: "Supernet",
+    predictions: Predictions,
+    policy: PolicyName | None = None,
+    settings: Any = None,
+    mix: Any = None,
+    seed: int | None = None,
 ) -> np.ndarray:
     """Which bodies run for each image: (count, levels), 1 where one does. Arguments as ``route``."""
-    return _replay(model, predictions, _find(model, predictions, policy), settings).passes
+    return _replay(model, predictions, _find(model, predictions, policy, mix, seed), settings).passes
 
 
 def curves(model: "Supernet", predictions: Predictions, temperatures: list[float] | None = None) -> dict[str, Curve]:

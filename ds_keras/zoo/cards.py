@@ -201,8 +201,8 @@ def _int8(found: dict[str, Any]) -> list[str]:
     return [
         "## int8 bundle (test set)",
         f"`model_int8.dsbundle`, {found['quantization']}, {found['bytes'] / 1e6:.2f} MB (half precision: "
-        f"{found['float16_bytes'] / 1e6:.2f} MB), run in LiteRT on all {found['images']} test images, with the knobs "
-        f"of the float model. {found['calibrated_on']}",
+        f"{found['float16_bytes'] / 1e6:.2f} MB), run in LiteRT on all {found['images']} test images, with the "
+        f"settings of the float model. {found['calibrated_on']}",
         table(["level", "float top-1 %", "int8 top-1 %", "difference", "same class (policy: and level) %"], rows),
         f"```\n{found['command']}\n```",
     ]

@@ -27,7 +27,36 @@ def test_reads_what_was_written(tmp_path):
         same(array, expected)
 
 
-@pytest.mark.parametrize("shape", [(5,), (-1, 2), (2**62, 4), (0,)])
+def test_the_format_byte_by_byte(tmp_path):
+    """A network (layer: field 100) with a layer "c" (name 1, blobs 7) of one blob (shape 7, data 5)."""
+    blob = bytes.fromhex("3a03 0a0102") + b"\x2a\x08" + np.array([1, 2], "<f4").tobytes()
+    layer = bytes.fromhex("0a0163") + b"\x3a" + bytes([len(blob)]) + blob
+    (tmp_path / "a.caffemodel").write_bytes(b"\xa2\x06" + bytes([len(layer)]) + layer)
+    found = caffe_file.read_blobs(tmp_path / "a.caffemodel")
+    assert {name: [array.tolist() for array in arrays] for name, arrays in found.items()} == {"c": [[1, 2]]}
+
+
+@pytest.mark.parametrize(
+    ("net", "message"),
+    [
+        (lambda layer: b"", "0 layers"),
+        (lambda layer: 2 * layer, "2 layers, of at most 10000 with arrays and names of their own"),
+        (lambda layer: 10_001 * b"\xa2\x06\x00" + layer, "10002 layers"),
+    ],
+)
+def test_too_many_layers_or_none(tmp_path, net, message):
+    path = saved(tmp_path / "a.caffemodel", {"conv": [np.ones(4)]})
+    path.write_bytes(net(path.read_bytes()))
+    with pytest.raises(ValueError, match=f"is not a Caffe model file: {message}"):
+        caffe_file.read_blobs(path)
+
+
+def test_too_many_arrays_of_a_layer(tmp_path):
+    with pytest.raises(ValueError, match="more than 16 arrays"):
+        caffe_file.read_blobs(saved(tmp_path / "a.caffemodel", {"conv": [np.ones(1)] * 17}))
+
+
+@pytest.mark.parametrize("shape", [(5,), (-1, 2), (2**62, 4), (0,), (), (1,) * 9])
 def test_a_shape_that_does_not_fit_is_refused(tmp_path, shape):
     path = saved(tmp_path / "a.caffemodel", {"conv": [np.ones(4)]}, shape)
     with pytest.raises(ValueError, match=r"a\.caffemodel is not a Caffe model file: .*shape"):

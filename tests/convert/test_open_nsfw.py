@@ -102,7 +102,7 @@ def test_the_largest_level_gives_the_features_of_the_source(layers):
 def test_the_real_weights_give_the_features_of_the_source():
     x = images(1, 128, 3)
     model = open_nsfw.load_open_nsfw(5, input_shape=(128, 128, 3))
-    close(features(model, x), caffe_features(open_nsfw.read_blobs(open_nsfw.SOURCE.path()), x))
+    close(features(model, x), caffe_features(open_nsfw.read_blobs(open_nsfw.SOURCE.checked_path()), x))
     assert model(x, level=0).shape == (1, 5)
 
 
@@ -113,6 +113,7 @@ def test_the_real_weights_give_the_features_of_the_source():
         ({"scale_1": [np.ones(STEM)] * 3}, "scale_1 must have 2 arrays, received 3"),
         ({"scale_1": [np.ones(7), np.ones(STEM)]}, r"conv_1, bn_1 and scale_1 must be .*received .*\(7,\)"),
         ({"bn_1": [np.ones(STEM), np.ones(STEM), np.zeros(1)]}, "conv_1, bn_1 and scale_1 must be finite"),
+        ({"bn_1": [np.ones(STEM), -np.ones(STEM), np.ones(1)]}, "the variance not negative"),
     ],
 )
 def test_other_weights_are_refused(layers, change, message):
@@ -127,6 +128,20 @@ def test_other_networks_are_refused(layers):
         open_nsfw.from_open_nsfw(
             {**layers, "conv_stage0_block0_branch2a": [np.ones((4, 8, 3, 3)), np.ones(4)]}, network()
         )
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stem_pool": True}, "stem_pool='end', received True"),
+        ({"stride_in": "3x3"}, "stride_in='1x1', received '3x3'"),
+        ({"std": 2.0}, "std=1.0, received 2.0"),
+        ({"stages": [*NARROW[:-1], Stage((64, 128), (2, 3), 1)]}, "strides=.*received"),
+    ],
+)
+def test_a_network_that_would_compute_something_else_is_refused(layers, changes, message):
+    with pytest.raises(ValueError, match=f"as load_open_nsfw makes it, {message}"):
+        open_nsfw.from_open_nsfw(layers, network(**changes))
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -28,6 +28,10 @@ class Stub:
         self.calls = []
         self.chosen = {"cascade": [0, 0, 1, 1], "gate": [0, 0, 0, 1], "random": [1, 0, 0, 1], "oracle": [0, 0, 1, 0]}
 
+    def score(self, x, labels, size):
+        self.calls.append(("score", {"size": size}))
+        return Predictions(self.every, None, labels)
+
     def route(self, predictions, policy=None, **options):
         self.calls.append((policy, options))
         levels = np.array(self.chosen[policy or self.default_policy])
@@ -36,7 +40,7 @@ class Stub:
 
 @pytest.fixture
 def stub(monkeypatch):
-    monkeypatch.setattr(tables, "score", lambda model, x, labels, size: Predictions(model.every, None, labels))
+    monkeypatch.setattr(tables, "score", Stub.score)
     monkeypatch.setattr(tables, "route", Stub.route)
     counts = SimpleNamespace(madds=lambda m, k: (40, 100)[k], params=lambda m, k: (7, 9)[k])
     monkeypatch.setattr(tables, "cost", counts)
@@ -58,6 +62,7 @@ def test_by_hand(stub):
         # half way from 40 to 100 MAdds: half way from 50 to 75 %
         {"policy": "static, interpolated", "top1": 62.5, "madds": 70, "share": 0.7, "mix": None},
     ]
+    assert dict(stub.calls)["score"] == {"size": 2}
     assert dict(stub.calls)["random"]["mix"].tolist() == [0.5, 0.5]  # the default policy's
 
 

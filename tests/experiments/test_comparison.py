@@ -62,14 +62,14 @@ def test_temperatures_are_fitted_on_held_out_images_and_matplotlib_may_be_missin
     held, test = images(60), images(30, seed=5)
     model, labels = budgeted_nano(held, points=5), np.arange(60) % 3
     held_out, tested = curves.score(model, held, labels), curves.score(model, test, labels[:30])
-    given = (model, held_out, tested, tmp_path, "small")
-    found = compare_policies(*given)
+    given, two = (model, tmp_path, "small"), {"held_out": held_out, "tested": tested}
+    found = compare_policies(*given, **two)
     assert found["temperatures"] == curves.fit_temperatures(held_out)
     assert {**found, "plot": None} == {**evaluation.compare(model, tested, found["temperatures"]), "plot": None}
     assert found["plot"] == "policies.png" and [path.name for path in tmp_path.iterdir()] == ["policies.png"]
     (tmp_path / "policies.png").unlink()
     find = importlib.util.find_spec
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "matplotlib" else find(name))
-    assert compare_policies(*given) == {**found, "plot": None}
+    assert compare_policies(*given, **two) == {**found, "plot": None}
     assert not list(tmp_path.iterdir())
     assert json.loads(json.dumps(found)) == found

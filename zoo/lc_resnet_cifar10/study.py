@@ -14,7 +14,7 @@ not repeated.
 A run of level 1 takes about 3 minutes on two quiet cores, one of level 0 a bit more than 1 (estimated from processor
 time).
 
-    python zoo/lc_resnet_cifar10/study.py --workdir=runs/lc_study --level=1 --seeds=0,1,2 \
+    python zoo/lc_resnet_cifar10/study.py --workdir=runs/lc_study --seeds=0,1,2 \
         --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
 """
 
@@ -66,7 +66,7 @@ def read_flags():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="pack:data/cifar10_jpeg.npz+data/cifar10_lossless_train4000.npz")
     parser.add_argument("--workdir", required=True)
-    parser.add_argument("--level", type=int, default=1)
+    parser.add_argument("--level", type=int, default=0)
     parser.add_argument("--images", type=int, default=8000)
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument("--seeds", default="0,1,2")
@@ -86,6 +86,8 @@ def main():
             variants[f"{kind}-{target}"] = variant(flags, target, **changes)
             variants[f"constant-{kind}-{target}"] = variant(flags, target, constant=True, **changes)
     chosen = [name for name in flags.variants.split(",") if name] or list(variants)
+    if unknown := [name for name in chosen if name not in variants]:
+        sys.exit(f"--variants must be among {', '.join(variants)}, received {', '.join(unknown)}")
     seeds = [int(seed) for seed in flags.seeds.split(",")]
     variants = {name: variants[name] for name in chosen}
     rows = compare(variants, flags.workdir, seeds, flags.max_steps, " ".join(sys.argv), verbose=0)["rows"]

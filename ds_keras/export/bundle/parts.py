@@ -93,8 +93,8 @@ def _vectors(graph: bytes) -> list[bytes]:
     constants = [buffer.DataAsNumpy().tobytes() if buffer.DataLength() else b"" for buffer in buffers]
     metadata = {constants[model.Metadata(i).Buffer()] for i in range(model.MetadataLength())}
     subgraph = model.Subgraphs(0)
-    scales = [subgraph.Tensors(i).Quantization() for i in range(subgraph.TensorsLength())]
-    scales = [scale.ScaleAsNumpy().tobytes() for scale in scales if scale is not None and scale.ScaleLength()]
+    quantizations = [subgraph.Tensors(i).Quantization() for i in range(subgraph.TensorsLength())]
+    scales = [found.ScaleAsNumpy().tobytes() for found in quantizations if found is not None and found.ScaleLength()]
     found = [*constants, *scales]
     return [data for data in found if len(data) >= SMALLEST and len(data) % 4 == 0 and data not in metadata]
 
