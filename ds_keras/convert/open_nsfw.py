@@ -32,8 +32,16 @@ STAGES = (
 MEAN = (123.0, 117.0, 104.0)  # RGB
 DEPTHS = (3, 4, 6, 3)  # blocks of the source
 NEEDED = {  # of a network's config
-    **{"mean": list(MEAN), "std": 1.0, "stem_kernel": 7, "stem_stride": 2, "stem_pool": "end"},
-    **{"block": "bottleneck", "stride_in": "1x1", "padding": "symmetric", "activation": "relu", "bn_epsilon": 1e-5},
+    "mean": list(MEAN),
+    "std": 1.0,
+    "stem_kernel": 7,
+    "stem_stride": 2,
+    "stem_pool": "end",
+    "block": "bottleneck",
+    "stride_in": "1x1",
+    "padding": "symmetric",
+    "activation": "relu",
+    "bn_epsilon": 1e-5,
 }
 
 
@@ -55,8 +63,8 @@ def load_open_nsfw(num_classes: int, stages: Sequence[Stage] = STAGES, **kwargs:
     Example:
         >>> model = load_open_nsfw(10, input_shape=(128, 128, 3))
     """
-    given = {"mean": list(MEAN), "std": 1.0, "stride_in": "1x1", "stem_pool": "end", **kwargs}
-    return from_open_nsfw(read_blobs(SOURCE.checked_path()), DSResNet(64, stages, num_classes, **given))
+    weights = read_blobs(SOURCE.checked_path())
+    return from_open_nsfw(weights, DSResNet(64, stages, num_classes, **{**NEEDED, **kwargs}))
 
 
 def from_open_nsfw(weights: Mapping[str, Sequence[np.ndarray]], model: DSResNet) -> DSResNet:
