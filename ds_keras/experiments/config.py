@@ -208,7 +208,8 @@ class Experiment:
             BatchNorm's statistics were measured on them; for trained weights with a new classifier. 0 leaves it.
         order_images: so many training images say which channels matter (``importance.order_channels``, "taylor"), by
             which they are ordered before Stage I; for a network that begins with trained weights. 0 leaves the order.
-        tolerance: accuracy that the default policy may lose on the held-out images, in [0, 1].
+        tolerance: accuracy that the default policy may lose on the held-out images, in [0, 1]; a standard error of the
+            loss counts as lost too.
         precision: Keras dtype policy.
         data_terms: one line for the card: what the data is and its terms.
         licence: of the weights; "" for none stated.

@@ -261,7 +261,7 @@ class Run:
         test = self.trial(self.sources["test"])
         held_out = self.predictions(model, "held_out")
         budget.fit_budget(model, held_out)
-        policy, _ = budget.choose_policy(model, experiment.tolerance)
+        policy, _ = budget.choose_policy(model, held_out, experiment.tolerance)
         tested = self.predictions(model, "test")
         metrics = {
             **self.facts(command, seconds, test, "thresholds, budget table, default policy", reads),

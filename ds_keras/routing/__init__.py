@@ -3,7 +3,7 @@
 from typing import Any
 
 from ds_keras import moved
-from ds_keras.routing.budget import choose_policy, measure_budget, measure_passes, set_budget, settings_for
+from ds_keras.routing.budget import choose_policy, fit_budget, measure_budget, measure_passes, set_budget, settings_for
 from ds_keras.routing.execute import gate_logits, predict_levels, predict_routed, relative_costs, routing_spec, run
 from ds_keras.routing.replay import Curve, Predictions, curves, fit_temperatures, passes, route, score
 
@@ -12,6 +12,7 @@ __all__ = [
     "Predictions",
     "choose_policy",
     "curves",
+    "fit_budget",
     "fit_temperatures",
     "gate_logits",
     "measure_budget",

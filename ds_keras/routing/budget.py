@@ -16,7 +16,7 @@ from ds_keras.policies.cascade_search import LONGEST, search
 from ds_keras.policies.gate import Gate
 from ds_keras.policies.labels import check_classes
 from ds_keras.routing.execute import gate_logits, own_settings, predict_levels, routing_spec
-from ds_keras.routing.replay import Predictions, passes, score
+from ds_keras.routing.replay import Predictions, passes, route, score
 
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
@@ -131,8 +131,7 @@ def _with_passes(model: "Supernet", table: BudgetTable, predictions: Predictions
     def completed(name: str, row: BudgetRow) -> BudgetRow:
         if row.passes is not None:
             return row
-        policy = int(row.settings[0]) if name == LEVELS else name
-        shares = passes(model, predictions, policy, row.settings).mean(0).round(6)
+        shares = passes(model, predictions, _policy(name, row.settings), row.settings).mean(0).round(6)
         return replace(row, passes=tuple(shares.tolist()))
 
     return BudgetTable({name: tuple(completed(name, row) for row in rows) for name, rows in table.rows.items()})
@@ -204,31 +203,57 @@ def set_budget(
     _assign(model, policy, settings_for(model, policy, fraction, madds, milliseconds, times))
 
 
-def choose_policy(model: "Supernet", tolerance: float = 0.003) -> tuple[PolicyName, float]:
-    """Makes the cheapest setting that loses at most ``tolerance`` on the budget table's images the default.
+def choose_policy(model: "Supernet", predictions: Predictions, tolerance: float = 0.003) -> tuple[PolicyName, float]:
+    """Makes the cheapest setting of the budget table that loses little, one standard error included, the default.
+
+    Of n held-out images let b be those that the largest level has right and a setting wrong, and c the reverse. The
+    setting loses (b - c) / n, with a standard error of sqrt(b + c) / n. It is good where loss and error together are at
+    most the tolerance: so few images choose a dearer setting than many do. The largest level itself is always good.
 
     Args:
         model: supernet with a budget table.
+        predictions: of the images that the table was measured on: ``score(model, images, labels)``.
         tolerance: accuracy below the largest level's, in [0, 1].
 
     Returns:
         The policy (or level) and its average MAdds.
 
     Raises:
-        ValueError: no budget table, or a tolerance that is not in [0, 1].
+        ValueError: no budget table, no predictions, or a tolerance that is not in [0, 1].
+
+    Source: the one-standard-error rule, Breiman et al. 1984, Classification and Regression Trees, section 3.4.3; the
+    error of a difference of paired yes-or-no results, McNemar 1947.
+
+    Example:
+        >>> held_out = score(model, images, labels)
+        >>> fit_budget(model, held_out)
+        >>> policy, madds = choose_policy(model, held_out)
     """
     table = model.budgets
-    if not table.of(LEVELS):
+    if len(table.of(LEVELS)) != len(model.levels):
         raise ValueError(NO_TABLE)
+    if not isinstance(predictions, Predictions):
+        raise ValueError(f"predictions must be what ds_keras.routing.score gives, received {predictions!r}")
     if not 0 <= tolerance <= 1:
         raise ValueError(f"tolerance must be in [0, 1], received {tolerance!r}")
-    floor = table.of(LEVELS)[-1].accuracy - tolerance
-    good = [(row.madds, name, row.settings) for name in table.rows for row in table.of(name) if row.accuracy >= floor]
-    madds, name, settings = min(good)
-    model.default_policy = int(settings[0]) if name == LEVELS else name
+
+    def is_good(name: str, settings: tuple[float, ...]) -> bool:
+        levels = route(model, predictions, _policy(name, settings), settings).levels
+        largest, chosen = predictions.correct[-1], predictions.correct[levels, np.arange(len(levels))]
+        lost, gained = (largest & ~chosen).sum(), (chosen & ~largest).sum()
+        return lost - gained + np.sqrt(lost + gained) <= tolerance * len(predictions)
+
+    rows = sorted((row.madds, name, row.settings) for name in table.rows for row in table.of(name))
+    madds, name, settings = next(row for row in rows if is_good(*row[1:]))
+    model.default_policy = _policy(name, settings)
     if name != LEVELS:
         _assign(model, name, settings)
     return model.default_policy, madds
+
+
+def _policy(name: str, settings: tuple[float, ...]) -> PolicyName:
+    """The policy of a row of the table: a name, or a fixed level."""
+    return int(settings[0]) if name == LEVELS else name
 
 
 def _assign(model: "Supernet", policy: PolicyName, settings: Any) -> None:

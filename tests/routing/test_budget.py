@@ -1,0 +1,77 @@
+"""Which setting becomes the default. What the table holds: ``test_execute.py``."""
+
+import numpy as np
+import pytest
+from helpers import budgeted_nano, images, pair
+
+from ds_keras.policies.budget_table import LEVELS
+from ds_keras.routing import budget, replay
+
+COUNT = 60
+
+
+@pytest.fixture(scope="module")
+def measured():
+    """A model with its budget table, and what its levels say of the images that it was measured on."""
+    x = images(COUNT)
+    model = budgeted_nano(x, points=9)
+    return model, replay.score(model, x, np.arange(COUNT) % 3)
+
+
+def rows_of(model):
+    """(policy or level, row) of every row of the budget table."""
+    for name, rows in model.budget_table.items():
+        yield from ((row[0][0] if name == LEVELS else name, row) for row in rows)
+
+
+def loss(model, predictions, policy, settings):
+    """Accuracy below the largest level's and its standard error, image after image."""
+    routed, lost, gained = replay.route(model, predictions, policy, settings), 0, 0
+    for i, label in enumerate(predictions.labels):
+        largest = predictions.logits_by_level[-1, i].argmax() == label
+        chosen = routed.logits[i].argmax() == label
+        lost, gained = lost + (largest and not chosen), gained + (chosen and not largest)
+    return (lost - gained) / len(predictions), (lost + gained) ** 0.5 / len(predictions)
+
+
+def test_a_row_replayed_has_the_accuracy_and_the_cost_of_the_table(measured):
+    model, predictions = measured
+    for policy, (settings, madds, accuracy, _) in rows_of(model):
+        routed = replay.route(model, predictions, policy, settings)
+        assert (routed.logits.argmax(1) == predictions.labels).mean() == pytest.approx(accuracy)
+        assert routed.madds.mean() == pytest.approx(madds)
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.05, 0.15, 1.0])
+def test_the_cheapest_setting_that_loses_little_and_one_standard_error(measured, tolerance):
+    model, predictions = measured
+    twin = model.clone()
+    policy, madds = budget.choose_policy(twin, predictions, tolerance)
+    good = [row[1] for name, row in rows_of(model) if sum(loss(model, predictions, name, row[0])) <= tolerance]
+    assert madds == min(good) and twin.default_policy == policy
+    assert sum(loss(twin, predictions, policy, None)) <= tolerance
+    assert replay.route(twin, predictions).madds.mean() == pytest.approx(madds, rel=1e-4)
+
+
+@pytest.mark.parametrize(("repeats", "chosen"), [(1, 1), (50, 0)])
+def test_few_images_do_not_choose_a_level_that_trades_answers(repeats, chosen):
+    """Each level alone has one image in 40 right. A few images cannot tell that this loses nothing; many can."""
+    labels = np.zeros(40 * repeats, int)
+    logits = np.tile(np.eye(3)[0], (2, len(labels), 1))
+    logits[0, ::40], logits[1, 1::40] = np.eye(3)[1], np.eye(3)[1]
+    model, predictions = pair(), replay.Predictions(logits, np.zeros((len(labels), 2)), labels)
+    assert predictions.correct.mean(1).tolist() == [0.975, 0.975]
+    budget.fit_budget(model, predictions)
+    model.budget_table = {LEVELS: model.budget_table[LEVELS]}
+    assert budget.choose_policy(model, predictions, tolerance=0.01)[0] == chosen == model.default_policy
+
+
+def test_bad_arguments(measured):
+    model, predictions = measured
+    for tolerance in (-1.0, 3, float("nan")):
+        with pytest.raises(ValueError, match=r"tolerance must be in \[0, 1\], received"):
+            budget.choose_policy(model, predictions, tolerance)
+    with pytest.raises(ValueError, match=r"predictions must be what ds_keras.routing.score gives, received 0.01"):
+        budget.choose_policy(model, 0.01)
+    with pytest.raises(ValueError, match="no budget table"):
+        budget.choose_policy(pair(), predictions)
