@@ -55,5 +55,6 @@ EXPERIMENT = replace(
     "Yahoo's open_nsfw (BSD-2-Clause), a filter of photos that was trained on ImageNet first, and learned from "
     "ds_mobilenet_imagenette, which starts from EfficientNet-Lite0's ImageNet weights (Apache-2.0). 3,791 of the 3,925 "
     "test photos are from ImageNet's training set, as their names say, so these starts have seen them",
-    licence="Apache-2.0; what comes from open_nsfw BSD-2-Clause, see LICENSE-open_nsfw.md",
+    licence="Apache-2.0; what comes from open_nsfw BSD-2-Clause, see LICENSE-open_nsfw.md in the preset "
+    "ds_resnet_imagenette of ds_keras",
 )
