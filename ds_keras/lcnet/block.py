@@ -40,6 +40,7 @@ class SkippableBlock(keras.layers.Layer):
         attention: x is multiplied by a channel attention first, 1 + tanh(...); it always runs.
         projection: a 1x1 convolution in the shortcut, also where width and stride stay as they are.
         constant: see ``ScalePredictor``.
+        stride_in: the convolution of a bottleneck that has the stride: "3x3" or "1x1".
         **kwargs: of ``keras.layers.Layer``.
     """
 
@@ -55,14 +56,18 @@ class SkippableBlock(keras.layers.Layer):
         attention: bool = False,
         projection: bool = False,
         constant: bool = False,
+        stride_in: str = "3x3",
         **kwargs: Any,
     ):
         super().__init__(autocast=False, **kwargs)
         bottleneck = kind == "bottleneck"
+        first, self.second = (stride, 1) if bottleneck and stride_in == "1x1" else (1, stride)
         self.hidden = width // 4 if bottleneck else width
         self.old, self.width, self.stride, self.layers, self.groups = old, width, stride, layers, groups
-        self.reduce = [self._convolution(self.hidden, 1, "reduce"), self._norm("reduce_norm")] if bottleneck else []
-        self.spatial = self._convolution(self.hidden, 3, "spatial", stride)
+        self.reduce = []
+        if bottleneck:
+            self.reduce = [self._convolution(self.hidden, 1, "reduce", first), self._norm("reduce_norm")]
+        self.spatial = self._convolution(self.hidden, 3, "spatial", self.second)
         self.norm = self._norm("norm")
         self.project = self._convolution(width, 1 if bottleneck else 3, "project")
         self.project_norm = self._norm("project_norm", gamma_initializer="zeros")  # begins as its shortcut
@@ -136,7 +141,7 @@ class SkippableBlock(keras.layers.Layer):
             y = self.project(y)
         else:
             sizes = [tf.shape(x)[i] if x.shape[i] is None else x.shape[i] for i in range(3)]
-            height, width = (-(-size // self.stride) for size in sizes[1:])
+            height, width = (-(-size // self.second) for size in sizes[1:])
             y = tf.zeros([sizes[0], height, width, self.width], self.compute_dtype)
             for i in range(self.groups):
                 y = how(y, scales[:, i], functools.partial(self._group, i), x)
@@ -147,7 +152,7 @@ class SkippableBlock(keras.layers.Layer):
         size = self.hidden // self.groups
         part, norm = slice(i * size, (i + 1) * size), self.norm
         statistics = [norm.moving_mean, norm.moving_variance, norm.beta, norm.gamma]
-        y = tf.cast(self._convolve(x, self.spatial.kernel[..., part], self.stride), tf.float32)
+        y = tf.cast(self._convolve(x, self.spatial.kernel[..., part], self.second), tf.float32)
         y = tf.nn.batch_normalization(y, *(v[part] for v in statistics), norm.epsilon)
         return self._convolve(self.activation(y), self.project.kernel[:, :, part], 1)
 
@@ -166,7 +171,7 @@ class SkippableBlock(keras.layers.Layer):
         always = self.old * (before + self.units) if self.units else 0
         always += self.old * self.width * area if self.shortcut else 0
         always += self.old * (before + 2 * self.attention.reduced) if self.attention is not None else 0
-        reduce = self.old * self.hidden * before if self.reduce else 0
+        reduce = self.old * self.hidden * (before if self.second == self.stride else area) if self.reduce else 0
         inner = self.hidden if self.reduce else self.old
         channels = (9 * inner + (1 if self.reduce else 9) * self.width) * self.hidden * area
         if not self.groups:

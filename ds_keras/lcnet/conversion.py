@@ -10,10 +10,11 @@ from ds_keras.lcnet.model import LCResNet, LCStage
 from ds_keras.models import DSResNet
 from ds_keras.models.stage import at_levels
 
-TABLE = ("stem", "stem_kernel", "stem_stride", "stem_pool", "block", "activation")
+TABLE = ("stem", "stem_kernel", "stem_stride", "block", "stride_in", "activation")
 COMMON = ("num_classes", "input_shape", "mean", "std", "labels", "preprocessing")
-NEEDED = {"stem_pool": False, "padding": "same", "bn_epsilon": 1e-5}  # what an LCResNet computes alike
-NEEDED_BOTTLENECK = {"expansion": 4, "stride_in": "3x3"}
+NEEDED = {"stem_pool": (False, "end"), "bn_epsilon": (1e-5,)}  # what an LCResNet computes alike
+NEEDED_BOTTLENECK = {"expansion": (4,)}
+NEEDED_3X3 = {"padding": ("same",)}  # of a convolution with a stride
 
 
 def from_level(supernet: DSResNet, level: Any = None, always: int = 1, **options: Any) -> LCResNet:
@@ -23,7 +24,7 @@ def from_level(supernet: DSResNet, level: Any = None, always: int = 1, **options
     the level. The supernet keeps its weights.
 
     Args:
-        supernet: trained or not; with "same" padding and without pooling after the stem, as ``DSResNet.cifar``.
+        supernet: trained or not; ``DSResNet.cifar``, or as ``convert.load_open_nsfw`` gives it.
         level: int or ``SliceLevel``; default the largest.
         always: so many first blocks of every stage are never skipped whole.
         **options: of ``LCResNet``: ``layers``, ``groups``, ``constant``, ``name``, ``dtype``.
@@ -41,10 +42,17 @@ def from_level(supernet: DSResNet, level: Any = None, always: int = 1, **options
     if not isinstance(supernet, DSResNet):
         raise ValueError(f"supernet must be a DSResNet, received {type(supernet).__name__}")
     config = supernet.get_config()
-    needed = NEEDED | (NEEDED_BOTTLENECK if config["block"] == "bottleneck" else {})
-    wrong = {name: config[name] for name, value in needed.items() if config[name] != value}
+    bottleneck = config["block"] == "bottleneck"
+    needed = NEEDED | (NEEDED_BOTTLENECK if bottleneck else {})
+    needed |= {} if bottleneck and config["stride_in"] == "1x1" else NEEDED_3X3
+    wrong = {name: config[name] for name, allowed in needed.items() if config[name] not in allowed}
     if wrong:
-        raise ValueError(f"supernet must have {needed} to become an LCResNet, received {wrong}")
+        raise ValueError(f"supernet must have one of {needed} to become an LCResNet, received {wrong}")
+    stem_pool = bool(config["stem_pool"])
+    if stem_pool and any(-(-size // config["stem_stride"]) % 2 for size in config["input_shape"][:2]):
+        raise ValueError(
+            f"supernet must have an even size behind its stem to become an LCResNet, received {config['input_shape']}"
+        )
     k = supernet.static_level(len(supernet.levels) - 1 if level is None else level)
     stages, count = [], len(supernet.levels)
     for row, blocks in zip(supernet.stages, supernet.blocks, strict=True):
@@ -54,6 +62,7 @@ def from_level(supernet: DSResNet, level: Any = None, always: int = 1, **options
         first = {"attention": row.gate and config["attention"], "projection": bool(blocks[0].shortcut)}
         stages.append(LCStage(width, depth, row.stride, always, **first))
     given = {name: config[name] for name in (*TABLE, *COMMON) if name in config}
+    given |= {"stem_pool": stem_pool, "stem_padding": config["padding"]}
     model = LCResNet(**{**given, **options, "stages": stages})
     model.build()
     _copy(subnet(supernet, k), model)

@@ -40,6 +40,8 @@ class LCStage:
 IMAGENET = (LCStage(256, 3), LCStage(512, 4, 2), LCStage(1024, 6, 2), LCStage(2048, 3, 2))
 CIFAR = (LCStage(32, 3, 2), LCStage(64, 3, 2), LCStage(128, 3, 2))
 BLOCKS = ("bottleneck", "basic")
+STRIDE_IN = ("3x3", "1x1")
+PADDINGS = ("same", "symmetric")
 
 
 def read_stages(stages: Sequence[LCStage | dict[str, Any]], least: int) -> tuple[LCStage, ...]:
@@ -90,7 +92,9 @@ class LCResNet(SkippingNetwork):
         stem_kernel: size of the stem convolution.
         stem_stride: of the stem convolution.
         stem_pool: 3x3 maximum pooling of stride 2 after the stem.
+        stem_padding: "same" or "symmetric" (PyTorch's, Caffe's).
         block: "bottleneck" or "basic".
+        stride_in: the convolution of a bottleneck that has the stride: "3x3" (version 1.5) or "1x1" (the first one).
         layers: blocks may be skipped (L-Net).
         groups: of channels that may be skipped in a block (C-Net); 0 for none. As many as there are channels is the
             paper's C-Net: no machine skips single channels, so that they are computed and multiplied, while the count
@@ -131,7 +135,9 @@ class LCResNet(SkippingNetwork):
         stem_kernel: int = 7,
         stem_stride: int = 2,
         stem_pool: bool = True,
+        stem_padding: str = "same",
         block: str = "bottleneck",
+        stride_in: str = "3x3",
         layers: bool = True,
         groups: int = 4,
         activation: str = "relu",
@@ -145,8 +151,11 @@ class LCResNet(SkippingNetwork):
         for argument, value in {"layers": layers, "stem_pool": stem_pool, "constant": constant}.items():
             if type(value) is not bool:
                 raise ValueError(f"{argument} must be True or False, received {value!r}")
-        if block not in BLOCKS:
-            raise ValueError(f"block must be one of {BLOCKS}, received {block!r}")
+        known = {"block": (block, BLOCKS), "stride_in": (stride_in, STRIDE_IN)}
+        known |= {"stem_padding": (stem_padding, PADDINGS)}
+        for argument, (value, allowed) in known.items():
+            if value not in allowed:
+                raise ValueError(f"{argument} must be one of {allowed}, received {value!r}")
         if not isinstance(activation, str):
             raise ValueError(f"activation must be the name of one, received {activation!r}")
         least = 4 if block == "bottleneck" else 1
@@ -159,13 +168,17 @@ class LCResNet(SkippingNetwork):
             "stem_kernel": stem_kernel,
             "stem_stride": stem_stride,
             "stem_pool": stem_pool,
+            "stem_padding": stem_padding,
         }
-        self.table |= {"block": block, "layers": layers, "groups": groups}
+        self.table |= {"block": block, "stride_in": stride_in, "layers": layers, "groups": groups}
         self.table |= {"activation": activation, "constant": constant}
         named: dict[str, Any] = {"dtype": self.dtype_policy}
-        start = {"padding": "same", "use_bias": False, "kernel_initializer": "he_normal", "name": "stem"}
+        self.border, same = [], stem_padding == "same"
+        if not same:
+            self.border = [keras.layers.ZeroPadding2D((stem_kernel - 1) // 2, name="border", **CHANNELS_LAST, **named)]
+        start = {"padding": "same" if same else "valid", "use_bias": False, "kernel_initializer": "he_normal"}
         self.stem = [
-            keras.layers.Conv2D(stem, stem_kernel, stem_stride, **start, **CHANNELS_LAST, **named),
+            keras.layers.Conv2D(stem, stem_kernel, stem_stride, **start, name="stem", **CHANNELS_LAST, **named),
             keras.layers.BatchNormalization(momentum=0.9, epsilon=1e-5, name="stem_norm", **named),
             keras.layers.Activation(activation, name="stem_activation", **named),
         ]
@@ -176,7 +189,7 @@ class LCResNet(SkippingNetwork):
         for i, row in enumerate(self.stages, start=1):
             for j in range(row.depth):
                 stride, skips = (row.stride if j == 0 else 1), layers and j >= row.always
-                given: dict[str, Any] = {"activation": activation, "constant": constant}
+                given: dict[str, Any] = {"activation": activation, "constant": constant, "stride_in": stride_in}
                 given |= {"attention": row.attention and j == 0, "projection": row.projection and j == 0}
                 given |= {"name": f"stage{i}_block{j + 1}", **named}
                 self.blocks.append(SkippableBlock(block, old, row.width, stride, skips, groups, **given))
@@ -209,7 +222,7 @@ class LCResNet(SkippingNetwork):
     def output_shapes(self) -> dict[keras.layers.Layer, Any]:
         """See the base class."""
         shape, found = self.input_shape, {}
-        for layer in (self.rescale, *self.stem, *self.blocks, self.pool, self.classifier):
+        for layer in (self.rescale, *self.border, *self.stem, *self.blocks, self.pool, self.classifier):
             found[layer] = shape = layer.compute_output_shape(shape)
         return found
 
@@ -234,7 +247,8 @@ class LCResNet(SkippingNetwork):
             ``scales``).
         """
         self.build()
-        x = run_layers(self.stem, tf.cast(self.rescale(self.check_images(x)), self.compute_dtype), training)
+        x = tf.cast(self.rescale(self.check_images(x)), self.compute_dtype)
+        x = run_layers([*self.border, *self.stem], x, training)
         predicted, column = [], 0
         if scales is not None:
             scales = tf.broadcast_to(scales, [tf.shape(x)[0], scales.shape[1]])

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import close, fill, images, nano
 
 from ds_keras import export
@@ -14,9 +15,9 @@ from ds_keras.models.stage import Stage
 STAGES = (Stage(8, 1), Stage((8, 16), (1, 2), 1, gate=True))  # level 0: a shortcut has weights and changes nothing else
 
 
-def supernet(**kwargs):
+def supernet(stages=STAGES, input_shape=(8, 8, 1), **kwargs):
     small = {"stem_kernel": 3, "stem_stride": 1, "stem_pool": False, "block": "basic", "padding": "same"}
-    model = DSResNet(4, STAGES, 3, (8, 8, 1), **{**small, "labels": ["a", "b", "c"], **kwargs})
+    model = DSResNet(4, stages, 3, input_shape, **{**small, "labels": ["a", "b", "c"], **kwargs})
     model.build()
     fill(model, 0)
     return model
@@ -43,6 +44,21 @@ def test_open_predictors_give_the_level(basic, kwargs, level, options):
     assert np.all(executed.scales == 1) and model.labels == given.labels
     if not model.predictors:
         assert model.madds == cost.madds(given, level)
+
+
+CAFFE = {"stem_kernel": 7, "stem_stride": 2, "stem_pool": "end", "block": "bottleneck", "stride_in": "1x1"}
+
+
+def test_a_network_of_caffe_gives_the_level():
+    rows = (Stage(8, 1), Stage((8, 16), (1, 2), 2, gate=True))
+    given, x = supernet(rows, (20, 20, 1), padding="symmetric", **CAFFE), images(4, 20)
+    assert from_level(given, layers=False, groups=0).madds == cost.madds(given, 1)
+    model = from_level(given, always=0, groups=2)
+    close(model.run(x).logits, given(x, level=1), 1e-4)
+    some = np.tile(np.array([1, 1, 0, 1, 0, 1, 0, 1, 1], "float32"), (4, 1))  # block, group, group of each block
+    executed = model.run(x, scales=some)
+    close(executed.logits, model.forward(x, in_full, scales=tf.constant(some))[0])
+    assert executed.madds[0] < model.madds
 
 
 def test_first_blocks_always_run(basic):
@@ -77,6 +93,8 @@ def test_ways_to_skip_agree_with_attention(basic, tmp_path):
     [
         (lambda: from_level(nano()), "supernet must be a DSResNet, received DSMobileNet"),
         (lambda: from_level(supernet(padding="symmetric")), r"received \{'padding': 'symmetric'\}"),
+        (lambda: from_level(supernet(stem_pool=True)), r"received \{'stem_pool': True\}"),
+        (lambda: from_level(supernet(input_shape=(18, 18, 1), padding="symmetric", **CAFFE)), "an even size behind"),
         (lambda: from_level(supernet(block="bottleneck", expansion=2)), r"received \{'expansion': 2\}"),
         (lambda: from_level(supernet(), 5), "level"),
         (lambda: from_level(supernet(), groups=3), "groups must be 0, or divide"),

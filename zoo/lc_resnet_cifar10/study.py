@@ -1,18 +1,17 @@
-"""What the decisions of an LC-ResNet are worth on CIFAR-10 (JPEG q75): short runs from a level of ds_resnet_cifar10.
+"""What the decisions of an LC-ResNet are worth: short runs from a level of a shipped ResNet, on its data.
 
 The level is trained towards shares of its multiply-adds ("targets") in three kinds: L-Net skips blocks, C-Net groups of
 channels, LC-Net both. Beside each network stands a "constant" one, trained alike, whose predictors read no image: all
 images run the same units.
 
-Prints a table with a row for each kind and target, means over the seeds, scored on 5,000 held-out images: the share of
+Prints a table with a row for each kind and target, means over the seeds, scored on the held-out images: the share of
 the whole network's multiply-adds that was spent; top-1 of the network ("dynamic"), of the same network where all images
 run the same units at the same cost ("fixed"), and where each image runs with another one's decisions ("shuffled");
 "worth" is dynamic - fixed, beside its standard deviation over the seeds. Draws the rows over the cost into L-Net.png,
-C-Net.png and LC-Net.png in the workdir, with the levels and the cascade of ds_resnet_cifar10. Runs that are done are
-not repeated.
+C-Net.png and LC-Net.png in the workdir, with the levels and the cascade of the supernet. Runs that are done are not
+repeated.
 
-A run of level 1 takes about 3 minutes on two quiet cores, one of level 0 a bit more than 1 (estimated from processor
-time).
+As it stands, a run takes about a minute on two quiet cores (AVX-512).
 
     python zoo/lc_resnet_cifar10/study.py --workdir=runs/lc_study --seeds=0,1,2 \
         --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
@@ -31,14 +30,19 @@ from ds_keras.lcnet import from_level
 from ds_keras.lcnet.experiments.compare import VALUES, compare
 from ds_keras.lcnet.experiments.lines import png
 
-PRESET = "ds_resnet_cifar10"
 KINDS = {"L": {"groups": 0}, "C": {"layers": False}, "LC": {}}
 MODEL = {"groups": 4, "always": 0}
 TRAINER = {"label_smoothing": 0.05, "price_rate": 0.1}
-BATCH, RATE = 64, 1e-3  # small batches: short runs need steps
-AUGMENT = (
-    "flip,pad_crop:4,erase:0.25"  # as the supernet was trained: BatchNorm's statistics of plainer images cost points
-)
+BATCH = 64  # small batches: short runs need steps
+RECIPES = {  # augmented as the supernet was: BatchNorm's statistics of plainer images cost points
+    "ds_resnet_cifar10": {"augment": "flip,pad_crop:4,erase:0.25", "held_out": 5000, "calibration": (8, 500)},
+    "ds_resnet_imagenette": {
+        "augment": "rrc:0.3,flip",
+        "image_size": (96, 96),  # of the training views
+        "held_out": 500,
+        "calibration": (20, 200),
+    },
+}
 
 
 def variant(flags, target, **changes):
@@ -46,18 +50,21 @@ def variant(flags, target, **changes):
     anneal = flags.images // BATCH * flags.epochs * 6 // 10
 
     def network(classes, shape):
-        return from_level(zoo.load(PRESET), flags.level, name="lc_study", **{**MODEL, **changes})
+        return from_level(zoo.load(flags.preset), flags.level, name="lc_study", **{**MODEL, **changes})
 
+    recipe = RECIPES[flags.preset]
+    options = {"augment": recipe["augment"], "image_size": recipe.get("image_size")}
     trainer = {**TRAINER, "target": target, "anneal": anneal}
     return Experiment(
         name="lc_study",
         data=flags.data,
         model=network,
-        stage1=TrainingStage(flags.epochs, RATE, "adam", BATCH, augment=AUGMENT, trainer=trainer),
+        stage1=TrainingStage(flags.epochs, flags.rate, "adam", BATCH, trainer=trainer, **options),
         stage2=None,
-        held_out=5000,
+        held_out=recipe["held_out"],
         train_images=flags.images,
-        calibration=(8, 500),
+        calibration=recipe["calibration"],
+        precision=flags.precision,
     )
 
 
@@ -66,9 +73,12 @@ def read_flags():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="pack:data/cifar10_jpeg.npz+data/cifar10_lossless_train4000.npz")
     parser.add_argument("--workdir", required=True)
+    parser.add_argument("--preset", default="ds_resnet_cifar10", choices=tuple(RECIPES), help="where they start")
     parser.add_argument("--level", type=int, default=0)
     parser.add_argument("--images", type=int, default=8000)
     parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--rate", type=float, default=1e-3, help="peak of the learning rate")
+    parser.add_argument("--precision", default="float32", help="Keras dtype policy")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--targets", default="0.5,0.7,0.85", help="shares of the multiply-adds, with commas")
     parser.add_argument("--variants", default="", help="names, as L-0.5 or constant-L-0.5, with commas; default all")
@@ -96,7 +106,7 @@ def main():
         values = [f"{row[value]:.2f}" for value in VALUES]
         print("| " + " | ".join([row["variant"], *values, str(row["worth_sd"])]) + " |")
     for kind in sorted({row["kind"] for row in rows}):
-        write_bytes(Path(flags.workdir) / f"{kind}.png", png(rows, zoo.load(PRESET), kind))
+        write_bytes(Path(flags.workdir) / f"{kind}.png", png(rows, zoo.load(flags.preset), kind))
 
 
 if __name__ == "__main__":
