@@ -92,15 +92,15 @@ class LCResNet(SkippingNetwork):
         stem_kernel: size of the stem convolution.
         stem_stride: of the stem convolution.
         stem_pool: 3x3 maximum pooling of stride 2 after the stem.
-        stem_padding: "same" or "symmetric" (PyTorch's, Caffe's).
         block: "bottleneck" or "basic".
-        stride_in: the convolution of a bottleneck that has the stride: "3x3" (version 1.5) or "1x1" (the first one).
         layers: blocks may be skipped (L-Net).
         groups: of channels that may be skipped in a block (C-Net); 0 for none. As many as there are channels is the
             paper's C-Net: no machine skips single channels, so that they are computed and multiplied, while the count
             of multiply-adds leaves them out as the paper does.
         activation: Keras activation name.
         constant: the predictors read nothing: every image runs the same. For comparisons.
+        stem_padding: "same" or "symmetric" (PyTorch's, Caffe's).
+        stride_in: the convolution of a bottleneck that has the stride: "3x3" (version 1.5) or "1x1" (the first one).
         **kwargs: ``mean``, ``std``, ``labels`` and ``name``, see ``ImageModel``.
 
     Call:
@@ -135,13 +135,13 @@ class LCResNet(SkippingNetwork):
         stem_kernel: int = 7,
         stem_stride: int = 2,
         stem_pool: bool = True,
-        stem_padding: str = "same",
         block: str = "bottleneck",
-        stride_in: str = "3x3",
         layers: bool = True,
         groups: int = 4,
         activation: str = "relu",
         constant: bool = False,
+        stem_padding: str = "same",
+        stride_in: str = "3x3",
         **kwargs: Any,
     ):
         super().__init__(num_classes, tuple(input_shape), **kwargs)

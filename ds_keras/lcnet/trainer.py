@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from ds_keras.core.backend import mean_over_replicas
+from ds_keras.core.backend import mean_over_replicas, rows_of_replica
 from ds_keras.lcnet.model import LCResNet
 from ds_keras.lcnet.skipping import in_full
 from ds_keras.training import losses
@@ -35,6 +36,10 @@ class LCTrainer(Trainer):
             at the scale 1, and leaves the predictors as they are.
         price_rate: see above.
         anneal: steps, see above.
+        keep: without a target, units run at random: every image draws a share between ``keep`` and 1, and runs each
+            unit with that probability (stochastic depth, arXiv 1603.09382, of a rate of its own for each image). So
+            the network learns to do with any part of it. 1 runs everything.
+        train_network: False trains the predictors alone, on a network that stays as it is.
         label_smoothing: in [0, 1).
         weight_decay: of the kernels of convolutions and classifier.
         seed: see ``Trainer``.
@@ -59,6 +64,8 @@ class LCTrainer(Trainer):
         target: float | None = 0.5,
         price_rate: float = 0.02,
         anneal: int = 0,
+        keep: float = 1.0,
+        train_network: bool = True,
         label_smoothing: float = 0.1,
         weight_decay: float = 1e-4,
         seed: int = 0,
@@ -76,7 +83,12 @@ class LCTrainer(Trainer):
                 "label_smoothing must be in [0, 1), price_rate and weight_decay at least 0 and finite, received "
                 f"{label_smoothing!r}, {price_rate!r}, {weight_decay!r}"
             )
+        if not 0 < keep <= 1 or (target is not None and keep < 1):
+            raise ValueError(f"keep must be in (0, 1], and 1 with a target, received {keep!r}")
+        if type(train_network) is not bool or (target is None and not train_network):
+            raise ValueError(f"train_network must be True, or False with a target, received {train_network!r}")
         self.target, self.price_rate, self.anneal = target, price_rate, anneal
+        self.keep, self.train_network = keep, train_network
         self.owed = self.add_weight(name="owed", shape=(), initializer="zeros", trainable=False)  # the sum of e
         self.label_smoothing, self.weight_decay = label_smoothing, weight_decay
         self.progress = means("task_loss", "train_accuracy", "train_madds", "price")
@@ -84,13 +96,25 @@ class LCTrainer(Trainer):
 
     @property
     def trained_variables(self) -> list[keras.Variable]:
-        """All, without the predictors where there is no target."""
-        left = set() if self.target is not None else {id(v) for v in self.network.predictors}
-        return [v for v in self.network.trainable_variables if id(v) not in left]
+        """Network and predictors, or one of them."""
+        own = {id(v) for v in self.network.predictors}
+        parts = {True: self.target is not None, False: self.train_network}
+        return [v for v in self.network.trainable_variables if parts[id(v) in own]]
 
     def call(self, x: Any, training: bool = False) -> tf.Tensor:
         """The network's logits."""
         return self.network.forward(x, scales=self.scales)[0]
+
+    def drawn(self, count: tf.Tensor) -> tf.Tensor | None:
+        """The scales of a step without a target: (1, units) of 1, or (count, units) of 0 and 1 drawn at random."""
+        if self.target is not None or self.keep == 1:
+            return self.scales
+        units = len(self.network.units)
+        share, each = (
+            rows_of_replica(partial(_uniform, seed=self.step_seed(salt), columns=columns), count)
+            for salt, columns in enumerate((1, units))
+        )
+        return tf.cast(each < self.keep + (1 - self.keep) * share, tf.float32)
 
     @property
     def scales(self) -> tf.Tensor | None:
@@ -103,7 +127,7 @@ class LCTrainer(Trainer):
         truth = losses.smooth_labels(y, self.network.num_classes, self.label_smoothing)
         weights = 1.0 if sample_weight is None else tf.cast(sample_weight, tf.float32)
         with tf.GradientTape() as tape:
-            logits, predicted = self.network.forward(x, in_full, training=True, scales=self.scales)
+            logits, predicted = self.network.forward(x, in_full, training=True, scales=self.drawn(tf.shape(x)[0]))
             task = losses.cross_entropy(truth, logits, weights)
             spent = mean_over_replicas(tf.reduce_mean(self.network.spent(runs(predicted))))
             price = self.price(spent)
@@ -169,9 +193,15 @@ class LCTrainer(Trainer):
 
     def decay(self) -> tf.Tensor:
         """``weight_decay`` x half the squared norm of the kernels, without the predictors'."""
+        if not self.train_network:
+            return tf.constant(0.0)
         own = {id(v) for v in self.network.predictors}
         kernels = [v for v in self.network.trainable_variables if v.name == "kernel" and id(v) not in own]
         return self.weight_decay * tf.add_n([tf.nn.l2_loss(tf.convert_to_tensor(kernel)) for kernel in kernels])
+
+
+def _uniform(rows: tf.Tensor, seed: tf.Tensor, columns: int) -> tf.Tensor:
+    return tf.random.stateless_uniform([rows, columns], seed)
 
 
 def runs(predicted: tf.Tensor) -> tf.Tensor:

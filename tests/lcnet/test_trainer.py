@@ -46,6 +46,32 @@ def test_without_a_target_the_predictors_stay_and_everything_runs():
     close(trainer.predict(X, verbose=0), model.run(X, scales=np.ones((48, 6))).logits)
 
 
+def test_units_run_at_random_without_a_target():
+    model = fresh()
+    trainer = LCTrainer(model, target=None, keep=0.4)
+    trainer.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    scales = array(trainer.drawn(4000))
+    assert set(np.unique(scales)) == {0, 1} and abs(scales.mean() - 0.7) < 0.01
+    by_share = 6 * 0.7 * 0.3 + 30 * 0.6**2 / 12  # of the units of an image: a share of its own, then each unit by it
+    assert abs(scales.sum(axis=1).var() - by_share) < 0.15
+    same(trainer.drawn(4000), scales)
+    history = trainer.fit(X, Y, batch_size=16, epochs=1, verbose=0).history
+    assert 0.2 < history["train_madds"][0] < 0.9
+    assert not np.array_equal(trainer.drawn(4000), scales)  # of another step
+    assert trainer.evaluate(X, Y, verbose=0, return_dict=True)["madds"] == 1
+
+
+def test_predictors_alone():
+    model = fresh()
+    trainer = LCTrainer(model, target=0.5, train_network=False)
+    trainer.compile(keras.optimizers.SGD(0.1), run_eagerly=True)
+    own = {v.path for v in model.predictors}
+    before = snapshot(model)
+    trainer.fit(X, Y, batch_size=16, epochs=1, verbose=0)
+    moved = {path for path, value in snapshot(model).items() if not np.array_equal(value, before[path])}
+    assert moved and all(path in own or "moving_" in path for path in moved)
+
+
 @pytest.mark.slow  # towards a budget, from below: test_what_was_given_up_comes_back
 def test_the_budget_is_met_and_spent_differently():
     model = fresh()
@@ -132,6 +158,9 @@ def test_decay_is_of_kernels_alone():
         ({"target": 1.5}, "target must be None or lie in"),
         ({"target": True}, "target must be None or lie in"),
         ({"target": "0.5"}, "target must be None or lie in"),
+        ({"keep": 0.5}, "keep must be in .* and 1 with a target, received 0.5"),
+        ({"target": None, "keep": 0.0}, r"keep must be in \(0, 1\]"),
+        ({"target": None, "train_network": False}, "train_network must be True, or False with a target"),
         ({"price_rate": float("nan")}, "at least 0 and finite, received"),
         ({"anneal": True}, "anneal must be an integer of at least 0, received True"),
         ({"anneal": -1}, "anneal must be an integer of at least 0, received -1"),
