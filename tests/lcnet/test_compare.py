@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from helpers import fill, images, nano_lc, without_tracing
 
+from ds_keras import zoo
 from ds_keras.experiments import Experiment, TrainingStage
 from ds_keras.lcnet import from_level
 from ds_keras.lcnet.evaluation import evaluate_lc, fixed_scales, fixed_top1
@@ -41,6 +42,7 @@ def rows(tmp_path_factory):
     assert compare(variants, workdir, (0,), verbose=0) == first  # nothing is trained again
     with pytest.raises(ValueError, match="variants and seeds must not be empty"):
         compare({}, workdir)
+    assert zoo.load(workdir / "plain-0" / "network").units
     return first["rows"]
 
 
@@ -56,8 +58,8 @@ def test_lines_of_one_kind(rows):
     with pytest.raises(ValueError, match="supernet must have a budget table"):
         lines(rows, model, "LC-Net")
     measure_budget(model, X, Y)
-    found = lines([*rows, {**rows[0], "variant": "constant-LC"}], model, "LC-Net")
-    assert set(found) == {"static", "cascade", "dynamic", "fixed", "shuffled", "constant"}
+    found = lines([*rows, *({**rows[0], "variant": f"{a}-LC"} for a in ("constant", "frozen"))], model, "LC-Net")
+    assert set(found) == {"static", "cascade", "dynamic", "fixed", "shuffled", "constant", "frozen"}
     assert len(found["static"].cost) == 2 and len(found["dynamic"].cost) == 2 and len(found["constant"].cost) == 1
     assert found["dynamic"].top1.max() == max(row["dynamic"] for row in rows)
     assert set(lines(rows, model, "L-Net")) == {"static", "cascade"}

@@ -1,8 +1,9 @@
 """What the decisions of an LC-ResNet are worth: short runs from a level of a shipped ResNet, on its data.
 
 The level is trained towards shares of its multiply-adds ("targets") in three kinds: L-Net skips blocks, C-Net groups of
-channels, LC-Net both. Beside each network stands a "constant" one, trained alike, whose predictors read no image: all
-images run the same units.
+channels, LC-Net both. Beside each network stand a "constant" one, trained alike, whose predictors read no image: all
+images run the same units; and a "frozen" one, of which the predictors alone are trained: the level keeps the weights
+that it shares with the other levels.
 
 Prints a table with a row for each kind and target, means over the seeds, scored on the held-out images: the share of
 the whole network's multiply-adds that was spent; top-1 of the network ("dynamic"), of the same network where all images
@@ -45,7 +46,7 @@ RECIPES = {  # augmented as the supernet was: BatchNorm's statistics of plainer 
 }
 
 
-def variant(flags, target, **changes):
+def variant(flags, target, train_network=True, **changes):
     """A network with these changes of MODEL, trained towards a target."""
     anneal = flags.images // BATCH * flags.epochs * 6 // 10
 
@@ -54,7 +55,7 @@ def variant(flags, target, **changes):
 
     recipe = RECIPES[flags.preset]
     options = {"augment": recipe["augment"], "image_size": recipe.get("image_size")}
-    trainer = {**TRAINER, "target": target, "anneal": anneal}
+    trainer = {**TRAINER, "target": target, "anneal": anneal, "train_network": train_network}
     return Experiment(
         name="lc_study",
         data=flags.data,
@@ -95,6 +96,7 @@ def main():
         for target in map(float, flags.targets.split(",")):
             variants[f"{kind}-{target}"] = variant(flags, target, **changes)
             variants[f"constant-{kind}-{target}"] = variant(flags, target, constant=True, **changes)
+            variants[f"frozen-{kind}-{target}"] = variant(flags, target, train_network=False, **changes)
     chosen = [name for name in flags.variants.split(",") if name] or list(variants)
     if unknown := [name for name in chosen if name not in variants]:
         sys.exit(f"--variants must be among {', '.join(variants)}, received {', '.join(unknown)}")

@@ -7,7 +7,7 @@ from typing import Any
 
 from absl import logging
 
-from ds_keras import data
+from ds_keras import data, zoo
 from ds_keras.core.files import expanded, read_json, write_json
 from ds_keras.experiments import Experiment
 from ds_keras.experiments.policy_scores import paired
@@ -34,7 +34,8 @@ def compare(
 
     Args:
         variants: experiments on an ``LCResNet`` by name, with the same data; their ``stage1`` has a ``target``.
-        workdir: gets a directory for each run, and ``comparison.json``.
+        workdir: gets a directory for each run, with the trained network as a preset ("network"), and
+            ``comparison.json``.
         seeds: of the runs.
         max_steps: stop each run after so many steps.
         command: recorded.
@@ -106,6 +107,7 @@ def _score(experiment: Experiment, workdir: Any, max_steps: int | None, verbose:
     }
     score |= {"dynamic": dynamic["top1"], "fixed": fixed, "shuffled": by_name["shuffled"]["top1"]}
     score |= {"worth": dynamic["top1"] - fixed, "spread": found["spread"], "units": found["units"]}
+    zoo.save(model, workdir / "network")
     write_json(path, score)
     return score
 
