@@ -151,11 +151,14 @@ class LCResNet(SkippingNetwork):
         for argument, value in {"layers": layers, "stem_pool": stem_pool, "constant": constant}.items():
             if type(value) is not bool:
                 raise ValueError(f"{argument} must be True or False, received {value!r}")
-        known = {"block": (block, BLOCKS), "stride_in": (stride_in, STRIDE_IN)}
-        known |= {"stem_padding": (stem_padding, PADDINGS)}
-        for argument, (value, allowed) in known.items():
-            if value not in allowed:
-                raise ValueError(f"{argument} must be one of {allowed}, received {value!r}")
+        known = (
+            ("block", block, BLOCKS),
+            ("stride_in", stride_in, STRIDE_IN),
+            ("stem_padding", stem_padding, PADDINGS),
+        )
+        for name, given, allowed in known:
+            if given not in allowed:
+                raise ValueError(f"{name} must be one of {allowed}, received {given!r}")
         if not isinstance(activation, str):
             raise ValueError(f"activation must be the name of one, received {activation!r}")
         least = 4 if block == "bottleneck" else 1
@@ -189,10 +192,10 @@ class LCResNet(SkippingNetwork):
         for i, row in enumerate(self.stages, start=1):
             for j in range(row.depth):
                 stride, skips = (row.stride if j == 0 else 1), layers and j >= row.always
-                given: dict[str, Any] = {"activation": activation, "constant": constant, "stride_in": stride_in}
-                given |= {"attention": row.attention and j == 0, "projection": row.projection and j == 0}
-                given |= {"name": f"stage{i}_block{j + 1}", **named}
-                self.blocks.append(SkippableBlock(block, old, row.width, stride, skips, groups, **given))
+                options: dict[str, Any] = {"activation": activation, "constant": constant, "stride_in": stride_in}
+                options |= {"attention": row.attention and j == 0, "projection": row.projection and j == 0}
+                options |= {"name": f"stage{i}_block{j + 1}", **named}
+                self.blocks.append(SkippableBlock(block, old, row.width, stride, skips, groups, **options))
                 old = row.width
         self.pool = keras.layers.GlobalAveragePooling2D(name="pool", dtype="float32", **CHANNELS_LAST)
         self.classifier = keras.layers.Dense(num_classes, name="classifier", dtype="float32")
