@@ -59,7 +59,7 @@ def load(name: str | os.PathLike, num_classes: int | None = None, image_size: An
         num_classes: gives the model a new, untrained classifier of this size, for fine-tuning, even if the preset has
             as many classes; labels, budget table, thresholds and default policy are those of a new network.
         image_size: pixels, an int or (height, width), for a network of convolutions: another size than the one that the
-            preset was measured at, which is logged. The budget table, which counts that one's cost, is dropped.
+            preset was measured at; a warning says so. The budget table, which counts that one's cost, is dropped.
 
     Returns:
         A supernet, or an ``LCResNet``, built.

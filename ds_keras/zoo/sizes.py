@@ -38,7 +38,7 @@ def at_size(model: "ImageModel", image_size: Any) -> "ImageModel":
     measured = model.image_shape[:2]
     if tuple(sides) == measured:
         return model
-    logging.info(
+    logging.warning(
         "%s was measured at %dx%d: its figures, and the thresholds that it routes by, are of that size; measure it at "
         "%dx%d before you rely on them. Its budget table is dropped",
         *(model.name, *measured, *sides),
