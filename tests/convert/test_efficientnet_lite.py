@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from helpers import close, images
 
 from ds_keras.convert import efficientnet_lite as lite
@@ -14,23 +15,73 @@ needs_lite0 = pytest.mark.skipif(
 )
 
 
+# Repeats, kernel, stride, expansion, channels of each stage: the published table of Lite0.
+TABLE = (
+    (1, 3, 1, 1, 16),
+    (2, 3, 2, 6, 24),
+    (2, 5, 2, 6, 40),
+    (3, 3, 2, 6, 80),
+    (3, 5, 1, 6, 112),
+    (4, 5, 2, 6, 192),
+    (1, 3, 1, 6, 320),
+)
+
+
+def blocks():
+    """Name, kernel, stride, expansion, inputs and outputs of every block."""
+    rows, inputs = [], 32
+    for repeats, kernel, stride, expansion, outputs in TABLE:
+        for i in range(repeats):
+            rows.append((f"_blocks.{len(rows)}", kernel, 1 if i else stride, expansion, inputs, outputs))
+            inputs = outputs
+    return rows
+
+
 def state(seed=0, classes=7):
-    """Random tensors under the names of a Lite0's state dict."""
-    model = DSMobileNetV2.efficientnet_lite(0, classes, (96, 96, 3))
-    model.build()
+    """Random tensors under the names, and of the shapes, of a Lite0's state dict."""
     rng, weights = np.random.default_rng(seed), {}
-    for name, layer in lite._pairs(model):
-        if hasattr(layer, "moving_mean"):
-            size = layer.gamma.shape[0]
-            weights[f"{name}.weight"], weights[f"{name}.running_var"] = rng.uniform(0.7, 1.3, (2, size))
-            weights[f"{name}.bias"], weights[f"{name}.running_mean"] = rng.normal(0, 0.2, (2, size))
-            weights[f"{name}.num_batches_tracked"] = np.array(3)
-        else:
-            height, width, inputs, outputs = layer.kernel.shape
-            shape = (inputs, 1, height, width) if layer.kernel_axis == 2 else (outputs, inputs, height, width)
-            weights[f"{name}.weight"] = rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape)
+
+    def unit(conv, norm, outputs, inputs, kernel):
+        shape = (outputs, inputs, kernel, kernel)
+        weights[f"{conv}.weight"] = rng.normal(0, np.sqrt(2 / np.prod(shape[1:])), shape)
+        weights[f"{norm}.weight"], weights[f"{norm}.running_var"] = rng.uniform(0.7, 1.3, (2, outputs))
+        weights[f"{norm}.bias"], weights[f"{norm}.running_mean"] = rng.normal(0, 0.2, (2, outputs))
+        weights[f"{norm}.num_batches_tracked"] = np.array(3)
+
+    unit("_conv_stem", "_bn0", 32, 3, 3)
+    for name, kernel, _, expansion, inputs, outputs in blocks():
+        hidden = expansion * inputs
+        if expansion > 1:
+            unit(f"{name}._expand_conv", f"{name}._bn0", hidden, inputs, 1)
+        unit(f"{name}._depthwise_conv", f"{name}._bn1", hidden, 1, kernel)
+        unit(f"{name}._project_conv", f"{name}._bn2", outputs, hidden, 1)
+    unit("_conv_head", "_bn1", 1280, 320, 1)
     weights["_fc.weight"], weights["_fc.bias"] = rng.normal(0, 0.1, (classes, 1280)), rng.normal(0, 1, classes)
     return {name: np.asarray(value, "float32") for name, value in weights.items()}
+
+
+def lite0(weights, x):
+    """The source, written by its definition: images to logits."""
+
+    def unit(x, conv, norm, stride=1, act=tf.nn.relu6):
+        kernel = weights[f"{conv}.weight"]
+        if conv.endswith("depthwise_conv"):
+            x = tf.nn.depthwise_conv2d(x, kernel.transpose(2, 3, 0, 1), (1, stride, stride, 1), "SAME")
+        else:
+            x = tf.nn.conv2d(x, kernel.transpose(2, 3, 1, 0), stride, "SAME")
+        gamma, beta, mean, variance = (
+            weights[f"{norm}.{part}"] for part in ("weight", "bias", "running_mean", "running_var")
+        )
+        return act(tf.nn.batch_normalization(x, mean, variance, beta, gamma, 1e-3))
+
+    x = unit((x - 127.0) / 128.0, "_conv_stem", "_bn0", 2)
+    for name, _, stride, expansion, inputs, outputs in blocks():
+        y = unit(x, f"{name}._expand_conv", f"{name}._bn0") if expansion > 1 else x
+        y = unit(y, f"{name}._depthwise_conv", f"{name}._bn1", stride)
+        y = unit(y, f"{name}._project_conv", f"{name}._bn2", act=tf.identity)
+        x = x + y if stride == 1 and inputs == outputs else y
+    x = tf.reduce_mean(unit(x, "_conv_head", "_bn1"), (1, 2))
+    return x @ weights["_fc.weight"].T + weights["_fc.bias"]
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +103,13 @@ def plain(weights):
 def refusing():
     """Networks of 7 and 3 classes for weights that are refused: their own mean nothing."""
     return {classes: network(classes) for classes in (7, 3)}
+
+
+def test_the_largest_level_gives_the_logits_of_the_source(weights, plain):
+    x = images(2, 96, 3)
+    expected = lite0(weights, x)
+    assert np.abs(expected).max() > 1 and np.ptp(expected, axis=0).max() > 0.1  # they depend on the image
+    close(plain(x, level=3), expected)
 
 
 def test_random_weights_give_the_reference_logits(weights):
