@@ -9,6 +9,7 @@ import pytest
 from pages import ROOT
 
 from ds_keras.cli import program
+from ds_keras.convert import efficientnet_lite, open_nsfw
 
 PAGES = sorted(
     str(path.relative_to(ROOT))
@@ -71,6 +72,11 @@ def test_flags_exist(page):
         known = {*importlib.import_module(f"ds_keras.cli.{found}").FLAGS, "help"}
         flags = {word[2:].partition("=")[0] for word in words if word.startswith("--")}
         assert {flag.removeprefix("no") for flag in flags - known} <= known, f"{page}: {command}"
+
+
+def test_the_checksums_of_the_sources():
+    for source in (*efficientnet_lite.LITE.values(), open_nsfw.SOURCE):
+        assert source.sha256 in text("docs/guides/pretrained.md"), source.package
 
 
 @pytest.mark.slow
