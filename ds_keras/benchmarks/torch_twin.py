@@ -15,7 +15,7 @@ from ds_keras.export.subnet import body_network, route_network
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
-ACTIVATIONS = ("silu", "sigmoid", "relu", "linear")
+ACTIVATIONS = ("silu", "sigmoid", "relu", "relu6", "linear")
 
 
 def torch_twin(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
@@ -36,8 +36,8 @@ def torch_twin(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
         >>> run = torch_twin(subnet(model, 0, fold_batch_norm=True))
         >>> run(images)
     """
-    torch = _torch()
-    run = _runner(network, {layer.name: _step(torch, layer) for layer in _computing(network)})
+    torch = import_torch()
+    run = runner(network, {layer.name: step_of(torch, layer) for layer in computing(network)})
 
     @torch.inference_mode()
     def run_images(images: np.ndarray) -> np.ndarray:
@@ -69,12 +69,12 @@ def masked_twin(model: "Supernet") -> Callable[..., np.ndarray]:
     Example:
         >>> masked_twin(model)(images[:1], level=0)
     """
-    torch = _torch()
+    torch = import_torch()
     start, largest = route_network(model), body_network(model, len(model.levels) - 1)
-    route = _runner(start, {layer.name: _step(torch, layer) for layer in _computing(start)})
-    steps = {layer.name: _step(torch, layer) for layer in _computing(largest)}
+    route = runner(start, {layer.name: step_of(torch, layer) for layer in computing(start)})
+    steps = {layer.name: step_of(torch, layer) for layer in computing(largest)}
     bodies = [
-        _runner(largest, {**steps, **_masked(torch, largest, body_network(model, level))})
+        runner(largest, {**steps, **_masked(torch, largest, body_network(model, level))})
         for level in range(len(model.levels))
     ]
     names = list(keras.tree.flatten({name: name for name in start.output}))
@@ -88,7 +88,8 @@ def masked_twin(model: "Supernet") -> Callable[..., np.ndarray]:
     return run_image
 
 
-def _torch() -> Any:
+def import_torch() -> Any:
+    """PyTorch; raises ImportError where it is missing."""
     try:
         import torch
     except ImportError as error:
@@ -100,16 +101,16 @@ def _channels_first(torch: Any, images: np.ndarray) -> Any:
     return torch.from_numpy(np.ascontiguousarray(images.transpose(0, 3, 1, 2)))
 
 
-def _computing(network: keras.Model) -> list[keras.layers.Layer]:
-    """The layers that compute: all but the input."""
+def computing(network: keras.Model) -> list[keras.layers.Layer]:
+    """The layers of a network that compute: all but the input."""
     return [layer for layer in network.layers if _inputs(layer)]
 
 
-def _runner(network: keras.Model, steps: dict[str, Callable]) -> Callable[[Any], list[Any]]:
+def runner(network: keras.Model, steps: dict[str, Callable]) -> Callable[[Any], list[Any]]:
     """f(tensor) -> outputs, in the order of ``network.outputs``; a tensor is freed after its last use."""
     (first,) = (layer.name for layer in network.layers if not _inputs(layer))
     outputs = [tensor._keras_history.operation.name for tensor in network.outputs]
-    order = [(layer.name, _inputs(layer), steps[layer.name]) for layer in _computing(network)]
+    order = [(layer.name, _inputs(layer), steps[layer.name]) for layer in computing(network)]
     last_use = {key: i for i, (_, inputs, _) in enumerate(order) for key in inputs}
     done = [[key for key, last in last_use.items() if last == i and key not in outputs] for i in range(len(order))]
 
@@ -144,10 +145,10 @@ def _masked(torch: Any, largest: keras.Model, network: keras.Model) -> dict[str,
     return steps
 
 
-def _norm(torch: Any, weights: Sequence[Any], epsilon: float) -> Callable:
-    """BatchNorm in eval mode, of its weights in Keras' order."""
+def _norm(torch: Any, weights: Sequence[Any], epsilon: float, training: bool = False) -> Callable:
+    """BatchNorm of its weights in Keras' order."""
     gamma, beta, mean, variance = weights
-    return lambda x: torch.nn.functional.batch_norm(x, mean, variance, gamma, beta, False, 0.0, epsilon)
+    return lambda x: torch.nn.functional.batch_norm(x, mean, variance, gamma, beta, training, 0.1, epsilon)
 
 
 def _inputs(layer: keras.layers.Layer) -> list[str]:
@@ -155,15 +156,28 @@ def _inputs(layer: keras.layers.Layer) -> list[str]:
     return [tensor._keras_history.operation.name for tensor in layer._inbound_nodes[0].input_tensors]
 
 
-def _step(torch: Any, layer: keras.layers.Layer) -> Callable:
-    """A layer as a function of tensors, channels first."""
+def step_of(torch: Any, layer: keras.layers.Layer, weights: Sequence[Any] | None = None) -> Callable:
+    """A layer as a function of tensors, channels first.
+
+    Args:
+        torch: the module.
+        layer: of a plain network.
+        weights: tensors in its weights' place, which are trained: BatchNorm takes the statistics of the batch.
+
+    Returns:
+        f(tensor, ...) -> tensor.
+
+    Raises:
+        ValueError: a layer that ``torch_twin`` refuses.
+    """
     kind = type(layer).__name__
     activation = keras.activations.serialize(layer.activation) if hasattr(layer, "activation") else "linear"
     if activation not in ACTIVATIONS:
         raise ValueError(f"network must have activations of {ACTIVATIONS}, received {activation!r} in {layer.name!r}")
     functional = torch.nn.functional
     act = {"linear": lambda x: x, "sigmoid": torch.sigmoid}.get(activation) or getattr(functional, activation)
-    weights = [torch.from_numpy(np.array(weight)) for weight in layer.get_weights()]
+    training = weights is not None
+    weights = weights or [torch.from_numpy(np.array(weight)) for weight in layer.get_weights()]
     if kind in ("Conv2D", "DepthwiseConv2D"):
         kernel, bias = weights if layer.use_bias else (*weights, None)
         groups = kernel.shape[2] if kind == "DepthwiseConv2D" else 1
@@ -173,7 +187,7 @@ def _step(torch: Any, layer: keras.layers.Layer) -> Callable:
         kernel, bias = weights if layer.use_bias else (*weights, None)
         return lambda x: act(functional.linear(x, kernel.T, bias))
     if kind == "BatchNormalization":
-        return _norm(torch, weights, layer.epsilon)
+        return _norm(torch, weights, layer.epsilon, training)
     if kind == "Flatten" and tuple(layer.input.shape[1:-1]) == (1, 1):
         return lambda x: x.flatten(1)
     if kind == "ZeroPadding2D":  # of padding="symmetric"

@@ -30,6 +30,7 @@ COMMANDS: dict[str, str | dict[str, str]] = {
     "web": "presets.web",
     "benchmark": {
         "supernet": "benchmark.supernet",
+        "training": "benchmark.training",
         "bundle": "benchmark.bundle",
         "detector": "detection.stream",
         "opening": "benchmark.opening",

@@ -467,3 +467,14 @@ def test_benchmark(tmp_path):
     assert written["rows"][0]["what"] == "routed batch" and written["measured"] == "DSMobileNet.tiny"
     assert (written["batch_size"], written["rounds"], written["images"]) == (4, 3, "noise")
     assert {"tensorflow", "numpy"} <= set(written["versions"]) and "cores" in written["machine"]
+
+
+def test_benchmark_of_training(tmp_path, monkeypatch):
+    times = {"a_ms": 100.0, "b_ms": 200.0, "ratio": 0.5, "ratio_p90": 0.5, "a_p90_ms": 100.0}
+    row = {"what": "Stage I step", "level": "every level", "kind": "+ shares", "images": 4, **times}
+    monkeypatch.setattr("ds_keras.benchmarks.training.recipe.recipe", lambda model, stage, rounds: [row])
+    arguments = ["--preset=ds_mobilenet_digits", f"--config={ROOT}/zoo/ds_mobilenet_digits/experiment.py"]
+    result = tool("benchmark", "training", *arguments, "--json=rows.json", cwd=tmp_path)
+    assert "40.0 against 20.0 images/s" in result.stdout, result.stderr
+    written = json.loads((tmp_path / "rows.json").read_text())
+    assert written["measured"] == "ds_mobilenet_digits" and written["config"].endswith("experiment.py")

@@ -103,8 +103,15 @@ def _timing(row: dict[str, Any]) -> str:
         return f"{row['mb']:9.3f} MB"
     return (
         f"{row['a_ms']:9.3f} ms against {row['b_ms']:9.3f} ms: ratio {row['ratio']:.3f}, p90 {row['ratio_p90']:.3f}; "
-        f"p90 {row['a_p90_ms']:.3f} ms" + (f"; {row['madds']:.3f} of the MAdds" if "madds" in row else "")
+        f"p90 {row['a_p90_ms']:.3f} ms"
+        + (f"; {row['madds']:.3f} of the MAdds" if "madds" in row else "")
+        + (f"; {_speed(row, 'a')} against {_speed(row, 'b')} images/s" if "images" in row else "")
     )
+
+
+def _speed(row: dict[str, Any], way: str) -> str:
+    """Images a second."""
+    return f"{1e3 * row['images'] / row[f'{way}_ms']:.1f}"
 
 
 def _versions() -> dict[str, str]:
