@@ -208,8 +208,8 @@ class Experiment:
             BatchNorm's statistics were measured on them; for trained weights with a new classifier. 0 leaves it.
         order_images: so many training images say which channels matter (``importance.order_channels``, "taylor"), by
             which they are ordered before Stage I; for a network that begins with trained weights. 0 leaves the order.
-        tolerance: accuracy that the default policy may lose on the held-out images, in [0, 1]; a standard error of the
-            loss counts as lost too.
+        tolerance: accuracy that the default policy may lose on the held-out images, in [0, 1]; two standard errors of
+            the loss count as lost too, so fewer than 2 / tolerance images seldom choose another than the largest level.
         precision: Keras dtype policy.
         data_terms: one line for the card: what the data is and its terms.
         licence: of the weights; "" for none stated.

@@ -204,11 +204,11 @@ def set_budget(
 
 
 def choose_policy(model: "Supernet", predictions: Predictions, tolerance: float = 0.003) -> tuple[PolicyName, float]:
-    """Makes the cheapest setting of the budget table that loses little, one standard error included, the default.
+    """Makes the cheapest setting of the budget table that loses little, two standard errors included, the default.
 
     Of n held-out images let b be those that the largest level has right and a setting wrong, and c the reverse. The
-    setting loses (b - c) / n, with a standard error of sqrt(b + c) / n. It is good where loss and error together are at
-    most the tolerance: so few images choose a dearer setting than many do. The largest level itself is always good.
+    setting loses (b - c) / n, with a standard error of sqrt(b + c + 1) / n. It is good where loss and two errors are at
+    most the tolerance, so few images choose a dearer setting. The largest level itself is always good.
 
     Args:
         model: supernet with a budget table.
@@ -221,30 +221,30 @@ def choose_policy(model: "Supernet", predictions: Predictions, tolerance: float 
     Raises:
         ValueError: no budget table, no predictions, or a tolerance that is not in [0, 1].
 
-    Source: the one-standard-error rule, Breiman et al. 1984, Classification and Regression Trees, section 3.4.3; the
-    error of a difference of paired yes-or-no results, McNemar 1947.
+    Source: ours, after the one-standard-error rule, Breiman et al. 1984, Classification and Regression Trees, section
+    3.4.3; the error of a difference of paired yes-or-no results, Agresti and Min 2005, Statistics in Medicine 24.
 
     Example:
         >>> held_out = score(model, images, labels)
         >>> fit_budget(model, held_out)
         >>> policy, madds = choose_policy(model, held_out)
     """
-    table = model.budgets
-    if len(table.of(LEVELS)) != len(model.levels):
+    if len(model.budgets.of(LEVELS)) != len(model.levels):
         raise ValueError(NO_TABLE)
     if not isinstance(predictions, Predictions):
         raise ValueError(f"predictions must be what ds_keras.routing.score gives, received {predictions!r}")
     if not 0 <= tolerance <= 1:
         raise ValueError(f"tolerance must be in [0, 1], received {tolerance!r}")
 
-    def is_good(name: str, settings: tuple[float, ...]) -> bool:
-        levels = route(model, predictions, _policy(name, settings), settings).levels
+    def is_good(policy: PolicyName, settings: tuple[float, ...]) -> bool:
+        levels = route(model, predictions, policy, settings).levels
         largest, chosen = predictions.correct[-1], predictions.correct[levels, np.arange(len(levels))]
         lost, gained = (largest & ~chosen).sum(), (chosen & ~largest).sum()
-        return lost - gained + np.sqrt(lost + gained) <= tolerance * len(predictions)
+        shown = lost - gained + 2 * np.sqrt(lost + gained + 1) <= tolerance * len(predictions)
+        return shown or policy == len(model.levels) - 1
 
-    rows = sorted((row.madds, name, row.settings) for name in table.rows for row in table.of(name))
-    madds, name, settings = next(row for row in rows if is_good(*row[1:]))
+    rows = sorted((row.madds, name, row.settings) for name, found in model.budgets.rows.items() for row in found)
+    madds, name, settings = next(row for row in rows if is_good(_policy(*row[1:]), row[2]))
     model.default_policy = _policy(name, settings)
     if name != LEVELS:
         _assign(model, name, settings)

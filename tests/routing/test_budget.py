@@ -25,13 +25,13 @@ def rows_of(model):
 
 
 def loss(model, predictions, policy, settings):
-    """Accuracy below the largest level's and its standard error, image after image."""
+    """Accuracy below the largest level's and two standard errors of it, image after image."""
     routed, lost, gained = replay.route(model, predictions, policy, settings), 0, 0
     for i, label in enumerate(predictions.labels):
         largest = predictions.logits_by_level[-1, i].argmax() == label
         chosen = routed.logits[i].argmax() == label
         lost, gained = lost + (largest and not chosen), gained + (chosen and not largest)
-    return (lost - gained) / len(predictions), (lost + gained) ** 0.5 / len(predictions)
+    return (lost - gained) / len(predictions), 2 * (lost + gained + 1) ** 0.5 / len(predictions)
 
 
 def test_a_row_replayed_has_the_accuracy_and_the_cost_of_the_table(measured):
@@ -42,27 +42,46 @@ def test_a_row_replayed_has_the_accuracy_and_the_cost_of_the_table(measured):
         assert routed.madds.mean() == pytest.approx(madds)
 
 
-@pytest.mark.parametrize("tolerance", [0.0, 0.05, 0.15, 1.0])
-def test_the_cheapest_setting_that_loses_little_and_one_standard_error(measured, tolerance):
+@pytest.mark.parametrize("tolerance", [0.0, 0.1, 0.3, 1.0])
+def test_the_cheapest_setting_that_loses_little_and_two_standard_errors(measured, tolerance):
     model, predictions = measured
     twin = model.clone()
     policy, madds = budget.choose_policy(twin, predictions, tolerance)
     good = [row[1] for name, row in rows_of(model) if sum(loss(model, predictions, name, row[0])) <= tolerance]
-    assert madds == min(good) and twin.default_policy == policy
-    assert sum(loss(twin, predictions, policy, None)) <= tolerance
+    largest = model.budget_table[LEVELS][-1][1]
+    assert madds == min([*good, largest]) and twin.default_policy == policy
+    assert madds == largest or sum(loss(twin, predictions, policy, None)) <= tolerance
     assert replay.route(twin, predictions).madds.mean() == pytest.approx(madds, rel=1e-4)
 
 
-@pytest.mark.parametrize(("repeats", "chosen"), [(1, 1), (50, 0)])
-def test_few_images_do_not_choose_a_level_that_trades_answers(repeats, chosen):
-    """Each level alone has one image in 40 right. A few images cannot tell that this loses nothing; many can."""
-    labels = np.zeros(40 * repeats, int)
-    logits = np.tile(np.eye(3)[0], (2, len(labels), 1))
-    logits[0, ::40], logits[1, 1::40] = np.eye(3)[1], np.eye(3)[1]
-    model, predictions = pair(), replay.Predictions(logits, np.zeros((len(labels), 2)), labels)
-    assert predictions.correct.mean(1).tolist() == [0.975, 0.975]
+def of_two_levels(wrong):
+    """``pair`` with a budget table of its fixed levels alone, and predictions: for each level, which images it misses.
+
+    The first class is always right.
+    """
+    wrong = np.array(wrong, bool)
+    logits = np.eye(3)[wrong.astype(int)]
+    model, predictions = (
+        pair(),
+        replay.Predictions(logits, np.zeros((wrong.shape[1], 2)), np.zeros(wrong.shape[1], int)),
+    )
     budget.fit_budget(model, predictions)
     model.budget_table = {LEVELS: model.budget_table[LEVELS]}
+    return model, predictions
+
+
+@pytest.mark.parametrize(("count", "chosen"), [(40, 1), (2400, 0)])
+def test_few_images_do_not_choose_a_level_that_trades_answers(count, chosen):
+    """Each level alone has one image in 40 right. A few images cannot tell that this loses nothing; many can."""
+    model, predictions = of_two_levels([np.arange(count) % 40 == 0, np.arange(count) % 40 == 1])
+    assert predictions.correct.mean(1).tolist() == [0.975, 0.975]
+    assert budget.choose_policy(model, predictions, tolerance=0.01)[0] == chosen == model.default_policy
+
+
+@pytest.mark.parametrize(("count", "chosen"), [(199, 1), (200, 0)])
+def test_that_nothing_is_lost_must_be_seen_on_enough_images(count, chosen):
+    """A level that answers as the largest does may still lose a few of a hundred images that were not seen."""
+    model, predictions = of_two_levels(2 * [np.arange(count) % 10 == 0])
     assert budget.choose_policy(model, predictions, tolerance=0.01)[0] == chosen == model.default_policy
 
 

@@ -1,0 +1,1 @@
+"""What policies lose and cost, over many draws of images."""
