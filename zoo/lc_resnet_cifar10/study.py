@@ -1,20 +1,19 @@
-"""What the decisions of an LC-ResNet are worth: short runs from a level of a shipped ResNet, on its data.
+"""What the decisions of an LC-ResNet are worth: runs from a level of a shipped ResNet, on its data.
 
-The level is trained towards shares of its multiply-adds ("targets") in three kinds: L-Net skips blocks, C-Net groups of
-channels, LC-Net both. Beside each network stand a "constant" one, trained alike, whose predictors read no image: all
-images run the same units; and a "frozen" one, of which the predictors alone are trained: the level keeps the weights
-that it shares with the other levels.
+First the level learns to do with any part of itself: every image runs blocks and groups of channels that are drawn at
+random (``keep``). Then its weights stay, and predictors alone are trained towards shares of the multiply-adds
+("targets"), in three kinds: L-Net skips blocks, C-Net groups of channels, LC-Net both. Beside each stands a "constant"
+one, whose predictors read no image: all images run the same units. So everything that is compared has the same weights,
+and only the decisions differ.
 
-Prints a table with a row for each kind and target, means over the seeds, scored on the held-out images: the share of
-the whole network's multiply-adds that was spent; top-1 of the network ("dynamic"), of the same network where all images
-run the same units at the same cost ("fixed"), and where each image runs with another one's decisions ("shuffled");
-"worth" is dynamic - fixed, beside its standard deviation over the seeds. Draws the rows over the cost into L-Net.png,
-C-Net.png and LC-Net.png in the workdir, with the levels and the cascade of the supernet. Runs that are done are not
-repeated.
+Prints a table with a row for each kind and target, means over the seeds of the predictors, scored on the held-out
+images: the share of the whole network's multiply-adds that was spent; top-1 of the network ("dynamic"), of the same
+network where all images run the units that most of them chose, at the same cost ("fixed"), and where each image runs
+with another one's decisions ("shuffled"); "worth" is dynamic - fixed, beside its standard deviation over the seeds.
+Draws the rows over the cost into L-Net.png, C-Net.png and LC-Net.png in the workdir, with the levels and the cascade of
+the supernet. Runs that are done are not repeated.
 
-As it stands, a run takes about a minute on two quiet cores (AVX-512).
-
-    python zoo/lc_resnet_cifar10/study.py --workdir=runs/lc_study --seeds=0,1,2 \
+    python zoo/lc_resnet_cifar10/study.py --workdir=runs/lc_study --seeds=0,1 --precision=mixed_bfloat16 \
         --data=pack:DIRECTORY/cifar10_jpeg.npz+DIRECTORY/cifar10_lossless_train4000.npz
 """
 
@@ -32,41 +31,59 @@ from ds_keras.lcnet.experiments.compare import VALUES, compare
 from ds_keras.lcnet.experiments.lines import png
 
 KINDS = {"L": {"groups": 0}, "C": {"layers": False}, "LC": {}}
-MODEL = {"groups": 4, "always": 0}
-TRAINER = {"label_smoothing": 0.05, "price_rate": 0.1}
-BATCH = 64  # small batches: short runs need steps
+MODEL = {"groups": 4, "always": 0, "name": "lc_study"}
 RECIPES = {  # augmented as the supernet was: BatchNorm's statistics of plainer images cost points
-    "ds_resnet_cifar10": {"augment": "flip,pad_crop:4,erase:0.25", "held_out": 5000, "calibration": (8, 500)},
+    "ds_resnet_cifar10": {
+        "augment": "flip,pad_crop:4,erase:0.25",
+        "held_out": 5000,
+        "calibration": (8, 500),
+        "predictors": (1, 30000),  # epochs, images of each
+    },
     "ds_resnet_imagenette": {
         "augment": "rrc:0.3,flip",
         "image_size": (96, 96),  # of the training views
         "held_out": 500,
         "calibration": (20, 200),
+        "predictors": (4, 8900),
     },
 }
 
 
-def variant(flags, target, train_network=True, **changes):
-    """A network with these changes of MODEL, trained towards a target."""
-    anneal = flags.images // BATCH * flags.epochs * 6 // 10
-
-    def network(classes, shape):
-        return from_level(zoo.load(flags.preset), flags.level, name="lc_study", **{**MODEL, **changes})
-
+def experiment(flags, model, epochs, rate, batch, trainer, images=None):
+    """One stage on the preset's data."""
     recipe = RECIPES[flags.preset]
     options = {"augment": recipe["augment"], "image_size": recipe.get("image_size")}
-    trainer = {**TRAINER, "target": target, "anneal": anneal, "train_network": train_network}
-    return Experiment(
-        name="lc_study",
-        data=flags.data,
-        model=network,
-        stage1=TrainingStage(flags.epochs, flags.rate, "adam", BATCH, trainer=trainer, **options),
-        stage2=None,
-        held_out=recipe["held_out"],
-        train_images=flags.images,
-        calibration=recipe["calibration"],
-        precision=flags.precision,
-    )
+    stage = TrainingStage(epochs, rate, "adam", batch, trainer={"label_smoothing": 0.05, **trainer}, **options)
+    given = {name: recipe[name] for name in ("held_out", "calibration")}
+    given |= {"precision": flags.precision, "train_images": images}
+    return Experiment("lc_study", flags.data, model, stage, None, **given)
+
+
+def whole(flags):
+    """The network that learns to do with any part of itself."""
+
+    def network(classes, shape):
+        return from_level(zoo.load(flags.preset), flags.level, **MODEL)
+
+    return experiment(flags, network, flags.epochs, flags.rate, 128, {"target": None, "keep": flags.keep})
+
+
+def variant(flags, trained, target, **changes):
+    """Predictors on the trained network."""
+
+    def network(classes, shape):
+        model = from_level(zoo.load(flags.preset), flags.level, **{**MODEL, **changes})
+        weights = {v.path: v for v in zoo.load(trained).weights}
+        own = {id(v) for v in model.predictors}
+        for v in model.weights:
+            if id(v) not in own:
+                v.assign(weights[v.path])
+        return model
+
+    epochs, images = RECIPES[flags.preset]["predictors"]
+    anneal = images // 64 * epochs * 6 // 10
+    trainer = {"target": target, "train_network": False, "price_rate": 0.1, "anneal": anneal}
+    return experiment(flags, network, epochs, 3e-3, 64, trainer, images)
 
 
 def read_flags():
@@ -75,15 +92,13 @@ def read_flags():
     parser.add_argument("--data", default="pack:data/cifar10_jpeg.npz+data/cifar10_lossless_train4000.npz")
     parser.add_argument("--workdir", required=True)
     parser.add_argument("--preset", default="ds_resnet_cifar10", choices=tuple(RECIPES), help="where they start")
-    parser.add_argument("--level", type=int, default=0)
-    parser.add_argument("--images", type=int, default=8000)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--rate", type=float, default=1e-3, help="peak of the learning rate")
+    parser.add_argument("--level", type=int, default=3)
+    parser.add_argument("--keep", type=float, default=0.5, help="least share of the units that run while it learns")
+    parser.add_argument("--epochs", type=int, default=8, help="of the network")
+    parser.add_argument("--rate", type=float, default=5e-4, help="of the network: peak of the learning rate")
     parser.add_argument("--precision", default="float32", help="Keras dtype policy")
-    parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--targets", default="0.5,0.7,0.85", help="shares of the multiply-adds, with commas")
-    parser.add_argument("--variants", default="", help="names, as L-0.5 or constant-L-0.5, with commas; default all")
-    parser.add_argument("--max_steps", type=int)
+    parser.add_argument("--seeds", default="0,1", help="of the predictors, with commas")
+    parser.add_argument("--targets", default="0.35,0.65", help="shares of the multiply-adds, with commas")
     return parser.parse_args()
 
 
@@ -91,24 +106,21 @@ def main():
     """Trains, prints and draws."""
     flags = read_flags()
     logging.set_verbosity("info")
-    variants = {}
+    command, workdir = " ".join(sys.argv), Path(flags.workdir)
+    compare({"whole": whole(flags)}, workdir / "whole", (0,), None, command, verbose=0)
+    trained, variants = workdir / "whole" / "whole-0" / "network", {}
     for kind, changes in KINDS.items():
         for target in map(float, flags.targets.split(",")):
-            variants[f"{kind}-{target}"] = variant(flags, target, **changes)
-            variants[f"constant-{kind}-{target}"] = variant(flags, target, constant=True, **changes)
-            variants[f"frozen-{kind}-{target}"] = variant(flags, target, train_network=False, **changes)
-    chosen = [name for name in flags.variants.split(",") if name] or list(variants)
-    if unknown := [name for name in chosen if name not in variants]:
-        sys.exit(f"--variants must be among {', '.join(variants)}, received {', '.join(unknown)}")
+            variants[f"{kind}-{target}"] = variant(flags, trained, target, **changes)
+            variants[f"constant-{kind}-{target}"] = variant(flags, trained, target, constant=True, **changes)
     seeds = [int(seed) for seed in flags.seeds.split(",")]
-    variants = {name: variants[name] for name in chosen}
-    rows = compare(variants, flags.workdir, seeds, flags.max_steps, " ".join(sys.argv), verbose=0)["rows"]
+    rows = compare(variants, workdir, seeds, None, command, verbose=0)["rows"]
     print("| variant | " + " | ".join(VALUES) + " | worth, sd |\n|" + "---|" * (len(VALUES) + 2))
     for row in rows:
         values = [f"{row[value]:.2f}" for value in VALUES]
         print("| " + " | ".join([row["variant"], *values, str(row["worth_sd"])]) + " |")
     for kind in sorted({row["kind"] for row in rows}):
-        write_bytes(Path(flags.workdir) / f"{kind}.png", png(rows, zoo.load(flags.preset), kind))
+        write_bytes(workdir / f"{kind}.png", png(rows, zoo.load(flags.preset), kind))
 
 
 if __name__ == "__main__":
