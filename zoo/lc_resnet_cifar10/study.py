@@ -98,6 +98,7 @@ def read_flags():
     parser.add_argument("--rate", type=float, default=5e-4, help="of the network: peak of the learning rate")
     parser.add_argument("--precision", default="float32", help="Keras dtype policy")
     parser.add_argument("--seeds", default="0,1", help="of the predictors, with commas")
+    parser.add_argument("--kinds", default="L,C,LC", help="with commas")
     parser.add_argument("--targets", default="0.35,0.65", help="shares of the multiply-adds, with commas")
     return parser.parse_args()
 
@@ -109,8 +110,9 @@ def main():
     command, workdir = " ".join(sys.argv), Path(flags.workdir)
     compare({"whole": whole(flags)}, workdir / "whole", (0,), None, command, verbose=0)
     trained, variants = workdir / "whole" / "whole-0" / "network", {}
-    for kind, changes in KINDS.items():
+    for kind in flags.kinds.split(","):
         for target in map(float, flags.targets.split(",")):
+            changes = KINDS[kind]
             variants[f"{kind}-{target}"] = variant(flags, trained, target, **changes)
             variants[f"constant-{kind}-{target}"] = variant(flags, trained, target, constant=True, **changes)
     seeds = [int(seed) for seed in flags.seeds.split(",")]
