@@ -6,6 +6,7 @@ from helpers import close, images, nano_v2
 
 from ds_keras import export
 from ds_keras.core import cost
+from ds_keras.export.flatbuffer import operators
 from ds_keras.export.tflite.convert import run_tflite
 from ds_keras.models import DSMobileNetV2
 from ds_keras.models.inverted import InvertedStage
@@ -62,6 +63,13 @@ def test_levels_equal_plain_networks(kwargs):
     model, x = nano_v2(**kwargs), images(6)
     for level in range(3):
         close(export.subnet(model, level, fold_batch_norm=True)(x), model(x, level=level))
+
+
+def test_hard_swish_is_one_operator_of_litert(tmp_path):
+    model = nano_v2(activation="hard_swish")
+    (path,) = export.to_tflite(model, tmp_path, [0])
+    names = operators(path.read_bytes())
+    assert "HARD_SWISH" in names and not {"LOGISTIC", "RELU6"} & set(names)
 
 
 def test_config_round_trip():

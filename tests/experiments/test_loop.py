@@ -1,0 +1,30 @@
+"""What a stage says while it runs."""
+
+from types import SimpleNamespace
+
+from ds_keras.experiments import loop
+
+LOOP = SimpleNamespace(name="stage1", every=1000, clock=None, save=lambda step, began: None)
+
+
+def test_how_long_a_stage_takes_is_said_early_and_once(monkeypatch, caplog):
+    now = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now.seconds)
+    saver = loop._Saver(LOOP, 0, 100.0, 600)
+    with caplog.at_level("INFO", "absl"):
+        for _ in range(16):  # the first step takes 30 s: it traces the graph
+            now.seconds += 3.0 if saver.step else 30.0
+            saver.on_train_batch_end(0)
+    (said,) = caplog.messages
+    assert said == "stage1: 600 steps will take about 30 minutes, without validation"
+
+
+def test_a_stage_that_goes_on_says_nothing(monkeypatch, caplog):
+    now = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now.seconds)
+    saver = loop._Saver(LOOP, 7, 100.0, 600)
+    with caplog.at_level("INFO", "absl"):
+        for _ in range(16):
+            now.seconds += 3.0
+            saver.on_train_batch_end(0)
+    assert not caplog.messages
