@@ -59,11 +59,11 @@ def experiment(flags, model, epochs, rate, batch, trainer, images=None):
     return Experiment("lc_study", flags.data, model, stage, None, **given)
 
 
-def whole(flags):
+def whole(flags, **changes):
     """The network that learns to do with any part of itself."""
 
     def network(classes, shape):
-        return from_level(zoo.load(flags.preset), flags.level, **MODEL)
+        return from_level(zoo.load(flags.preset), flags.level, **{**MODEL, **changes})
 
     return experiment(flags, network, flags.epochs, flags.rate, 128, {"target": None, "keep": flags.keep})
 
@@ -107,10 +107,11 @@ def main():
     """Trains, prints and draws."""
     flags = read_flags()
     logging.set_verbosity("info")
-    command, workdir = " ".join(sys.argv), Path(flags.workdir)
-    compare({"whole": whole(flags)}, workdir / "whole", (0,), None, command, verbose=0)
+    command, workdir, kinds = " ".join(sys.argv), Path(flags.workdir), flags.kinds.split(",")
+    own = KINDS[kinds[0]] if len(kinds) == 1 else {}  # one kind's network learns to skip what it will skip
+    compare({"whole": whole(flags, **own)}, workdir / "whole", (0,), None, command, verbose=0)
     trained, variants = workdir / "whole" / "whole-0" / "network", {}
-    for kind in flags.kinds.split(","):
+    for kind in kinds:
         for target in map(float, flags.targets.split(",")):
             changes = KINDS[kind]
             variants[f"{kind}-{target}"] = variant(flags, trained, target, **changes)
