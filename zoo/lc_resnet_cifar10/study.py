@@ -44,7 +44,7 @@ RECIPES = {  # augmented as the supernet was: BatchNorm's statistics of plainer 
         "image_size": (96, 96),  # of the training views
         "held_out": 500,
         "calibration": (20, 200),
-        "predictors": (4, 8900),
+        "predictors": (2, 8900),
     },
 }
 
