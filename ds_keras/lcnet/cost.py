@@ -23,8 +23,9 @@ class Executed(NamedTuple):
 
 
 class SkippingNetwork(ImageModel):
-    """The part of ``LCResNet`` that runs sets of images and counts what ran; it needs its table, blocks and pass."""
+    """The part of ``LCResNet`` that runs sets of images and counts what ran; it needs its table, layers and pass."""
 
+    stem: list[Any]
     blocks: list[Any]
     table: dict[str, Any]
     stages: tuple[Any, ...]
@@ -121,12 +122,9 @@ class SkippingNetwork(ImageModel):
         Returns:
             Those of stem and head, and the ``Costs`` of every block.
         """
-        table, (height, width, channels) = self.table, self.image_shape
-        height, width = (math.ceil(n / table["stem_stride"]) for n in (height, width))
-        rest = channels * table["stem"] * table["stem_kernel"] ** 2 * height * width
-        if table["stem_pool"]:
-            height, width = math.ceil(height / 2), math.ceil(width / 2)
-        found = []
+        shapes, table, found = self.output_shapes(), self.table, []
+        rest = self.image_shape[-1] * table["stem_kernel"] ** 2 * math.prod(shapes[self.stem[0]][1:])
+        height, width = shapes[self.stem[-1]][1:3]
         for block in self.blocks:
             found.append(block.costs(height, width))
             height, width = math.ceil(height / block.stride), math.ceil(width / block.stride)

@@ -99,7 +99,7 @@ class LCResNet(SkippingNetwork):
             of multiply-adds leaves them out as the paper does.
         activation: Keras activation name.
         constant: the predictors read nothing: every image runs the same. For comparisons.
-        stem_padding: "same" or "symmetric" (PyTorch's, Caffe's).
+        stem_padding: of the stem convolution: "same", or "symmetric" as PyTorch and Caffe pad.
         stride_in: the convolution of a bottleneck that has the stride: "3x3" (version 1.5) or "1x1" (the first one).
         **kwargs: ``mean``, ``std``, ``labels`` and ``name``, see ``ImageModel``.
 
@@ -215,7 +215,8 @@ class LCResNet(SkippingNetwork):
         if self.built:
             return
         self.rescale.build(self.input_shape)
-        self.stem[0].build((None, None, None, self.image_shape[-1]))
+        for layer in (*self.border, self.stem[0]):
+            layer.build((None, None, None, self.image_shape[-1]))
         self.stem[1].build((None, None, None, self.table["stem"]))
         for block in self.blocks:
             block.build()

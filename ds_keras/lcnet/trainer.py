@@ -39,7 +39,8 @@ class LCTrainer(Trainer):
         keep: without a target, units run at random: every image draws a share between ``keep`` and 1, and runs each
             unit with that probability (stochastic depth, arXiv 1603.09382, of a rate of its own for each image). So
             the network learns to do with any part of it. 1 runs everything.
-        train_network: False trains the predictors alone, on a network that stays as it is.
+        train_network: False trains the predictors alone. Of the network, only BatchNorm's moving averages change: they
+            follow what runs.
         label_smoothing: in [0, 1).
         weight_decay: of the kernels of convolutions and classifier.
         seed: see ``Trainer``.
@@ -87,6 +88,8 @@ class LCTrainer(Trainer):
             raise ValueError(f"keep must be in (0, 1], and 1 with a target, received {keep!r}")
         if type(train_network) is not bool or (target is None and not train_network):
             raise ValueError(f"train_network must be True, or False with a target, received {train_network!r}")
+        for norm in model.norms:  # statistics of the whole batch, however many replicas share it
+            norm.synchronized = tf.distribute.get_strategy().num_replicas_in_sync > 1
         self.target, self.price_rate, self.anneal = target, price_rate, anneal
         self.keep, self.train_network = keep, train_network
         self.owed = self.add_weight(name="owed", shape=(), initializer="zeros", trainable=False)  # the sum of e

@@ -213,7 +213,7 @@ def choose_policy(model: "Supernet", predictions: Predictions, tolerance: float 
     Args:
         model: supernet with a budget table.
         predictions: of the images that the table was measured on: ``score(model, images, labels)``.
-        tolerance: accuracy below the largest level's, in [0, 1].
+        tolerance: accuracy below the largest level's, in [0, 1]; 1 takes the cheapest setting of all.
 
     Returns:
         The policy (or level) and its average MAdds.
@@ -240,8 +240,8 @@ def choose_policy(model: "Supernet", predictions: Predictions, tolerance: float 
         levels = route(model, predictions, policy, settings).levels
         largest, chosen = predictions.correct[-1], predictions.correct[levels, np.arange(len(levels))]
         lost, gained = (largest & ~chosen).sum(), (chosen & ~largest).sum()
-        shown = lost - gained + 2 * np.sqrt(lost + gained + 1) <= tolerance * len(predictions)
-        return shown or policy == len(model.levels) - 1
+        loss = lost - gained + 2 * np.sqrt(lost + gained + 1)  # in images; none loses more than all
+        return min(loss, len(predictions)) <= tolerance * len(predictions) or policy == len(model.levels) - 1
 
     rows = sorted((row.madds, name, row.settings) for name, found in model.budgets.rows.items() for row in found)
     madds, name, settings = next(row for row in rows if is_good(_policy(*row[1:]), row[2]))

@@ -36,7 +36,7 @@ def x():
 
 
 def test_summary_shows_every_shape():
-    lines, model = [], nano_lc()
+    lines, model = [], nano_lc(stem_padding="symmetric")
     model.summary(print_fn=lambda text, line_break=None: lines.append(text))
     text = "\n".join(lines)
     assert "?" not in text and "unbuilt" not in text and "(None, 8, 8," in text and "(None, 3)" in text
@@ -118,6 +118,28 @@ def test_madds_are_what_runs():
     assert count(groups_of_a_skipped_block) == least
 
 
+ODD = {"block": "bottleneck", "stages": (LCStage(8, 1, 2), LCStage(8, 1, 2)), "stem_stride": 2, "stem_pool": True}
+
+
+@pytest.mark.parametrize("kernel", [3, 4])  # of an even kernel the border is one short: the map may be a row smaller
+@pytest.mark.parametrize("stride_in", ["1x1", "3x3"])
+def test_shapes_and_costs_at_odd_sizes(kernel, stride_in):
+    model = nano_lc(**ODD, input_shape=(33, 18, 1), stem_kernel=kernel, stride_in=stride_in, stem_padding="symmetric")
+    x, shapes, expected = tf.zeros((1, 33, 18, 1)), model.output_shapes(), 0
+    for layer in (*model.border, *model.stem):
+        x = layer(x)
+        expected += layer.kernel.shape.num_elements() * x.shape[1] * x.shape[2] if layer is model.stem[0] else 0
+        assert x.shape[1:] == shapes[layer][1:]
+    sizes = []
+    for block in model.blocks:
+        sizes.append(x.shape[1:3])
+        x = block(x, scales=None, how=in_full)
+        assert x.shape[1:] == shapes[block][1:]
+    rest, costs = model.costs()
+    assert rest == expected + 8 * x.shape[1] * x.shape[2] + 8 * 3
+    assert costs == [block.costs(*size) for block, size in zip(model.blocks, sizes, strict=True)]
+
+
 def test_counts_of_resnet_50():
     """tests/models/test_resnet.py counts the same in the version with the stride in the first convolution."""
     model = LCResNet.imagenet(layers=False, groups=0)
@@ -184,6 +206,9 @@ def test_keras_file_and_config(model, x, tmp_path):
     twin = model.clone()
     close(twin(x), model(x))
     assert twin.units == model.units
+    config = model.get_config()
+    former = {name: value for name, value in config.items() if name not in ("stem_padding", "stride_in")}
+    assert LCResNet.from_config(former).get_config() == config  # of a preset of before these were arguments
 
 
 def test_bfloat16(x):
@@ -213,6 +238,8 @@ def test_bfloat16(x):
         ({"constant": 1}, "constant must be True or False, received 1"),
         ({"activation": None}, "activation must be the name of one, received None"),
         ({"stages": (LCStage(8, 1, always=-1),)}, "always must be an integer of at least 0"),
+        ({"stride_in": "2x2"}, r"stride_in must be one of \('3x3', '1x1'\), received '2x2'"),
+        ({"stem_padding": "valid"}, r"stem_padding must be one of \('same', 'symmetric'\), received 'valid'"),
         ({"num_classes": 1}, "num_classes must be an integer of at least 2"),
     ],
 )

@@ -47,10 +47,10 @@ def test_the_cheapest_setting_that_loses_little_and_two_standard_errors(measured
     model, predictions = measured
     twin = model.clone()
     policy, madds = budget.choose_policy(twin, predictions, tolerance)
-    good = [row[1] for name, row in rows_of(model) if sum(loss(model, predictions, name, row[0])) <= tolerance]
+    good = [row[1] for name, row in rows_of(model) if min(sum(loss(model, predictions, name, row[0])), 1) <= tolerance]
     largest = model.budget_table[LEVELS][-1][1]
     assert madds == min([*good, largest]) and twin.default_policy == policy
-    assert madds == largest or sum(loss(twin, predictions, policy, None)) <= tolerance
+    assert madds == largest or min(sum(loss(twin, predictions, policy, None)), 1) <= tolerance
     assert replay.route(twin, predictions).madds.mean() == pytest.approx(madds, rel=1e-4)
 
 
@@ -61,10 +61,8 @@ def of_two_levels(wrong):
     """
     wrong = np.array(wrong, bool)
     logits = np.eye(3)[wrong.astype(int)]
-    model, predictions = (
-        pair(),
-        replay.Predictions(logits, np.zeros((wrong.shape[1], 2)), np.zeros(wrong.shape[1], int)),
-    )
+    model, count = pair(), wrong.shape[1]
+    predictions = replay.Predictions(logits, np.zeros((count, 2)), np.zeros(count, int))
     budget.fit_budget(model, predictions)
     model.budget_table = {LEVELS: model.budget_table[LEVELS]}
     return model, predictions
@@ -83,6 +81,13 @@ def test_that_nothing_is_lost_must_be_seen_on_enough_images(count, chosen):
     """A level that answers as the largest does may still lose a few of a hundred images that were not seen."""
     model, predictions = of_two_levels(2 * [np.arange(count) % 10 == 0])
     assert budget.choose_policy(model, predictions, tolerance=0.01)[0] == chosen == model.default_policy
+
+
+@pytest.mark.parametrize("wrong", [[[0], [0]], [[1], [1]], [[1], [0]]])
+def test_a_single_image_chooses_the_largest_level_unless_all_may_be_lost(wrong):
+    model, predictions = of_two_levels(wrong)
+    for tolerance, chosen in ((0.0, 1), (0.99, 1), (1.0, 0)):
+        assert budget.choose_policy(model, predictions, tolerance)[0] == chosen
 
 
 def test_bad_arguments(measured):

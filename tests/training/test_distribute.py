@@ -154,6 +154,42 @@ print("two devices agree with one")
 """
 
 
+SKIPPING = """
+import keras, numpy as np, tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+from helpers import images, nano_lc, snapshot
+from ds_keras.training import LCTrainer
+
+x, y = images(16), np.arange(16) % 3
+data = tf.data.Dataset.from_tensor_slices((x, y)).batch(16).repeat(3)
+
+
+def trained(**options):
+    model = nano_lc()
+    trainer = LCTrainer(model, **options)
+    trainer.compile(keras.optimizers.SGD(0.01))
+    logs = trainer.fit(data, verbose=0).history
+    return [*snapshot(model).values(), logs["train_madds"][0], logs["task_loss"][0], np.array(trainer.owed)]
+
+
+strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+for options in ({"target": 0.7}, {"target": None, "keep": 0.4}, {"target": 0.7, "train_network": False}):
+    one = trained(**options)
+    with strategy.scope():
+        two = trained(**options)
+    for a, b in zip(two, one, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4)
+print("two devices agree with one")
+"""
+
+
+@pytest.mark.slow
+def test_networks_that_skip_on_two_devices():
+    """One set of units is drawn for the whole batch, and BatchNorm's statistics are those of all of it."""
+    check(SKIPPING)
+
+
 @pytest.mark.slow
 def test_a_step_on_two_devices_equals_a_step_on_one():
     check(SCRIPT)

@@ -9,7 +9,8 @@ and only the decisions differ.
 Prints a table with a row for each kind and target, means over the seeds of the predictors, scored on the held-out
 images: the share of the whole network's multiply-adds that was spent; top-1 of the network ("dynamic"), of the same
 network where all images run the units that most of them chose, at the same cost ("fixed"), and where each image runs
-with another one's decisions ("shuffled"); "worth" is dynamic - fixed, beside its standard deviation over the seeds.
+with another one's decisions ("shuffled"); "worth" is dynamic - fixed, beside its standard deviation over the seeds;
+"static" and "cascade" are the levels and the cascade of the supernet at the same cost, from its budget table.
 Draws the rows over the cost into L-Net.png, C-Net.png and LC-Net.png in the workdir, with the levels and the cascade of
 the supernet. Runs that are done are not repeated.
 
@@ -21,6 +22,7 @@ import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
 from absl import logging
 
 from ds_keras import zoo
@@ -28,7 +30,7 @@ from ds_keras.core.files import write_bytes
 from ds_keras.experiments import Experiment, TrainingStage
 from ds_keras.lcnet import from_level
 from ds_keras.lcnet.experiments.compare import VALUES, compare
-from ds_keras.lcnet.experiments.lines import png
+from ds_keras.lcnet.experiments.lines import lines, png
 
 KINDS = {"L": {"groups": 0}, "C": {"layers": False}, "LC": {}}
 MODEL = {"groups": 4, "always": 0, "name": "lc_study"}
@@ -118,12 +120,15 @@ def main():
             variants[f"constant-{kind}-{target}"] = variant(flags, trained, target, constant=True, **changes)
     seeds = [int(seed) for seed in flags.seeds.split(",")]
     rows = compare(variants, workdir, seeds, None, command, verbose=0)["rows"]
-    print("| variant | " + " | ".join(VALUES) + " | worth, sd |\n|" + "---|" * (len(VALUES) + 2))
+    supernet = zoo.load(flags.preset)
+    print("| variant | " + " | ".join(VALUES) + " | worth, sd | static | cascade |\n|" + "---|" * (len(VALUES) + 4))
     for row in rows:
-        values = [f"{row[value]:.2f}" for value in VALUES]
-        print("| " + " | ".join([row["variant"], *values, str(row["worth_sd"])]) + " |")
+        values, found = [f"{row[value]:.2f}" for value in VALUES], lines(rows, supernet, row["kind"])
+        cost = row["share"] / 100 * row["madds"] / 1e6
+        others = [f"{np.interp(cost, found[name].cost, found[name].top1):.2f}" for name in ("static", "cascade")]
+        print("| " + " | ".join([row["variant"], *values, str(row["worth_sd"]), *others]) + " |")
     for kind in sorted({row["kind"] for row in rows}):
-        write_bytes(workdir / f"{kind}.png", png(rows, zoo.load(flags.preset), kind))
+        write_bytes(workdir / f"{kind}.png", png(rows, supernet, kind))
 
 
 if __name__ == "__main__":

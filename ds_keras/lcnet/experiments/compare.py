@@ -33,7 +33,7 @@ def compare(
     them. Runs that are done are not repeated, those that were killed go on.
 
     Args:
-        variants: experiments on an ``LCResNet`` by name, with the same data; their ``stage1`` has a ``target``.
+        variants: experiments on an ``LCResNet`` by name, with the same data.
         workdir: gets a directory for each run, with the trained network as a preset ("network"), and
             ``comparison.json``.
         seeds: of the runs.

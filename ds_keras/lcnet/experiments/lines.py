@@ -8,7 +8,6 @@ from ds_keras.models.supernet import Supernet
 from ds_keras.report import figures
 
 LINES = ("dynamic", "fixed", "shuffled")
-APART = ("constant", "frozen")  # lines of their own: how the name of a variant begins
 
 
 def lines(rows: list[dict[str, Any]], supernet: Supernet, kind: str) -> dict[str, figures.Series]:
@@ -18,10 +17,10 @@ def lines(rows: list[dict[str, Any]], supernet: Supernet, kind: str) -> dict[str
         rows: of ``compare``, at several targets.
         supernet: with a budget table, measured on the same images.
         kind: "L-Net", "C-Net" or "LC-Net": rows of others are left out. Those whose name begins with "constant" are
-            networks trained to run the same units for all images, "frozen" networks whose predictors alone are trained.
+            networks trained to run the same units for all images.
 
     Returns:
-        Series by name: "static", the levels of the supernet, "cascade", and those of ``LINES`` and ``APART`` that have
+        Series by name: "static", the levels of the supernet, "cascade", and those of ``LINES`` and "constant" that have
         rows. Costs in million multiply-adds, top-1 in percent.
 
     Raises:
@@ -35,13 +34,10 @@ def lines(rows: list[dict[str, Any]], supernet: Supernet, kind: str) -> dict[str
         "cascade": figures.Series(*_columns([(row[1], row[2]) for row in table["cascade"]])),
     }
     own = [row for row in rows if row["kind"] == kind]
-    apart = {name: [row for row in own if row["variant"].startswith(name)] for name in APART}
-    plain = [row for row in own if not row["variant"].startswith(APART)]
+    constant = [row for row in own if row["variant"].startswith("constant")]
     for name in LINES:
-        found |= _series(name, name, plain)
-    for name, those in apart.items():
-        found |= _series(name, "dynamic", those)
-    return found
+        found |= _series(name, name, [row for row in own if row not in constant])
+    return found | _series("constant", "dynamic", constant)
 
 
 def png(rows: list[dict[str, Any]], supernet: Supernet, kind: str) -> bytes:
