@@ -1,9 +1,10 @@
-"""A static network beside the smallest level: the same layers, trained alone from the same start, for as many epochs.
+"""A static network beside a small level: the same layers, trained alone from the same start, for as many epochs.
 
-It says what sharing its weights with three larger levels costs the smallest level, or gives it.
+It says what sharing its weights with the other levels costs the level, or gives it.
 
 Command: ds-keras ablate --config=zoo/ds_mobilenet_imagenette/static.py --workdir=runs/imagenette_static \
          --data=pack:DIRECTORY/imagenette2_128_jpeg.npz --variant='{"name": "alone"}' --seeds=0 --split=test
+         Level 1: --variant='{"name": "alone, level 1", "levels": [1]}'
 Hours:   a third on two CPU cores. Needs the extra ``pretrained``.
 """
 
