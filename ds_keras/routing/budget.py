@@ -116,7 +116,7 @@ def _gate_rows(model: "Supernet", predictions: Predictions, points: int) -> list
 
     def row(shift: float) -> BudgetRow:
         levels = policy.scores(predictions.gate_logits, np.array([shift], "float32")).argmax(1)
-        accuracy = predictions.correct[levels, np.arange(len(levels))].mean()
+        accuracy = predictions.correct_at(levels).mean()
         return BudgetRow((float(shift),), float(spec.start + spec.gate + bodies[levels].mean()), float(accuracy))
 
     steps = np.diff(relative)
@@ -131,7 +131,7 @@ def _with_passes(model: "Supernet", table: BudgetTable, predictions: Predictions
     def completed(name: str, row: BudgetRow) -> BudgetRow:
         if row.passes is not None:
             return row
-        shares = passes(model, predictions, _policy(name, row.settings), row.settings).mean(0).round(6)
+        shares = passes(model, predictions, row_policy(name, row.settings), row.settings).mean(0).round(6)
         return replace(row, passes=tuple(shares.tolist()))
 
     return BudgetTable({name: tuple(completed(name, row) for row in rows) for name, rows in table.rows.items()})
@@ -237,22 +237,28 @@ def choose_policy(model: "Supernet", predictions: Predictions, tolerance: float 
         raise ValueError(f"tolerance must be in [0, 1], received {tolerance!r}")
 
     def is_good(policy: PolicyName, settings: tuple[float, ...]) -> bool:
-        levels = route(model, predictions, policy, settings).levels
-        largest, chosen = predictions.correct[-1], predictions.correct[levels, np.arange(len(levels))]
-        lost, gained = (largest & ~chosen).sum(), (chosen & ~largest).sum()
+        lost, gained = predictions.traded(route(model, predictions, policy, settings).levels)
         loss = lost - gained + 2 * np.sqrt(lost + gained + 1)  # in images; none loses more than all
         return min(loss, len(predictions)) <= tolerance * len(predictions) or policy == len(model.levels) - 1
 
     rows = sorted((row.madds, name, row.settings) for name, found in model.budgets.rows.items() for row in found)
-    madds, name, settings = next(row for row in rows if is_good(_policy(*row[1:]), row[2]))
-    model.default_policy = _policy(name, settings)
+    madds, name, settings = next(row for row in rows if is_good(row_policy(*row[1:]), row[2]))
+    model.default_policy = row_policy(name, settings)
     if name != LEVELS:
         _assign(model, name, settings)
     return model.default_policy, madds
 
 
-def _policy(name: str, settings: tuple[float, ...]) -> PolicyName:
-    """The policy of a row of the table: a name, or a fixed level."""
+def row_policy(name: str, settings: tuple[float, ...]) -> PolicyName:
+    """The policy of a row of the table: a name, or a fixed level.
+
+    Args:
+        name: of the rows that it is one of.
+        settings: of the row.
+
+    Returns:
+        What ``route`` takes.
+    """
     return int(settings[0]) if name == LEVELS else name
 
 

@@ -52,6 +52,15 @@ class Predictions:
         """(levels, count) bool."""
         return self.logits_by_level.argmax(-1) == self.labels
 
+    def correct_at(self, levels: np.ndarray) -> np.ndarray:
+        """Which images are right at a level for each, (count,): (count,) bool."""
+        return self.correct[levels, np.arange(len(self))]
+
+    def traded(self, levels: np.ndarray) -> tuple[int, int]:
+        """Images that only the largest level has right, and those that are right only at a level for each, (count,)."""
+        largest, chosen = self.correct[-1], self.correct_at(levels)
+        return int((largest & ~chosen).sum()), int((chosen & ~largest).sum())
+
     @functools.cached_property
     def confidence(self) -> np.ndarray:
         """(levels, count) float32: the margin, by which a cascade decides."""
@@ -256,4 +265,4 @@ def _point(
 ) -> tuple[np.ndarray, float]:
     """Average passes and top-1 %."""
     levels, passes = _replay(model, predictions, policy, settings)
-    return passes.mean(0), 100 * float(predictions.correct[levels, np.arange(len(levels))].mean())
+    return passes.mean(0), 100 * float(predictions.correct_at(levels).mean())

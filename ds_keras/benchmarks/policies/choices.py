@@ -12,6 +12,7 @@ import numpy as np
 from absl import app, flags
 
 from ds_keras import data, zoo
+from ds_keras.core.files import replacing
 from ds_keras.policies.base import PolicyName
 from ds_keras.policies.budget_table import LEVELS
 from ds_keras.routing import budget
@@ -106,24 +107,14 @@ def _judged(model: "Supernet", held_out: Predictions) -> list[_Setting]:
     model.budgets = table
     found = []
     for name, row in ((name, row) for name, rows in table.rows.items() for row in rows):
-        policy = int(row.settings[0]) if name == LEVELS else name
+        policy = budget.row_policy(name, row.settings)
         crossed = np.zeros(2, int)
         for own, fitted in folds:
             there = row.settings if name == LEVELS else fitted.settings_at(name, largest, madds=row.madds)
-            crossed += _counts(model, own, policy, there)
-        same = _counts(model, held_out, policy, row.settings)
+            crossed += own.traded(route(model, own, policy, there).levels)
+        same = held_out.traded(route(model, held_out, policy, row.settings).levels)
         found.append(_Setting(row.madds, policy, row.settings, same, (int(crossed[0]), int(crossed[1]))))
     return sorted(found, key=lambda setting: setting.madds)
-
-
-def _counts(model: "Supernet", predictions: Predictions, policy: PolicyName, settings: Any) -> tuple[int, int]:
-    """Images that only the largest level has right, and those that only the policy has."""
-    largest, right = predictions.correct[-1], _right(predictions, route(model, predictions, policy, settings))
-    return int((largest & ~right).sum()), int((right & ~largest).sum())
-
-
-def _right(predictions: Predictions, routed: Any) -> np.ndarray:
-    return predictions.correct[routed.levels, np.arange(len(predictions))]
 
 
 def _cheapest(settings: list[_Setting], rule: Rule, allowed: float) -> tuple[PolicyName, Any]:
@@ -138,7 +129,7 @@ def _cheapest(settings: list[_Setting], rule: Rule, allowed: float) -> tuple[Pol
 def _on(model: "Supernet", predictions: Predictions, policy: PolicyName, settings: Any) -> tuple[float, float]:
     """A policy's cost by the largest level's, and its accuracy below that level's."""
     routed = route(model, predictions, policy, settings)
-    loss = predictions.correct[-1].mean() - _right(predictions, routed).mean()
+    loss = predictions.correct[-1].mean() - predictions.correct_at(routed.levels).mean()
     return float(routed.madds.mean()) / routing_spec(model).largest, float(loss)
 
 
@@ -167,7 +158,8 @@ def recorded(model: "Supernet", images: str, part: str, path: str | None) -> Pre
     source = data.load(images)[part]
     predictions = score(model, source.images(model.image_shape[:2]), source.labels)
     if path:
-        np.savez(path, **{name: getattr(predictions, name) for name in names})
+        with replacing(path) as temporary, open(temporary, "wb") as file:
+            np.savez(file, **{name: getattr(predictions, name) for name in names})
     return predictions
 
 
