@@ -20,6 +20,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ds_keras.core.timing import counted
 from ds_keras.core.visitor import Compute, Visitor
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
 from ds_keras.layers.conv import SliceableConv2D
@@ -194,7 +195,7 @@ def _by_taylor(model: Supernet, groups: dict[str, tuple[list, list]], dataset: I
         return {name: tf.reduce_sum(g**2, axis=0) for name, g in tape.gradient(loss, ones).items()}
 
     total: dict[str, np.ndarray] = {}
-    for x, y in dataset:
+    for x, y in counted(dataset, f"{model.name}: importance of channels"):
         each = squares(model.check_images(x), tf.cast(y, tf.int32))
         total = {name: total.get(name, 0.0) + value.numpy() for name, value in each.items()}
     if not total:

@@ -1,10 +1,17 @@
-"""Paired timings: two functions in turn (A B A B ...), so that a noisy machine touches both alike. And forecasts."""
+"""Paired timings: two functions in turn (A B A B ...), so that a noisy machine touches both alike.
+
+Besides, what is said of work that takes long: a forecast, and how far it is.
+"""
 
 import time
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
+from absl import logging
+
+EVERY = 10.0  # seconds between two lines of progress
+Batch = TypeVar("Batch")
 
 
 def foreseen(network: Any, parts: int, seconds: float) -> str:
@@ -25,6 +32,24 @@ def about(seconds: float) -> str:
     """As "about 5 s on a free core", or in minutes."""
     text = f"{max(1, round(seconds))} s" if seconds < 90 else f"{round(seconds / 60)} min"
     return f"about {text} on a free core"
+
+
+def counted(batches: Iterable[Batch], doing: str) -> Iterator[Batch]:
+    """Yields the batches, and logs every ten seconds how many are done: shown by the command line, hidden in a library.
+
+    Args:
+        batches: one after another.
+        doing: what is done with them, as "ds_mobilenet: logits by level".
+
+    Yields:
+        Each batch.
+    """
+    said = time.monotonic()
+    for done, batch in enumerate(batches, 1):
+        yield batch
+        if time.monotonic() > said + EVERY:
+            logging.info("%s: %d batches done", doing, done)
+            said = time.monotonic()
 
 
 class Paired(NamedTuple):

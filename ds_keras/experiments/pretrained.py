@@ -12,6 +12,7 @@ import tensorflow as tf
 from absl import logging
 
 from ds_keras.convert.importance import order_channels
+from ds_keras.core.timing import counted
 from ds_keras.models.supernet import Supernet
 from ds_keras.training.calibration import calibrate_batch_norm
 from ds_keras.training.distributed.strategies import is_chief, several_workers
@@ -113,7 +114,7 @@ def _features(model: Supernet, dataset: Iterable) -> tuple[list[tf.Tensor], np.n
         return [visitor.features for visitor in visitors]
 
     parts, labels = [], []
-    for x, y in dataset:
+    for x, y in counted(dataset, f"{model.name}: features of all levels"):
         parts.append(run(model.check_images(x)))
         labels.append(y)
     return [tf.concat(level, axis=0) for level in zip(*parts, strict=True)], np.concatenate(labels)

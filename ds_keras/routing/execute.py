@@ -1,6 +1,5 @@
 """Runs policies in TensorFlow, on a batch or on a set of images: each image at the level that the policy picks."""
 
-import time
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -8,7 +7,7 @@ import tensorflow as tf
 from absl import logging
 
 from ds_keras import moved
-from ds_keras.core.timing import foreseen
+from ds_keras.core.timing import counted, foreseen
 from ds_keras.core.visitor import Compute
 from ds_keras.policies.base import PolicyName, Routed, RoutingSpec
 from ds_keras.policies.gate import Gate
@@ -19,7 +18,6 @@ from ds_keras.routing.graph import BatchGraph
 if TYPE_CHECKING:
     from ds_keras.models.supernet import Supernet
 
-EVERY = 10.0  # seconds between two lines of progress
 TRACING = 0.008  # seconds for a layer at a level, measured on four presets
 
 
@@ -203,11 +201,7 @@ def gate_logits(model: "Supernet", x: Any, batch_size: int = 256) -> np.ndarray:
 
 def _batched(model: "Supernet", name: str, x: Any, batch_size: int, empty: np.ndarray, axis: int) -> np.ndarray:
     x = model.image_set(x, batch_size)
-    parts, said = [], time.monotonic()
-    for i in range(0, len(x), batch_size):
-        parts.append(model.graphs[name](tf.convert_to_tensor(x[i : i + batch_size])))
-        if time.monotonic() > said + EVERY:
-            done = min(i + batch_size, len(x))
-            logging.info("%s, %s: %d of %d images", model.name, name.replace("_", " "), done, len(x))
-            said = time.monotonic()
+    begins = range(0, len(x), batch_size)
+    doing = f"{model.name}, {name.replace('_', ' ')} of {len(x)} images"
+    parts = [model.graphs[name](tf.convert_to_tensor(x[i : i + batch_size])) for i in counted(begins, doing)]
     return np.concatenate([empty, *parts], axis=axis)

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from ds_keras.core.timing import counted
 from ds_keras.core.visitor import Compute
 from ds_keras.layers.batch_norm import SliceableBatchNormalization
 from ds_keras.quantization.rounding import FakeQuantized, check_quantize
@@ -99,7 +100,7 @@ def _pooled(
     step = BatchGraph(lambda x: _moments(model, visitor, x, start))
     sums: list[list[np.ndarray]] = []
     used, images = 0, 0.0
-    for batch in dataset:
+    for batch in counted(dataset, f"{model.name}: BatchNorm statistics of level {visitor.level}"):
         x = model.check_images(batch[0] if isinstance(batch, tuple | list) else batch)
         count = int(tf.shape(x)[0])  # the last batch may be a small one
         moments = [(np.asarray(m, "float64"), np.asarray(v, "float64")) for m, v in step(x)]
