@@ -102,9 +102,8 @@ def from_open_nsfw(weights: Mapping[str, Sequence[np.ndarray]], model: DSResNet)
             raise ValueError(f"model must be as load_open_nsfw makes it, {key}={value!r}, received {found[key]!r}")
     _fill(weights, "1", model.stem[0], model.stem[1], flip=True)
     for name, block in zip(names, blocks, strict=True):
-        layers = block.shortcut + [layer for layer in block.steps if layer.weights]
         parts = [*(["proj_shortcut"] if block.shortcut else []), "branch2a", "branch2b", "branch2c"]
-        for part, conv, norm in zip(parts, layers[::2], layers[1::2], strict=True):
+        for part, (conv, norm) in zip(parts, block.pairs, strict=True):
             _fill(weights, f"{name}_{part}", conv, norm)
     return model
 

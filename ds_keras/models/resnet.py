@@ -87,6 +87,12 @@ class _ResidualBlock(SliceableBlock):
         self.add = keras.layers.Add(**self.child("add"))
         self.activation = keras.layers.Activation(style.activation, **self.child("activation"))
 
+    @property
+    def pairs(self) -> list[tuple[keras.layers.Layer, keras.layers.Layer]]:
+        """Each convolution and its BatchNorm, those of the shortcut first; of a network that is built."""
+        layers = [layer for layer in (*self.shortcut, *self.steps) if layer.weights]
+        return list(zip(layers[::2], layers[1::2], strict=True))
+
     def forward(self, visitor: Visitor, x: Any) -> Any:
         """See the base class."""
         y = x
