@@ -18,7 +18,7 @@ from ds_keras.core.files import parse_json
 COLUMNS = ("mean", "sd", "difference", "difference_sd")
 VARIANT = (
     'Arguments of SupernetTrainer as a JSON object; repeat it. Besides: "stage2", arguments of GateTrainer '
-    'and its Stage, or null, "model", entries of the network\'s config, "order_images", and "name".'
+    'and of TrainingStage, or null, "model", entries of the network\'s config, "order_images", and "name".'
 )
 FLAGS = Flags()
 FLAGS.string("config", None, "Python file that defines EXPERIMENT.", required=True)

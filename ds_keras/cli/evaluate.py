@@ -20,7 +20,7 @@ from ds_keras.core.timing import about
 
 FLAGS = Flags()
 FLAGS.string("preset", None, "Preset, alias or directory.", required=True)
-FLAGS.string("data", None, "Data set (see ds_keras.data.load).", required=True)
+FLAGS.string("data", None, "Data set (see ds_keras.data.load; of a detector as of train_detector).", required=True)
 FLAGS.string("split", "test", "Part of the data set: train, test, or a further one that it has.")
 FLAGS.switch("by_position", False, "Compare classes by position where --data names them in another way.")
 FLAGS.integer("batch_size", 256, "Images at a time.", lower_bound=1)

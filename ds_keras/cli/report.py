@@ -21,8 +21,8 @@ from ds_keras.core.timing import about
 DRAWING = 5  # seconds
 FLAGS = Flags()
 FLAGS.string("preset", None, "Preset, alias or directory; or give --workdir.")
-FLAGS.string("workdir", None, "Directory of a run of ds-keras train: its preset, and the training curves.")
-FLAGS.string("data", None, "Data set (see ds_keras.data.load).", required=True)
+FLAGS.string("workdir", None, "Directory of a run of train or train_detector: its preset, and the training curves.")
+FLAGS.string("data", None, "Data set (see ds_keras.data.load; of a detector as of train_detector).", required=True)
 FLAGS.string("split", "test", "Part of the data set: train, test, or a further one that it has.")
 FLAGS.switch("by_position", False, "Compare classes by position where --data names them in another way.")
 FLAGS.existing("bundle", None, "Bundle of the model, to measure milliseconds with.")

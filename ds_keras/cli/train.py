@@ -2,6 +2,7 @@
 
 With --start no config is needed: the recipe follows from the number of photos and the speed of this machine, and the
 plan is printed first. A run from scratch needs a --config, and says after the first steps how long it will take.
+--checkpoint_every, --max_steps, --strategy and --dry_run go with --config only, --minutes with --start only.
 
 Example:
     ds-keras train --config=zoo/ds_mobilenet_digits/experiment.py --workdir=runs/digits
@@ -19,10 +20,20 @@ FLAGS.string("config", None, "Python file that defines EXPERIMENT; or give --sta
 FLAGS.string("start", None, "Preset, alias or directory that is tuned to --data.")
 FLAGS.number("minutes", None, "Time of a run with --start, for everything; 15 where it is left out.")
 FLAGS.destination(
-    "workdir", None, "Directory of this run: checkpoints, logs, result. With --start, runs/<folder of photos>."
+    "workdir",
+    None,
+    "Directory of this run: checkpoints, logs, result. Required with --config; default with --start: "
+    "runs/<folder of photos>.",
 )
-FLAGS.string("data", None, "Where the data lies, instead of the config's own (see ds_keras.data.load).")
-FLAGS.integer("seed", None, "Seed, instead of the config's own.", lower_bound=0, upper_bound=2**32 - 1)
+FLAGS.string(
+    "data",
+    None,
+    "With --start, the photos, such as folder:photos. With --config, where the data lies, instead of the config's own "
+    "(see ds_keras.data.load).",
+)
+FLAGS.integer(
+    "seed", None, "Seed, instead of the config's own; default with --start: 0.", lower_bound=0, upper_bound=2**32 - 1
+)
 FLAGS.integer("checkpoint_every", 500, "Steps between checkpoints.", lower_bound=1)
 FLAGS.integer("max_steps", None, "Stop each stage after so many steps.", lower_bound=1)
 FLAGS.choice(

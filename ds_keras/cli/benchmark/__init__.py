@@ -1,1 +1,1 @@
-"""Times a supernet, a bundle, an ONNX file or an LC-ResNet, each against what it must be compared with."""
+"""Times a supernet, its training, a bundle, a detector, an ONNX file or an LC-ResNet, each against a baseline."""

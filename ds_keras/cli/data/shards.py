@@ -1,6 +1,7 @@
-"""Writes an image set as TFRecord shards, or checks shards by their checksums. The same command resumes it.
+"""Writes an image set as TFRecord shards, or checks shards by their checksums.
 
-Each shard appears whole or not at all; shards that an earlier call finished are passed over.
+The same command goes on where it was interrupted: each shard appears whole or not at all, and shards that an earlier
+call finished are passed over.
 
 Example:
     ds-keras shards --data=folder:photos --directory=photos-tfrecord --shards=128

@@ -32,14 +32,18 @@ FLAGS.string(
 FLAGS.integer("level", None, "Slice level; default the largest.", lower_bound=0)
 FLAGS.existing("cascade", None, "What route_detector wrote: a level for each photo; default that of the bundle.")
 FLAGS.number(
-    "fraction", None, "Run a cascade at this average cost, of the largest level's.", lower_bound=0.0, upper_bound=1.0
+    "fraction",
+    None,
+    "Run a cascade at this average cost, as a share of the largest level's.",
+    lower_bound=0.0,
+    upper_bound=1.0,
 )
 FLAGS.number(
     "milliseconds", None, "Run a cascade at this average time on this machine, which is measured.", lower_bound=0.0
 )
 FLAGS.number("threshold", SHOWN, "Smallest score of what is shown.", lower_bound=0.0, upper_bound=1.0)
 FLAGS.destination("output", None, "Directory for pictures with the boxes drawn.")
-FLAGS.switch("keras", False, "Run the Keras model, not the TFLite files.")
+FLAGS.switch("keras", False, "Run the Keras model, not the bundle or the TFLite files.")
 
 
 def main(_: str) -> None:

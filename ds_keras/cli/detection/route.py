@@ -1,8 +1,8 @@
 """Chooses a detector's cascade on held-out images, and compares it with fixed levels on the test images.
 
 Prints average precision and multiply-adds of every level and of the cascade at several budgets, and beside it what
-fixed levels give at the same cost, interpolated. With --output the cascade is written, for
-ds-keras detect, and for ds-keras export, which puts it into a bundle.
+fixed levels give at the same cost, interpolated. With --output the cascade is written: for ds-keras detect, and for
+ds-keras export, which puts it into a bundle.
 
 Example:
     ds-keras route_detector --model=runs/cells/preset --data=pack:FILE.npz --output=routing.json
@@ -15,10 +15,13 @@ from ds_keras.cli.inputs import detector_place
 from ds_keras.runtime.manifest import CONFIDENCES
 
 FLAGS = Flags()
+FLAGS.string("model", None, "Preset of a detector; or what train_detector wrote: its workdir.", required=True)
 FLAGS.string(
-    "model", None, "Preset of a detector; or a folder that train_detector wrote, or preset/ in it.", required=True
+    "data",
+    None,
+    "As of train_detector; without a part val, a fifth of the training images is held out as val.",
+    required=True,
 )
-FLAGS.string("data", None, "As of train_detector; without a part val a fifth of the training images.", required=True)
 FLAGS.choice("confidence", "entropy", CONFIDENCES, "How sure a level is of its boxes.")
 FLAGS.integer("points", 21, "Thresholds to measure.", lower_bound=2)
 FLAGS.destination("output", None, "JSON file for the cascade.")

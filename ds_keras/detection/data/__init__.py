@@ -18,7 +18,7 @@ def load_data(spec: str) -> BoxSets:
         spec: "voc:FOLDER", "coco:FOLDER", "coco:FILE.json" or "pack:FILE.npz".
 
     Returns:
-        ``BoxSets(train, test, held_out)``.
+        ``BoxSets(train, test, held_out, val)``.
 
     Raises:
         ValueError: another string, or a damaged set; the message names the file.
