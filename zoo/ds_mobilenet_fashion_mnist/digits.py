@@ -1,4 +1,4 @@
-"""ds_mobilenet_fashion_mnist tuned on other data: scikit-learn's digits at 28 px (see WORKSPACE.md for what it gave).
+"""ds_mobilenet_fashion_mnist tuned on other data: scikit-learn's digits at 28 px (what it gave: docs/results.md).
 
 Command: ds-keras train --config=zoo/ds_mobilenet_fashion_mnist/digits.py --workdir=runs/digits_28px
 """

@@ -4,7 +4,7 @@ The new level has the widths of the smallest one and half of its multiply-adds, 
 once (50 minutes on two CPU cores that other work shared), and not shipped. Held-out top-1 %, every level: 91.24, then
 93.42 / 94.26 / 94.52 / 94.78 where the shipped weights have 93.70 / 94.00 / 94.26 / 94.88. Thresholds for 0.3 points,
 cross-fitted by a script that is not part of the repository: 4.9 times fewer multiply-adds with the new level, 4.7
-without, and 5.6 with the shipped weights, whose smallest level is better. WORKSPACE.md says more.
+without, and 5.6 with the shipped weights, whose smallest level is better. docs/decisions/routing.md says more.
 
 Command: ds-keras train --config=zoo/ds_mobilenet_fashion_mnist/shallow.py \
          --workdir=runs/fashion_shallow --data=fashion_mnist:DIRECTORY
