@@ -67,6 +67,7 @@ def image_folder(
         seed: of that choice.
         verify: decodes every file once. Without it, opening is fast, a corrupt file stops the training, and plain
             JPEG files are decoded in Python too, which is slower.
+        follow_links: symbolic links may lead out of the folder.
 
     Returns:
         {"train": Source, "test": Source}, with "val" where there is a third part, or one of them.
