@@ -123,7 +123,7 @@ def test_the_command_detects_and_draws(folder, tmp_path, capsys):
     program.main("detect", [*flags, "--keras"])
     assert capsys.readouterr().out.count("\n") == table.count("\n")
     with pytest.raises(SystemExit):
-        program.main("detect", [flags[0], str(photos), "--fraction=0.5"])
+        program.main("detect", [flags[0], str(photos), "--budget=0.5"])
     assert "--cascade must name a cascade" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         program.main("detect", [f"--model={folder}", "--level=7", str(photos)])

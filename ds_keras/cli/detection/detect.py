@@ -32,7 +32,7 @@ FLAGS.string(
 FLAGS.integer("level", None, "Slice level; default the largest.", lower_bound=0)
 FLAGS.existing("cascade", None, "What route_detector wrote: a level for each photo; default that of the bundle.")
 FLAGS.number(
-    "fraction",
+    "budget",
     None,
     "Run a cascade at this average cost, as a share of the largest level's.",
     lower_bound=0.0,
@@ -50,7 +50,7 @@ def main(_: str) -> None:
     """Reads the flags, detects, prints the table; boxes are in pixels of the upright photo."""
     photos = [file for photo in FLAGS.rest for file in photo_files(photo)]
     detector = _open(detector_place(FLAGS.model))
-    asked = FLAGS.cascade is not None or FLAGS.fraction is not None or FLAGS.milliseconds is not None
+    asked = FLAGS.cascade is not None or FLAGS.budget is not None or FLAGS.milliseconds is not None
     how = {"cascade": _cascade(detector, photos)} if asked else {"level": FLAGS.level}
     rows: list[tuple[str, ...]] = [HEADER]
     for i, photo in enumerate(photos):
@@ -69,16 +69,16 @@ def _cascade(detector: Any, photos: list[str]) -> Any:
     from ds_keras.detection import DetectionCascade
 
     if FLAGS.level is not None:
-        raise ValueError("--cascade, --fraction and --milliseconds go without --level")
+        raise ValueError("--cascade, --budget and --milliseconds go without --level")
     if FLAGS.keras and (FLAGS.cascade is None or FLAGS.milliseconds is not None):
         raise ValueError("--keras runs a cascade that --cascade names, without --milliseconds")
-    if FLAGS.fraction is not None and FLAGS.milliseconds is not None:
-        raise ValueError("give --fraction or --milliseconds, not both")
+    if FLAGS.budget is not None and FLAGS.milliseconds is not None:
+        raise ValueError("give --budget or --milliseconds, not both")
     cascade = detector.cascade if FLAGS.cascade is None else DetectionCascade.read(FLAGS.cascade)
     if cascade is None:
         raise ValueError(f"--cascade must name a cascade, as {FLAGS.model!r} holds none")
     if FLAGS.milliseconds is None:
-        return cascade if FLAGS.fraction is None else cascade.at(fraction=FLAGS.fraction)
+        return cascade if FLAGS.budget is None else cascade.at(fraction=FLAGS.budget)
     times = detector.benchmark(photos[:TIMED], cascade)
     return cascade.at(milliseconds=FLAGS.milliseconds, times=times)
 

@@ -24,7 +24,7 @@ FLAGS.string(
 )
 FLAGS.choice("confidence", "entropy", CONFIDENCES, "How sure a level is of its boxes.")
 FLAGS.integer("points", 21, "Thresholds to measure.", lower_bound=2)
-FLAGS.destination("output", None, "JSON file for the cascade.")
+FLAGS.destination("output", None, "JSON file for the cascade.", file=True)
 
 
 def main(_: str) -> None:
