@@ -6,7 +6,7 @@ plan is printed first. A run from scratch needs a --config, and says after the f
 
 Example:
     ds-keras train --config=zoo/ds_mobilenet_digits/experiment.py --workdir=runs/digits
-    ds-keras train --data=folder:photos --start=ds_mobilenet_imagenette --minutes=15
+    ds-keras train --data=folder:photos --start=ds_mobilenet_mini_imagenet --minutes=15
 """
 
 import dataclasses

@@ -9,7 +9,7 @@ from ds_keras.policies import registry
 
 SLOW = pytest.mark.slow
 OWN_PHOTOS = [
-    ("ds_mobilenet_imagenette", "small"),  # tracing the shipped one takes a minute
+    ("ds_mobilenet_mini_imagenet", "small"),  # tracing the shipped one takes a minute
     ("minutes=15", "minutes=0.01"),  # the head alone
 ]
 SHORT = {  # page: what is shorter in the test

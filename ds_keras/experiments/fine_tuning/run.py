@@ -82,7 +82,7 @@ def fine_tune(
     are arXiv 1906.06423.
 
     Example:
-        >>> model = fine_tune("ds_mobilenet_imagenette", "folder:photos", minutes=15)
+        >>> model = fine_tune("ds_mobilenet_mini_imagenet", "folder:photos", minutes=15)
         >>> model.labels
         ['cat', 'dog']
     """
