@@ -7,6 +7,7 @@ Example:
     ds-keras evaluate --preset=ds_mobilenet_digits --data=digits --json=digits.json
     ds-keras evaluate --preset=ds_mobilenet_digits --data=digits --policies=all --plot=policies.png
     ds-keras evaluate --preset=ds_mobilenet_digits --data=digits --bundle=zoo/ds_mobilenet_digits/model.dsbundle
+    ds-keras evaluate --preset=ds_mobilenet --data=folder:photos --image_size=160
     ds-keras evaluate --preset=runs/cells/preset --data=pack:cells.npz
 """
 
@@ -23,6 +24,9 @@ FLAGS.string("preset", None, "Preset, alias or directory.", required=True)
 FLAGS.string("data", None, "Data set (see ds_keras.data.load; of a detector as of train_detector).", required=True)
 FLAGS.string("split", "test", "Part of the data set: train, test, or a further one that it has.")
 FLAGS.switch("by_position", False, "Compare classes by position where --data names them in another way.")
+FLAGS.integer(
+    "image_size", None, "Height and width of the images, instead of the preset's.", lower_bound=1, upper_bound=1024
+)
 FLAGS.integer("batch_size", 256, "Images at a time.", lower_bound=1)
 FLAGS.choice("policies", "default", ["default", "all"], "all: compare the policies at equal cost too.")
 FLAGS.destination("plot", None, "With --policies=all: draw accuracy against MAdds into this PNG.", file=True)
@@ -48,7 +52,7 @@ def main(_: str) -> None:
         for title, rows in detector.tables(FLAGS).items():
             _print(Console(markup=False), title, rows)
         return
-    model = zoo.load(FLAGS.preset)
+    model = zoo.load(FLAGS.preset, image_size=FLAGS.image_size)
     source = open_data(model, FLAGS.preset, FLAGS.data, FLAGS.split, FLAGS.by_position)
     console = Console(markup=False)
     images, labels = source.images(model.image_shape[:2]), source.labels
@@ -76,7 +80,8 @@ def main(_: str) -> None:
 
             write_bytes(FLAGS.plot, policies_png(model, predictions, figures["temperatures"]))
     if FLAGS.json:
-        write_json(FLAGS.json, {"preset": FLAGS.preset, "data": FLAGS.data, "split": FLAGS.split, **figures})
+        known = {"preset": FLAGS.preset, "data": FLAGS.data, "split": FLAGS.split, "image_shape": model.image_shape}
+        write_json(FLAGS.json, {**known, **figures})
 
 
 def _print(console: Any, title: str, rows: list[dict[str, Any]]) -> None:

@@ -218,6 +218,8 @@ def test_flags_of_one_run_are_forgotten_by_the_next():
             ["--plot needs --policies=all"],
         ),
         ("evaluate", ["--preset=a", "--data=digits", "--policies=some"], ["policies", "some"]),
+        ("evaluate", ["--preset=a", "--data=digits", "--image_size=1025"], ["image_size", "1024"]),
+        ("evaluate", ["--preset=ds_vit", "--data=digits", "--image_size=64"], ["image_size must be left out", "32x32"]),
         ("report", ["--data=digits"], ["exactly one of --preset and --workdir"]),
         ("report", ["--data=digits", "--preset=a", "--workdir=b"], ["exactly one of --preset and --workdir"]),
         ("report", ["--data=digits", "--workdir=absent"], ["unknown preset 'absent/preset'"]),
@@ -401,6 +403,7 @@ def test_evaluate(tmp_path):
     found = json.loads((tmp_path / "figures.json").read_text())
     figures = evaluate(model, test.images(), test.labels)
     assert {key: found[key] for key in figures} == json.loads(json.dumps(figures))
+    assert found["image_shape"] == [8, 8, 1]
     for row in found["policies"]:
         assert row["policy"] in result.stdout and str(row["top1"]) in result.stdout
 
