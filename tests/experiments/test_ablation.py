@@ -125,5 +125,9 @@ def test_refused(done, tmp_path):
             ablate(experiment(), tmp_path, **arguments)
     with pytest.raises(ValueError, match="objective must be one of"):
         ablate(experiment(), tmp_path, {"a": {"objective": "best"}})
+    decayed = replace(experiment(), stage1=TrainingStage(1, 0.05, "adamw", 64, weight_decay=0.1, trainer=SHORT))
+    with pytest.raises(ValueError, match="optimizer.weight_decay must be 0 where a part of the levels is trained"):
+        ablate(decayed, tmp_path, {"all": {}, "alone": {"levels": [0]}}, seeds=[0])
+    assert not any(tmp_path.glob("all-0/stage1"))  # nothing was trained before
     with pytest.raises(ValueError, match="holds another experiment"):
         ablate(experiment(weight_decay=0.1), done[0], {"same": {}}, seeds=[0])

@@ -30,10 +30,9 @@ EXPERIMENT = replace(
     precision="float32",
     stage1=replace(
         FIRST.stage1,
-        epochs=6,
-        learning_rate=0.02,
+        epochs=2,
+        learning_rate=2e-3,
         augment="flip,pad_crop:4",
-        mixup=0.8,
         trainer={
             "num_random": None,
             "weight_decay": 5e-4,

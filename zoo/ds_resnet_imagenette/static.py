@@ -13,7 +13,11 @@ from pathlib import Path
 from ds_keras.experiments import read_experiment
 
 SUPERNET = read_experiment(Path(__file__).parent / "experiment.py")
-TRAINER = {**SUPERNET.stage1.trainer, "levels": (0,)}
+TRAINER = {**SUPERNET.stage1.trainer, "levels": (0,), "weight_decay": 1e-4}
 del TRAINER["shares"]
 
-EXPERIMENT = replace(SUPERNET, stage1=replace(SUPERNET.stage1, trainer=TRAINER), stage2=None)
+EXPERIMENT = replace(
+    SUPERNET,
+    stage1=replace(SUPERNET.stage1, optimizer="adam", weight_decay=0.0, trainer=TRAINER),
+    stage2=None,
+)
