@@ -7,7 +7,7 @@ Example:
     ds-keras evaluate --preset=ds_mobilenet_digits --data=digits --json=digits.json
     ds-keras evaluate --preset=ds_mobilenet_digits --data=digits --policies=all --plot=policies.png
     ds-keras evaluate --preset=ds_mobilenet_digits --data=digits --bundle=zoo/ds_mobilenet_digits/model.dsbundle
-    ds-keras evaluate --preset=ds_mobilenet --data=folder:photos --image_size=160
+    ds-keras evaluate --preset=runs/photos/preset --data=folder:photos --image_size=160
     ds-keras evaluate --preset=runs/cells/preset --data=pack:cells.npz
 """
 
@@ -38,6 +38,8 @@ def main(_: str) -> None:
     """Reads the flags, evaluates, prints the tables."""
     if FLAGS.plot and FLAGS.policies != "all":
         raise ValueError(f"--plot needs --policies=all, received --policies={FLAGS.policies}")
+    if FLAGS.policies == "all" and FLAGS.image_size is not None:
+        raise ValueError("--policies=all goes without --image_size: the budget table is of the preset's own size")
     from rich.console import Console
 
     from ds_keras import evaluation, zoo

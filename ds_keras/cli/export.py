@@ -29,7 +29,7 @@ FLAGS.destination("output", None, "Directory; FILE.dsbundle for a bundle in one 
 FLAGS.choice(
     "format", "tflite", ["tflite", "bundle", "onnx"], "A TFLite or ONNX file for each level, or a bundle of all."
 )
-FLAGS.words("levels", ["all"], "Levels, a file for each, or 'all'; a bundle takes 'all' only.")
+FLAGS.words("levels", ["all"], "Levels, a file for each, or 'all'; a bundle, and --chosen_by, take 'all' only.")
 FLAGS.choice(
     "quantization",
     "none",

@@ -49,7 +49,7 @@ def from_keras_resnet50(network: keras.Model, **kwargs: Any) -> DSResNet:
     _copy(network, "conv1", model.stem[0], model.stem[1], flip=True)
     for i, j, k in _positions():
         block = model.blocks[i - 2][j - 1]
-        conv, norm = block.pairs[k - (j > 1)]  # a block without a shortcut begins with convolution 1
+        conv, norm = block.pairs()[k - (j > 1)]  # a block without a shortcut begins with convolution 1
         _copy(network, f"conv{i}_block{j}_{k}", conv, norm)
     model.classifier.set_weights(head.get_weights())
     return model

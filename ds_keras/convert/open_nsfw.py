@@ -103,7 +103,7 @@ def from_open_nsfw(weights: Mapping[str, Sequence[np.ndarray]], model: DSResNet)
     _fill(weights, "1", model.stem[0], model.stem[1], flip=True)
     for name, block in zip(names, blocks, strict=True):
         parts = [*(["proj_shortcut"] if block.shortcut else []), "branch2a", "branch2b", "branch2c"]
-        for part, (conv, norm) in zip(parts, block.pairs, strict=True):
+        for part, (conv, norm) in zip(parts, block.pairs(), strict=True):
             _fill(weights, f"{name}_{part}", conv, norm)
     return model
 

@@ -3,6 +3,7 @@
 Besides, what is said of work that takes long: a forecast, and how far it is.
 """
 
+import operator
 import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple, TypeVar
@@ -11,7 +12,7 @@ import numpy as np
 from absl import logging
 
 EVERY = 10.0  # seconds between two lines of progress
-Batch = TypeVar("Batch")
+Item = TypeVar("Item")
 
 
 def foreseen(network: Any, parts: int, seconds: float) -> str:
@@ -34,22 +35,22 @@ def about(seconds: float) -> str:
     return f"about {text} on a free core"
 
 
-def counted(batches: Iterable[Batch], doing: str) -> Iterator[Batch]:
+def counted(batches: Iterable[Item], doing: str) -> Iterator[Item]:
     """Yields the batches, and logs every ten seconds how many are done: shown by the command line, hidden in a library.
 
     Args:
-        batches: one after another.
+        batches: one after another; where they have a length, it is said too.
         doing: what is done with them, as "ds_mobilenet: logits by level".
 
     Yields:
         Each batch.
     """
-    said = time.monotonic()
+    said, total = time.monotonic(), operator.length_hint(batches, 0)
     for done, batch in enumerate(batches, 1):
         yield batch
-        if time.monotonic() > said + EVERY:
-            logging.info("%s: %d batches done", doing, done)
-            said = time.monotonic()
+        if (now := time.monotonic()) > said + EVERY:
+            logging.info("%s: %d%s batches", doing, done, f" of {total}" if total else "")
+            said = now
 
 
 class Paired(NamedTuple):

@@ -73,7 +73,7 @@ def ablate(
     with settings(experiment):
         for name in variants:  # bad arguments are refused before anything is trained
             first = start(name, seeds[0])
-            first.supernet_trainer().compile(changed[name].stage1.make_optimizer(1))
+            first.supernet_trainer().compile(first.experiment.stage1.make_optimizer(1))
             first.gate_trainer()
     scores: dict[str, list[dict[str, Any]]] = {name: [] for name in variants}
     for seed in seeds:  # seed by seed, so that an interrupted comparison is paired as far as it went

@@ -87,9 +87,11 @@ class _ResidualBlock(SliceableBlock):
         self.add = keras.layers.Add(**self.child("add"))
         self.activation = keras.layers.Activation(style.activation, **self.child("activation"))
 
-    @property
     def pairs(self) -> list[tuple[keras.layers.Layer, keras.layers.Layer]]:
-        """Each convolution and its BatchNorm, those of the shortcut first; of a network that is built."""
+        """Each convolution and its BatchNorm, those of the shortcut first; of a network that is built.
+
+        A method: Keras would save the layers by the name of a property that holds them.
+        """
         layers = [layer for layer in (*self.shortcut, *self.steps) if layer.weights]
         return list(zip(layers[::2], layers[1::2], strict=True))
 

@@ -201,7 +201,6 @@ def gate_logits(model: "Supernet", x: Any, batch_size: int = 256) -> np.ndarray:
 
 def _batched(model: "Supernet", name: str, x: Any, batch_size: int, empty: np.ndarray, axis: int) -> np.ndarray:
     x = model.image_set(x, batch_size)
-    begins = range(0, len(x), batch_size)
-    doing = f"{model.name}, {name.replace('_', ' ')} of {len(x)} images"
-    parts = [model.graphs[name](tf.convert_to_tensor(x[i : i + batch_size])) for i in counted(begins, doing)]
+    begins = counted(range(0, len(x), batch_size), f"{model.name}: {name.replace('_', ' ')}")
+    parts = [model.graphs[name](tf.convert_to_tensor(x[i : i + batch_size])) for i in begins]
     return np.concatenate([empty, *parts], axis=axis)

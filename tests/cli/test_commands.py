@@ -219,6 +219,11 @@ def test_flags_of_one_run_are_forgotten_by_the_next():
         ),
         ("evaluate", ["--preset=a", "--data=digits", "--policies=some"], ["policies", "some"]),
         ("evaluate", ["--preset=a", "--data=digits", "--image_size=1025"], ["image_size", "1024"]),
+        (
+            "evaluate",
+            ["--preset=a", "--data=digits", "--image_size=9", "--policies=all"],
+            ["--policies=all goes without --image_size"],
+        ),
         ("evaluate", ["--preset=ds_vit", "--data=digits", "--image_size=64"], ["image_size must be left out", "32x32"]),
         ("report", ["--data=digits"], ["exactly one of --preset and --workdir"]),
         ("report", ["--data=digits", "--preset=a", "--workdir=b"], ["exactly one of --preset and --workdir"]),

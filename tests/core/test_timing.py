@@ -1,14 +1,19 @@
 """What is said of work that takes long."""
 
+from types import SimpleNamespace
+
+import pytest
+
 from ds_keras.core import timing
 
 
-def test_progress_of_slow_batches_is_logged(monkeypatch, caplog):
-    clock = iter([0.0, 6.0, 12.0, 12.0, 18.0])  # a batch takes six seconds; the line of the second asks twice
-    monkeypatch.setattr(timing.time, "monotonic", lambda: next(clock))
+@pytest.mark.parametrize(("batches", "total"), [("abc", " of 3"), ((letter for letter in "abc"), "")])
+def test_progress_of_slow_batches_is_logged(batches, total, monkeypatch, caplog):
+    clock = iter([0.0, 6.0, 12.0, 18.0])  # a batch takes six seconds
+    monkeypatch.setattr(timing, "time", SimpleNamespace(monotonic=lambda: next(clock)))
     with caplog.at_level("INFO", "absl"):
-        assert list(timing.counted("abc", "net: features")) == ["a", "b", "c"]
-    assert caplog.messages == ["net: features: 2 batches done"]
+        assert list(timing.counted(batches, "net: features")) == ["a", "b", "c"]
+    assert caplog.messages == [f"net: features: 2{total} batches"]
 
 
 def test_quick_batches_say_nothing(caplog):

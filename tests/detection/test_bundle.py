@@ -245,7 +245,7 @@ def test_every_level_is_evaluated_in_keras_and_in_the_bundle(model, path, tmp_pa
     text, rows = capsys.readouterr().out, read_json(json)["levels"]
     assert all(word in text for word in ("mAP@0.5", "in LiteRT", "blue", "red")) and len(rows) == 2
     assert [row["map50"] for row in rows] == pytest.approx([row["bundle"]["map50"] for row in rows], abs=0.005)
-    for flag in ("--policies=all", "--by_position"):
+    for flag in ("--policies=all", "--by_position", "--image_size=64"):
         with pytest.raises(SystemExit):
             program.main("evaluate", [*flags, flag])
         assert f"{flag.split('=')[0]} is for classifiers" in capsys.readouterr().err

@@ -18,8 +18,12 @@ def tables(flags: Any) -> dict[str, list[dict[str, Any]]]:
     from ds_keras.core.files import write_json
     from ds_keras.detection.evaluation import evaluate_levels
 
-    for_classifiers = {"policies": flags.policies != "default", "by_position": flags.by_position}
-    for name, asked in {**for_classifiers, "image_size": flags.image_size is not None}.items():
+    for_classifiers = {
+        "policies": flags.policies != "default",
+        "by_position": flags.by_position,
+        "image_size": flags.image_size is not None,
+    }
+    for name, asked in for_classifiers.items():
         if asked:
             raise ValueError(f"--{name} is for classifiers, --preset is a detector: see ds-keras route_detector")
     model = detection.load(flags.preset)
