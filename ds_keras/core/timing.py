@@ -5,7 +5,7 @@ Besides, what is said of work that takes long: a forecast, and how far it is.
 
 import operator
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -51,6 +51,27 @@ def counted(batches: Iterable[Item], doing: str) -> Iterator[Item]:
         if (now := time.monotonic()) > said + EVERY:
             logging.info("%s: %d%s batches", doing, done, f" of {total}" if total else "")
             said = now
+
+
+def reported(steps: Sequence[Item], doing: str, expected: str = "") -> Iterator[Item]:
+    """Yields the steps, few long ones, and logs a line after each: shown by the command line, hidden in a library.
+
+    A library sees the lines after ``absl.logging.set_verbosity(absl.logging.INFO)``.
+
+    Args:
+        steps: one after another; their text is part of the line.
+        doing: what is done to a step, as "converting".
+        expected: how long all steps take, as "about 5 s"; a line before the first one says it.
+
+    Yields:
+        Each step.
+    """
+    began = time.perf_counter()
+    if expected:
+        logging.info("%s: %d files, %s", doing, len(steps), expected)
+    for done, step in enumerate(steps, 1):
+        yield step
+        logging.info("%s %s: %d of %d, %.0f s", doing, step, done, len(steps), time.perf_counter() - began)
 
 
 class Paired(NamedTuple):

@@ -11,8 +11,7 @@ import pytest
 from helpers import images, nano
 
 from ds_keras.cli.quiet import progress
-from ds_keras.core.timing import about
-from ds_keras.export.progress import reported
+from ds_keras.core.timing import about, reported
 
 ROOT = Path(__file__).parents[2]
 CODE = """

@@ -13,11 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ds_keras.core.files import WRITING, expanded, read_json, write_bytes
-from ds_keras.core.timing import foreseen
+from ds_keras.core.timing import foreseen, reported
 from ds_keras.export.bundle.parts import level_parts
 from ds_keras.export.kernel import DTYPES, payload, stored_shapes
 from ds_keras.export.metadata import about, check_licence
-from ds_keras.export.progress import reported
 from ds_keras.export.tflite.source import CONVERTING, ExportSource
 from ds_keras.export.tflite.template import make_template
 from ds_keras.runtime.manifest import (

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ds_keras.core.files import expanded, write_bytes
 from ds_keras.core.levels import require_levels
-from ds_keras.core.timing import foreseen
+from ds_keras.core.timing import foreseen, reported
 from ds_keras.export.metadata import about, check_licence, described
-from ds_keras.export.progress import reported
 from ds_keras.export.tflite.source import CONVERTING, ExportSource
 from ds_keras.export.tflite.template import materialized
 
