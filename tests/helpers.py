@@ -4,6 +4,7 @@ import contextlib
 import warnings
 from unittest import mock
 
+import h5py
 import keras
 import numpy as np
 import tensorflow as tf
@@ -185,6 +186,14 @@ def array(variable):
 def snapshot(model):
     """Every weight by path, as numpy."""
     return {weight.path: array(weight) for weight in model.weights}
+
+
+def stored(path):
+    """Every array of a file of weights by its name in the file, as numpy."""
+    found = {}
+    with h5py.File(path) as file:
+        file.visititems(lambda name, item: found.update({name: item[()]}) if isinstance(item, h5py.Dataset) else None)
+    return found
 
 
 def close(actual, expected, tolerance=1e-4):

@@ -7,12 +7,11 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from helpers import pair, snapshot, without_tracing
+from helpers import pair, snapshot, stored, without_tracing
 from programs import run_program
 
 from ds_keras import data, zoo
@@ -82,9 +81,7 @@ def finished(*args, **kwargs):
 
 def arrays(workdir):
     """Every array of the preset's weights, as bytes."""
-    found = {}
-    with h5py.File(workdir / "preset/model.weights.h5") as file:
-        file.visititems(lambda name, item: found.update({name: item[()].tobytes()}) if hasattr(item, "shape") else None)
+    found = {name: value.tobytes() for name, value in stored(workdir / "preset/model.weights.h5").items()}
     assert len(found) > 20
     return found
 

@@ -5,7 +5,7 @@ It says what sharing its weights with the other levels costs the level, or gives
 Command: ds-keras ablate --config=zoo/ds_mobilenet_grocery/static.py --workdir=runs/grocery_static \
          --data=pack:DIRECTORY/grocery_160_jpeg.npz --variant='{"name": "alone"}' --seeds=0 --split=test
          Level 1: --variant='{"name": "alone, level 1", "levels": [1]}'
-Hours:   one on one CPU core without AVX-512. Needs the extra ``pretrained``.
+Hours:   one and a half on one CPU core without AVX-512, beside other work. Needs the extra ``pretrained``.
 """
 
 from dataclasses import replace

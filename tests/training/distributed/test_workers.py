@@ -11,9 +11,9 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
+from helpers import stored
 from programs import run_program
 
 HERE = Path(__file__).parent
@@ -100,9 +100,7 @@ def train(workdir, count, **more):
 
 def arrays(workdir):
     """Every array of the preset's weights."""
-    found = {}
-    with h5py.File(workdir / "preset/model.weights.h5") as file:
-        file.visititems(lambda name, item: found.update({name: item[()]}) if hasattr(item, "shape") else None)
+    found = stored(workdir / "preset/model.weights.h5")
     assert len(found) > 20
     return found
 
