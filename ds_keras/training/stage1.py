@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from ds_keras.core.levels import Level, LevelTensor
+from ds_keras.core.visitor import Compute
 from ds_keras.models.supernet import Supernet
 from ds_keras.quantization.rounding import check_quantize
 from ds_keras.training import arguments, losses
@@ -124,6 +125,8 @@ class SupernetTrainer(LevelTrainer):
         self.teacher, teacher_level = self._make_teacher(teacher)
         self.targets = Targets(objective, self.teacher, teacher_level, hard_label_weight, distill_start)
         self.progress = means("largest_loss", "smallest_loss", "largest_accuracy")
+        if self.partial:
+            self.evaluation = means(*(f"level{level}_accuracy" for level in sorted(set(self.candidates))))
 
     def _candidates(self, levels: Sequence[int] | None) -> list[int]:
         """The levels that are trained."""
@@ -151,6 +154,11 @@ class SupernetTrainer(LevelTrainer):
     def alone(self) -> bool:
         """Whether a single level is trained."""
         return self.smallest == self.largest
+
+    @property
+    def partial(self) -> bool:
+        """Whether some levels are not trained, so that no policy can use the network."""
+        return len(set(self.candidates)) < len(self.supernet.levels)
 
     @property
     def all_active(self) -> bool:
@@ -197,6 +205,16 @@ class SupernetTrainer(LevelTrainer):
             follow(self.teacher, self.supernet, self.ema_decay, self.step)
         largest, smallest = passes[0], passes[-1]
         return self.report((largest.loss, smallest.loss, accuracy(y[: tf.shape(largest.logits)[0]], largest.logits)))
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """As of ``LevelTrainer``; where a part of the levels is trained, the accuracy of these alone."""
+        if not self.partial:
+            return super().test_step(data)
+        x, y, weights = keras.utils.unpack_x_y_sample_weight(data)
+        model = self.supernet
+        features, _ = model.start(Compute(0), model.check_images(x))
+        logits = [model.body(Compute(level), features) for level in sorted(set(self.candidates))]
+        return self.report([accuracy(y, each) for each in logits], self.evaluation, weights)
 
     def start(self, views: list[tf.Tensor]) -> list[tf.Tensor]:
         """The features of the shared start for each view, in one pass."""

@@ -286,6 +286,14 @@ def test_compile_errors(untrained):
         SupernetTrainer(keras.Sequential())
 
 
+def test_a_part_of_the_levels_reports_these_alone(untrained):
+    whole = make(untrained).evaluate(X, Y, batch_size=8, verbose=0, return_dict=True)
+    trainer = make(untrained, levels=[2, 0, 2], num_random=None)
+    part = trainer.evaluate(X, Y, batch_size=8, verbose=0, return_dict=True)
+    assert part == {name: whole[name] for name in ("level0_accuracy", "level2_accuracy")}
+    assert "routed_accuracy" in make(untrained, levels=[0, 1, 2]).evaluate(X, Y, verbose=0, return_dict=True)
+
+
 def test_weighted_images():
     """Weights scale what each image adds to every pass; ``class_weight`` is Keras' way to write them."""
 
