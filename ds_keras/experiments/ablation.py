@@ -71,10 +71,9 @@ def ablate(
         return Run(experiment, workdir / f"{name}-{seed}", max_steps=max_steps, verbose=verbose, sources=sources)
 
     with settings(experiment):
-        for name in variants:  # bad arguments are refused before anything is trained
+        for name in variants:
             first = start(name, seeds[0])
-            first.supernet_trainer().compile(first.experiment.stage1.make_optimizer(1))
-            first.gate_trainer()
+            first.check_stages()
     scores: dict[str, list[dict[str, Any]]] = {name: [] for name in variants}
     for seed in seeds:  # seed by seed, so that an interrupted comparison is paired as far as it went
         for name in variants:
@@ -136,11 +135,10 @@ def _score(run: Run, split: str, policies: bool) -> dict[str, Any]:
         raise ValueError(f"{path} must hold the scores of this run; remove it to make them again")
     if known.items() >= holds_for.items() and ("folds" in known or not policies):
         return known
-    gate = run.gate_trainer()
     run.train_supernet()
     found = {**holds_for, "top1": [row["top1"] for row in run.score_levels(split)]}
     if policies:
-        if gate is not None:
+        if (gate := run.gate_trainer()) is not None:
             run.train_gate(gate)
         found["folds"] = cross_fitted(run.deployed(), *run.labelled(split))
     write_json(path, found)

@@ -174,6 +174,15 @@ class Run:
         batches = partial(self.batches, stage, views=trainer.views)
         return loop.fit(batches, None if clock else validation, end, self.verbose)
 
+    def check_stages(self) -> None:
+        """Makes and compiles both trainers, so that bad arguments are refused before anything is trained."""
+        for stage, trainer in (
+            (self.experiment.stage1, self.supernet_trainer()),
+            (self.experiment.stage2, self.gate_trainer()),
+        ):
+            if stage is not None and trainer is not None:
+                trainer.compile(stage.make_optimizer(1))
+
     def train_supernet(self) -> float:
         """Stage I and the calibration; returns the seconds of Stage I."""
         stage, batches = self.experiment.stage1, self.calibration_batches()

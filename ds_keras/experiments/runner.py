@@ -74,9 +74,9 @@ def train(model: Any, run: Run, command: str) -> dict[str, Any]:
     require_levels(model)
     preset = run.workdir / "preset"
     with run.strategy.scope():
-        gate = run.gate_trainer()  # made now, so that bad arguments are refused before hours of Stage I
+        run.check_stages()
         seconds = {"stage1": run.train_supernet()}
-        if gate is not None:
+        if (gate := run.gate_trainer()) is not None:
             seconds["stage2"] = run.train_gate(gate)
     return by_chief(run.strategy, lambda: run.write_preset(preset, seconds, command), lambda: zoo.metrics(preset))
 

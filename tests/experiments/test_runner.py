@@ -210,9 +210,17 @@ def test_losses_that_are_not_finite(config, tmp_path):
     assert not (workdir / "preset").exists()
 
 
-def test_a_stage2_that_cannot_run_is_refused_before_stage1(tmp_path):
-    experiment = replace(SMALL, stage2=replace(SMALL.stage2, trainer={"target": 0.1}))
-    with pytest.raises(ValueError, match="target must"):
+@pytest.mark.parametrize(
+    ("stage", "changes", "message"),
+    [
+        ("stage2", {"trainer": {"target": 0.1}}, "target must"),
+        ("stage1", {"optimizer": "adamw", "weight_decay": 0.1, "trainer": {"levels": [0]}}, "optimizer.weight_decay"),
+    ],
+)
+def test_a_stage_that_cannot_run_is_refused_before_all_training(tmp_path, monkeypatch, stage, changes, message):
+    monkeypatch.setattr("ds_keras.experiments.run.prepare", lambda run: pytest.fail("something was trained"))
+    experiment = replace(SMALL, **{stage: replace(getattr(SMALL, stage), **changes)})
+    with pytest.raises(ValueError, match=message):
         run(experiment, tmp_path / "run")
     assert not list((tmp_path / "run").glob("stage1/*"))
 
