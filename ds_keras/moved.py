@@ -63,7 +63,7 @@ MODULES = {  # old: new, both without "ds_keras."
     "torch_twin": "benchmarks.torch_twin",
     "training.ablation": "experiments.ablation",
     "training.checkpoint": "experiments.checkpoint",
-    "training.comparison": "experiments.comparison",
+    "training.comparison": "experiments.preset",
     "training.experiment": "experiments.config",
     "training.lc": "lcnet.trainer",
     "training.lc_run": "lcnet.experiments.run",

@@ -1,29 +1,25 @@
-"""What a run works with: the data, the model, the steps of both stages, the preset that comes out."""
+"""What a run works with: the data, the model, the steps of both stages."""
 
 import contextlib
 import math
 import os
-import platform
 from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from ds_keras import data, zoo
+from ds_keras import data
 from ds_keras.core.backend import dtype_policy
 from ds_keras.core.files import expanded
 from ds_keras.core.image_model import ImageModel
-from ds_keras.evaluation.tables import evaluate_levels, figures_of, level_rows
-from ds_keras.experiments.comparison import compare_policies
+from ds_keras.evaluation.tables import evaluate_levels
 from ds_keras.experiments.config import Experiment, TrainingStage
 from ds_keras.experiments.loop import Clock, Loop
 from ds_keras.experiments.pretrained import prepare
 from ds_keras.experiments.workdir import claim
-from ds_keras.routing import budget
 from ds_keras.routing.replay import Predictions, score
 from ds_keras.training import distributed
 from ds_keras.training.base import Trainer
@@ -31,7 +27,6 @@ from ds_keras.training.calibration import calibrate_batch_norm
 from ds_keras.training.distributed.workers import part_of, sum_over_workers
 from ds_keras.training.stage1 import SupernetTrainer
 from ds_keras.training.stage2 import GateTrainer
-from ds_keras.zoo.cards import render
 
 TRIAL_IMAGES = 256
 STEPS = 50  # in an epoch of a stage by the clock, at least: each begins a stream of its own
@@ -250,84 +245,6 @@ class Run:
             return kind(self.model, **{"seed": self.experiment.seed, **arguments})
         except TypeError as error:
             raise ValueError(f"{name}: trainer={arguments!r} does not suit {kind.__name__}: {error}") from error
-
-    def write_preset(
-        self, directory: Path, seconds: dict[str, float], command: str, reads: int = 1, kept: Any = None
-    ) -> dict[str, Any]:
-        """Chooses cascade, thresholds and policy on the held-out images, reads the test set, writes the preset.
-
-        Args:
-            directory: of the preset.
-            seconds: that each stage took.
-            command: for the card.
-            reads: times that the test set has been read, this one included.
-            kept: further metrics.
-
-        Returns:
-            The metrics.
-        """
-        experiment, model = self.experiment, self.deployed()
-        test = self.trial(self.sources["test"])
-        held_out = self.predictions(model, "held_out")
-        budget.fit_budget(model, held_out)
-        policy, _ = budget.choose_policy(model, held_out, experiment.tolerance)
-        tested = self.predictions(model, "test")
-        metrics = {
-            **self.facts(command, seconds, test, "thresholds, budget table, default policy", reads),
-            "default_policy": policy,
-            **(kept or {}),
-            "held_out": level_rows(model, held_out.logits_by_level, held_out.labels),
-            **figures_of(model, tested),
-        }
-        for part in sorted(set(self.sources) - {"train", "test"}):
-            also = self.predictions(model, part)
-            metrics.setdefault("also", {})[part] = {"images": len(also), **figures_of(model, also)}
-        metrics |= compare_policies(model, directory, experiment.name, held_out=held_out, tested=tested)
-        zoo.save(model, directory, metrics, render(model, metrics))
-        return metrics
-
-    def facts(
-        self, command: str, seconds: dict[str, float], test: data.Source, chosen: str, reads: int = 1
-    ) -> dict[str, Any]:
-        """What a preset's metrics say of the run, besides its figures.
-
-        Args:
-            command: that repeats it.
-            seconds: that each stage took.
-            test: the test images.
-            chosen: what was chosen on the held-out images.
-            reads: times that they have been read, this one included.
-
-        Returns:
-            The entries.
-        """
-        experiment = self.experiment
-        again: str = (
-            "read once" if reads == 1 else f"read {reads} times: the policy was chosen anew on the held-out images"
-        )
-        tested_on = f"{len(test)} test images, {again}"
-        if not self.tested_apart:
-            tested_on = (
-                f"the same {len(test)} held-out images: there was no test set, so these figures are a little high"
-            )
-        held_out = f"{len(self.held_out)} held-out images of the training set"
-        if isinstance(experiment.held_out, str):
-            held_out = f"{len(self.held_out)} held-out images, the part {experiment.held_out!r} of the data"
-        return {
-            "experiment": experiment.name,
-            "command": command,
-            "data": experiment.data_terms,
-            "licence": experiment.licence or "not stated",
-            "trained_on": f"{len(self.train)} images of the training set",
-            "chosen_on": f"{held_out} ({chosen})",
-            "tested_on": tested_on,
-            "test_reads": reads,
-            "precision": f"{experiment.precision} in training; every figure is of the float32 model",
-            "complete": self.max_steps is None,
-            "seconds": {name: round(value) for name, value in seconds.items()},
-            "machine": f"on {os.cpu_count()} {platform.machine()} CPU cores",
-            "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
-        }
 
 
 def _some(source: data.Source, count: int) -> data.Source:

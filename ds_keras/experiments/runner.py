@@ -15,8 +15,8 @@ import tensorflow as tf
 from ds_keras import export, zoo
 from ds_keras.core.files import expanded
 from ds_keras.core.levels import require_levels
-from ds_keras.experiments.comparison import compare_policies
 from ds_keras.experiments.config import Experiment
+from ds_keras.experiments.preset import compare_policies, write_preset
 from ds_keras.experiments.run import Run, settings
 from ds_keras.models.supernet import Supernet
 from ds_keras.routing import budget
@@ -78,7 +78,7 @@ def train(model: Any, run: Run, command: str) -> dict[str, Any]:
         seconds = {"stage1": run.train_supernet()}
         if (gate := run.gate_trainer()) is not None:
             seconds["stage2"] = run.train_gate(gate)
-    return by_chief(run.strategy, lambda: run.write_preset(preset, seconds, command), lambda: zoo.metrics(preset))
+    return by_chief(run.strategy, lambda: write_preset(run, preset, seconds, command), lambda: zoo.metrics(preset))
 
 
 def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool = True) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def remeasure(experiment: Experiment, directory: str | os.PathLike, choose: bool
         }
         current.model.set_weights(trained.get_weights())
         reads = old["test_reads"] + 1
-        metrics = current.write_preset(directory, kept.pop("seconds"), kept.pop("command"), reads, kept)
+        metrics = write_preset(current, directory, kept.pop("seconds"), kept.pop("command"), reads, kept)
     (directory / zoo.INT8_BUNDLE).unlink(missing_ok=True)
     _bundle(zoo.load(directory), directory, metrics)
     return metrics

@@ -17,6 +17,7 @@ from programs import run_program
 from ds_keras import data, zoo
 from ds_keras.evaluation.tables import evaluate
 from ds_keras.experiments import Experiment, TrainingStage, read_experiment
+from ds_keras.experiments.preset import facts
 from ds_keras.experiments.run import Run
 from ds_keras.experiments.runner import run
 from ds_keras.models import DSMobileNet
@@ -486,8 +487,8 @@ def test_a_part_of_the_data_may_be_held_out(tmp_path):
     run = Run(experiment, tmp_path, sources=sets)
     assert len(run.train) == len(sets["train"]) and len(run.held_out) == len(sets["val"])
     assert set(run.sources) == {"train", "test"}
-    facts = run.facts("command", {}, sets["test"], "thresholds")
-    assert facts["chosen_on"] == f"{len(sets['val'])} held-out images, the part 'val' of the data (thresholds)"
+    found = facts(run, "command", {}, sets["test"], "thresholds")
+    assert found["chosen_on"] == f"{len(sets['val'])} held-out images, the part 'val' of the data (thresholds)"
     with pytest.raises(ValueError, match=r"held_out must be one of \['val'\], a number or a share, received 'x'"):
         replace(experiment, held_out="x").divide(sets)
 

@@ -20,6 +20,7 @@ from ds_keras.data import Source
 from ds_keras.experiments.config import Experiment, TrainingStage
 from ds_keras.experiments.fine_tuning import plan
 from ds_keras.experiments.fine_tuning.photos import Photos, divide, in_memory
+from ds_keras.experiments.preset import write_preset
 from ds_keras.experiments.pretrained import train_head
 from ds_keras.experiments.run import Run, settings
 from ds_keras.experiments.runner import train
@@ -121,7 +122,7 @@ def fine_tune(
             run.experiment = replace(experiment, stage1=replace(experiment.stage1, seconds=chosen.network))
             metrics = train(network, run, command)
         else:
-            metrics = run.write_preset(workdir / "preset", {"head": chosen.head}, command)
+            metrics = write_preset(run, workdir / "preset", {"head": chosen.head}, command)
         _write_files(run, metrics, command)
     logging.info("%s: %.1f minutes", network.name, (time.monotonic() - began) / 60)
     return zoo.load(workdir / "preset")

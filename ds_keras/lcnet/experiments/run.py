@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import Any
 
 from ds_keras import zoo
+from ds_keras.experiments.preset import facts
 from ds_keras.experiments.run import Run
 from ds_keras.experiments.runner import train
 from ds_keras.lcnet.evaluation import evaluate_lc, fixed_scales, whole_row
@@ -45,7 +46,7 @@ def train_lc(model: LCResNet, run: Run, command: str) -> dict[str, Any]:
         found[part] = {"images": len(labels), **evaluate_lc(model, images, labels, fixed)}
         found[part]["runs"].append(whole_row(whole, images, labels))
     test = run.trial(run.sources["test"])
-    metrics = {**run.facts(command, seconds, test, "recipe, and which units run in 'fixed'"), **found.pop("test")}
+    metrics = {**facts(run, command, seconds, test, "recipe, and which units run in 'fixed'"), **found.pop("test")}
     metrics |= {"held_out": found.pop("held_out"), "fixed": None if fixed is None else [float(f) for f in fixed]}
     if found:
         metrics["also"] = found

@@ -11,7 +11,7 @@ from helpers import budgeted_nano, images
 
 from ds_keras import evaluation, zoo
 from ds_keras.experiments import read_experiment
-from ds_keras.experiments.comparison import compare_policies
+from ds_keras.experiments.preset import compare_policies
 from ds_keras.experiments.runner import remeasure
 from ds_keras.routing import replay as curves
 from ds_keras.zoo.cards import render
