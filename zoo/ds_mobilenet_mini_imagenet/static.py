@@ -1,0 +1,23 @@
+"""A static network beside a small level: the same layers, trained alone from the same start, for as many epochs.
+
+It says what sharing its weights with the other levels costs the level, or gives it.
+
+Command: ds-keras ablate --config=zoo/ds_mobilenet_mini_imagenet/static.py --workdir=runs/mini_imagenet_static \
+         --data=pack:DIRECTORY/mini_imagenet_84_webp.npz --variant='{"name": "alone"}' --seeds=0 --split=test
+         Level 1: --variant='{"name": "alone, level 1", "levels": [1]}'
+Hours:   one and a third on one CPU core without AVX-512. Needs the extra ``pretrained``.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+from ds_keras.experiments import read_experiment
+
+FIRST = read_experiment(Path(__file__).parent / "first.py")
+TRAINER = {"num_random": None, "objective": "ce", "weight_decay": 1e-4, "frozen_start": True, "levels": (0,)}
+
+EXPERIMENT = replace(
+    FIRST,
+    stage1=replace(FIRST.stage1, epochs=23, optimizer="adam", weight_decay=0.0, trainer=TRAINER),
+    stage2=None,
+)
