@@ -14,10 +14,10 @@ from pathlib import Path
 from ds_keras.experiments import read_experiment
 
 FIRST = read_experiment(Path(__file__).parent / "first.py")
-TRAINER = {"num_random": None, "objective": "ce", "weight_decay": 1e-4, "frozen_start": True, "levels": (0,)}
+ALONE = read_experiment(Path(__file__).parents[1] / "ds_mobilenet_imagenette" / "static.py")
 
 EXPERIMENT = replace(
     FIRST,
-    stage1=replace(FIRST.stage1, epochs=23, optimizer="adam", weight_decay=0.0, trainer=TRAINER),
+    stage1=replace(FIRST.stage1, epochs=23, optimizer="adam", weight_decay=0.0, trainer=ALONE.stage1.trainer),
     stage2=None,
 )
