@@ -5,12 +5,13 @@ from typing import Any
 import keras
 import numpy as np
 
+from ds_keras.convert.importance import order_channels
 from ds_keras.models.resnet import DSResNet
 
 CAFFE_MEAN = (123.68, 116.779, 103.939)  # RGB; what preprocess_input of ResNet-50 subtracts
 
 
-def from_keras_resnet50(network: keras.Model, **kwargs: Any) -> DSResNet:
+def from_keras_resnet50(network: keras.Model, order: bool = True, **kwargs: Any) -> DSResNet:
     """``keras.applications.ResNet50`` as a ``DSResNet.imagenet(stride_in="1x1")``.
 
     The largest level gives the network's logits; the smaller ones are prefixes of its filters and have to be trained
@@ -20,6 +21,7 @@ def from_keras_resnet50(network: keras.Model, **kwargs: Any) -> DSResNet:
 
     Args:
         network: ``keras.applications.ResNet50`` with its top (``include_top=True``), any number of classes.
+        order: whether channels are ordered by importance (``order_channels``).
         **kwargs: of ``DSResNet.imagenet``.
 
     Returns:
@@ -52,6 +54,8 @@ def from_keras_resnet50(network: keras.Model, **kwargs: Any) -> DSResNet:
         conv, norm = block.pairs()[k - (j > 1)]  # a block without a shortcut begins with convolution 1
         _copy(network, f"conv{i}_block{j}_{k}", conv, norm)
     model.classifier.set_weights(head.get_weights())
+    if order:
+        order_channels(model)
     return model
 
 

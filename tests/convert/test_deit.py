@@ -1,3 +1,5 @@
+from typing import NamedTuple
+
 import numpy as np
 import pytest
 from fuzz import fuzz
@@ -7,31 +9,46 @@ from ds_keras.convert import deit, from_deit
 from ds_keras.models import DSViT
 from ds_keras.models.vit import Row
 
-WIDTH, HEADS, MLP, DEPTH, PATCH = 12, 3, 20, 3, 4
+
+class Sizes(NamedTuple):
+    """Of a network: its images and patches in pixels."""
+
+    width: int = 12
+    heads: int = 3
+    mlp: int = 20
+    depth: int = 3
+    patch: int = 4
+    image: int = 8
 
 
-def state(seed=0, classes=3, size=8):
+SMALL = Sizes()
+TINY = Sizes(192, 3, 768, 12, 16, 32)  # DeiT-Ti's, but for the images
+
+
+def state(sizes=SMALL, classes=3):
     """Random tensors under timm's names."""
-    rng, tokens = np.random.default_rng(seed), (size // PATCH) ** 2 + 1
+    rng, tokens = np.random.default_rng(0), (sizes.image // sizes.patch) ** 2 + 1
+    width, mlp = sizes.width, sizes.mlp
 
     def normal(*shape):
         return rng.normal(0, 0.5 / np.sqrt(shape[-1]), shape).astype("float32")
 
-    weights = {"cls_token": normal(1, 1, WIDTH), "pos_embed": normal(1, tokens, WIDTH)}
-    weights |= {"patch_embed.proj.weight": normal(WIDTH, 3, PATCH, PATCH), "patch_embed.proj.bias": normal(WIDTH)}
-    for i in range(DEPTH):
-        rows = {"attn.qkv": (3 * WIDTH, WIDTH), "attn.proj": (WIDTH, WIDTH)}
-        rows |= {"mlp.fc1": (MLP, WIDTH), "mlp.fc2": (WIDTH, MLP)}
+    weights = {"cls_token": normal(1, 1, width), "pos_embed": normal(1, tokens, width)}
+    weights["patch_embed.proj.weight"] = normal(width, 3, sizes.patch, sizes.patch)
+    weights["patch_embed.proj.bias"] = normal(width)
+    for i in range(sizes.depth):
+        rows = {"attn.qkv": (3 * width, width), "attn.proj": (width, width)}
+        rows |= {"mlp.fc1": (mlp, width), "mlp.fc2": (width, mlp)}
         for name, shape in rows.items():
             weights[f"blocks.{i}.{name}.weight"] = 2 * normal(*shape)
             weights[f"blocks.{i}.{name}.bias"] = normal(shape[0])
         for name in ("norm1", "norm2"):
-            weights[f"blocks.{i}.{name}.weight"], weights[f"blocks.{i}.{name}.bias"] = 1 + normal(WIDTH), normal(WIDTH)
-    weights |= {"norm.weight": 1 + normal(WIDTH), "norm.bias": normal(WIDTH)}
-    return {**weights, "head.weight": normal(classes, WIDTH), "head.bias": normal(classes)}
+            weights[f"blocks.{i}.{name}.weight"], weights[f"blocks.{i}.{name}.bias"] = 1 + normal(width), normal(width)
+    weights |= {"norm.weight": 1 + normal(width), "norm.bias": normal(width)}
+    return {**weights, "head.weight": normal(classes, width), "head.bias": normal(classes)}
 
 
-def reference(weights, x):
+def reference(weights, x, sizes=SMALL):
     """The network in numpy, as the paper has it; GELU in its tanh form."""
 
     def linear(name, x):
@@ -42,17 +59,17 @@ def reference(weights, x):
         return x * weights[f"{name}.weight"] + weights[f"{name}.bias"]
 
     batch, side, _, channels = x.shape
-    n = side // PATCH
-    patches = x.reshape(batch, n, PATCH, n, PATCH, channels).transpose(0, 1, 3, 5, 2, 4).reshape(batch, n * n, -1)
-    x = patches @ weights["patch_embed.proj.weight"].reshape(WIDTH, -1).T + weights["patch_embed.proj.bias"]
+    n, patch, head = side // sizes.patch, sizes.patch, sizes.width // sizes.heads
+    patches = x.reshape(batch, n, patch, n, patch, channels).transpose(0, 1, 3, 5, 2, 4).reshape(batch, n * n, -1)
+    x = patches @ weights["patch_embed.proj.weight"].reshape(sizes.width, -1).T + weights["patch_embed.proj.bias"]
     x = np.concatenate([np.repeat(weights["cls_token"], batch, 0), x], axis=1) + weights["pos_embed"]
-    for i in range(DEPTH):
+    for i in range(sizes.depth):
         block = f"blocks.{i}"
-        qkv = linear(f"{block}.attn.qkv", norm(f"{block}.norm1", x)).reshape(batch, -1, 3, HEADS, WIDTH // HEADS)
+        qkv = linear(f"{block}.attn.qkv", norm(f"{block}.norm1", x)).reshape(batch, -1, 3, sizes.heads, head)
         q, k, v = qkv.transpose(2, 0, 3, 1, 4)
-        scores = np.exp(q @ k.swapaxes(-1, -2) / np.sqrt(WIDTH // HEADS))
+        scores = np.exp(q @ k.swapaxes(-1, -2) / np.sqrt(head))
         y = (scores / scores.sum(-1, keepdims=True)) @ v
-        x = x + linear(f"{block}.attn.proj", y.transpose(0, 2, 1, 3).reshape(batch, -1, WIDTH))
+        x = x + linear(f"{block}.attn.proj", y.transpose(0, 2, 1, 3).reshape(batch, -1, sizes.width))
         y = linear(f"{block}.mlp.fc1", norm(f"{block}.norm2", x))
         y = 0.5 * y * (1 + np.tanh(np.sqrt(2 / np.pi) * (y + 0.044715 * y**3)))
         x = x + linear(f"{block}.mlp.fc2", y)
@@ -60,8 +77,8 @@ def reference(weights, x):
 
 
 def network(classes=3):
-    rows = (Row(4, 1, 8), Row(8, 2, 12), Row(WIDTH, HEADS, MLP))
-    return DSViT(rows, DEPTH, 1, WIDTH // HEADS, classes, (8, 8, 3), PATCH, mean=0.0, std=255.0)
+    rows = (Row(4, 1, 8), Row(8, 2, 12), Row(12, 3, 20))
+    return DSViT(rows, 3, 1, 4, classes, (8, 8, 3), 4, mean=0.0, std=255.0)
 
 
 def test_the_largest_level_gives_the_logits_and_order_moves_the_smaller_ones():
@@ -71,6 +88,12 @@ def test_the_largest_level_gives_the_logits_and_order_moves_the_smaller_ones():
         close(model(x, level=2), reference(weights, x / 255))
     small = [np.array(model(x, level=0)) for model in models]
     assert np.abs(small[0] - small[1]).max() > 1e-3
+
+
+def test_the_layout_of_deit_ti():
+    weights, x = state(TINY, classes=5), images(2, TINY.image, 3)
+    model = from_deit(weights, input_shape=(TINY.image, TINY.image, 3), mean=0.0, std=255.0)
+    close(model(x, level=model.teacher_level), reference(weights, x / 255, TINY))
 
 
 def test_a_safetensors_file(tmp_path):
@@ -91,7 +114,7 @@ def test_a_safetensors_file(tmp_path):
     [
         ({"pos_embed": None}, "pos_embed must have the shape"),
         ({"blocks.0.attn.qkv.bias": np.ones(3, "float32")}, "qkv.bias must have the shape"),
-        ({"dist_token": np.ones((1, 1, WIDTH), "float32")}, "no place for"),
+        ({"dist_token": np.ones((1, 1, 12), "float32")}, "no place for"),
     ],
 )
 def test_other_weights_are_refused(change, message):

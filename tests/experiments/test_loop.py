@@ -28,3 +28,14 @@ def test_a_stage_that_goes_on_says_nothing(monkeypatch, caplog):
             now.seconds += 3.0
             saver.on_train_batch_end(0)
     assert not caplog.messages
+
+
+def test_a_checkpoint_is_written_every_minute_inside_an_epoch(monkeypatch):
+    now, saved = SimpleNamespace(seconds=100.0), []
+    monkeypatch.setattr(loop.time, "monotonic", lambda: now.seconds)
+    running = SimpleNamespace(**{**vars(LOOP), "save": lambda step, began: saved.append((step, now.seconds))})
+    saver = loop._Saver(running, 0, 100.0, 600)
+    for _ in range(100):
+        now.seconds += 2.5
+        saver.on_train_batch_end(0)
+    assert saved == [(25, 162.5), (50, 225.0), (75, 287.5), (100, 350.0)]

@@ -87,9 +87,11 @@ def test_keras_weights_give_the_same_logits(classes):
     x = images(3, 64, 3)
     expected = array(network(keras.applications.resnet.preprocess_input(x.copy())))
     assert expected.std(axis=0).mean() > 1e-3
-    model = from_keras_resnet50(network)
+    model, ordered = from_keras_resnet50(network, order=False), from_keras_resnet50(network)
     assert model.input_shape == (None, 64, 64, 3) and model.style.bn_epsilon == 1.001e-5
     close(model(x, level=3), expected)
+    close(ordered(x, level=3), expected)
+    assert np.abs(ordered(x, level=2) - model(x, level=2)).max() > 1e-2
     assert np.abs(model(x, level=2) - expected).max() > 1e-2
 
 

