@@ -1,4 +1,4 @@
-"""A static network beside a small level: the same layers, trained alone from the same start, for as many epochs.
+"""A static network beside a small level: the same layers, trained alone from the same start, as long as parts 1 and 2.
 
 It says what sharing its weights with the other levels costs the level, or gives it.
 
