@@ -11,13 +11,14 @@ from ds_keras.models.resnet import DSResNet
 CAFFE_MEAN = (123.68, 116.779, 103.939)  # RGB; what preprocess_input of ResNet-50 subtracts
 
 
-def from_keras_resnet50(network: keras.Model, order: bool = True, **kwargs: Any) -> DSResNet:
+def from_keras_resnet50(network: keras.Model, *, order: bool = True, **kwargs: Any) -> DSResNet:
     """``keras.applications.ResNet50`` as a ``DSResNet.imagenet(stride_in="1x1")``.
 
-    The largest level gives the network's logits; the smaller ones are prefixes of its filters and have to be trained
-    (Stage I, then ``calibrate_batch_norm``: until then every level has the network's statistics). The biases of the
-    convolutions move into the means of the BatchNorms behind them. The result takes RGB images in [0, 255] where the
-    network takes ``preprocess_input`` of them, which flips to BGR: the stem's input channels are flipped instead.
+    The largest level gives the network's logits; the smaller ones are prefixes of its filters, the most important
+    first, and have to be trained (Stage I, then ``calibrate_batch_norm``: until then every level has the network's
+    statistics). The biases of the convolutions move into the means of the BatchNorms behind them. The result takes RGB
+    images in [0, 255] where the network takes ``preprocess_input`` of them, which flips to BGR: the stem's input
+    channels are flipped instead.
 
     Args:
         network: ``keras.applications.ResNet50`` with its top (``include_top=True``), any number of classes.

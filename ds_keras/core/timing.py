@@ -1,9 +1,10 @@
 """Paired timings: two functions in turn (A B A B ...), so that a noisy machine touches both alike.
 
-Besides, what is said of work that takes long: a forecast, and how far it is.
+Besides, what is said of work that takes long: on what it runs, a forecast, and how far it is.
 """
 
 import operator
+import os
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -13,6 +14,12 @@ from absl import logging
 
 EVERY = 10.0  # seconds between two lines of progress
 Item = TypeVar("Item")
+
+
+def cores() -> str:
+    """The CPU cores that this process may use, as "2 cores": fewer than the machine's where it is pinned to some."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return "1 core" if count == 1 else f"{count} cores"
 
 
 def foreseen(network: Any, parts: int, seconds: float) -> str:

@@ -11,7 +11,7 @@ from ds_keras.models.vit import Row
 
 
 class Sizes(NamedTuple):
-    """Of a network: its images and patches in pixels."""
+    """Sizes of a network; patch and image in pixels."""
 
     width: int = 12
     heads: int = 3
@@ -22,7 +22,7 @@ class Sizes(NamedTuple):
 
 
 SMALL = Sizes()
-TINY = Sizes(192, 3, 768, 12, 16, 32)  # DeiT-Ti's, but for the images
+TINY = Sizes(192, 3, 768, 12, 16, 32)  # DeiT-Ti's; only its images are larger (224)
 
 
 def state(sizes=SMALL, classes=3):
@@ -93,7 +93,9 @@ def test_the_largest_level_gives_the_logits_and_order_moves_the_smaller_ones():
 def test_the_layout_of_deit_ti():
     weights, x = state(TINY, classes=5), images(2, TINY.image, 3)
     model = from_deit(weights, input_shape=(TINY.image, TINY.image, 3), mean=0.0, std=255.0)
-    close(model(x, level=model.teacher_level), reference(weights, x / 255, TINY))
+    expected = reference(weights, x / 255, TINY)
+    assert np.ptp(expected, axis=0).max() > 0.1  # they depend on the image
+    close(model(x, level=model.teacher_level), expected)
 
 
 def test_a_safetensors_file(tmp_path):

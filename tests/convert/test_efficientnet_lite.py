@@ -113,8 +113,9 @@ def test_the_largest_level_gives_the_logits_of_the_source(weights, plain):
 @pytest.mark.parametrize("variant", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_the_larger_ones_give_the_logits_of_the_source(variant):
     weights, x = state(variant), images(2, 96, 3)
-    model = lite.from_efficientnet_lite(weights, network(variant=variant))
-    close(model(x, level=3), source(variant, weights, x))
+    expected = source(variant, weights, x)
+    assert np.ptp(expected, axis=0).max() > 0.1  # they depend on the image
+    close(lite.from_efficientnet_lite(weights, network(variant=variant))(x, level=3), expected)
 
 
 def test_order_changes_no_logit_of_the_largest_level(weights, plain):
@@ -181,4 +182,7 @@ def test_the_real_lite0_gives_its_logits():
     model = lite.load_efficientnet_lite(0, input_shape=(224, 224, 3))
     logits = np.array(model(x, level=3))
     close(logits, source(0, lite.read_weights(0), x))
-    assert logits.argmax() == 698  # a palace
+    # Of the package efficientnet-lite-pytorch 0.1.0, the source's own code: a palace, monastery, stupa, lakeside, ...
+    by_its_authors = {698: 8.3807, 442: 8.1286, 975: 6.9990, 663: 6.6748, 449: 6.2400}
+    np.testing.assert_allclose(logits[0, list(by_its_authors)], list(by_its_authors.values()), atol=2e-3)
+    assert logits.argmax() == 698

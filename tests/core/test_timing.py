@@ -20,3 +20,9 @@ def test_quick_batches_say_nothing(caplog):
     with caplog.at_level("INFO", "absl"):
         assert list(timing.counted(range(5), "net: features")) == [0, 1, 2, 3, 4]
     assert not caplog.messages
+
+
+@pytest.mark.parametrize(("own", "said"), [({3}, "1 core"), ({0, 5, 6}, "3 cores")])
+def test_the_cores_of_a_pinned_process(own, said, monkeypatch):
+    monkeypatch.setattr(timing.os, "sched_getaffinity", lambda process: own, raising=False)
+    assert timing.cores() == said

@@ -1,4 +1,4 @@
-"""What a stage says while it runs."""
+"""What a stage says and saves while it runs."""
 
 from types import SimpleNamespace
 

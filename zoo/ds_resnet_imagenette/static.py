@@ -1,11 +1,11 @@
-"""A static network beside a small level: the same layers and teacher, trained alone from the same start, as long.
+"""A static network beside a small level: the same layers, teacher and epochs, trained alone from the same start.
 
 It says what sharing its weights with the other levels costs the level, or gives it.
 
 Command: ds-keras ablate --config=zoo/ds_resnet_imagenette/static.py --workdir=runs/resnet_imagenette_static \
          --data=pack:DIRECTORY/imagenette2_128_jpeg.npz --variant='{"name": "alone"}' --seeds=0 --split=test
          Level 1: --variant='{"name": "alone, level 1", "levels": [1]}'
-Hours:   half of one on one CPU core (AVX-512), beside other work.
+Hours:   half of one on one CPU core (AVX-512), beside other work. Needs open_nsfw: see experiment.py.
 """
 
 from dataclasses import replace

@@ -3,7 +3,6 @@
 import contextlib
 import importlib.metadata
 import math
-import os
 import platform
 import re
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 
 from ds_keras.cli.flags import Flags
 from ds_keras.cli.inputs import read_images
+from ds_keras.core.timing import cores
 
 NOISE = 2**26  # numbers that are drawn, at most
 PACKAGES = ("tensorflow", "keras", "ai-edge-litert", "numpy", "onnxruntime", "torch")
@@ -129,4 +129,4 @@ def _machine() -> str:
     with contextlib.suppress(OSError):  # Linux
         found = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.M)
         name = found[1] if found else name
-    return f"{name}, {os.cpu_count()} cores"
+    return f"{name}, {cores()}"

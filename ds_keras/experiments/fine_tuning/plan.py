@@ -1,6 +1,5 @@
 """The recipe, from the number of photos, the minutes and the measured speed of this machine; and the plan in words."""
 
-import os
 import time
 from typing import NamedTuple
 
@@ -8,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from ds_keras.core import cost
+from ds_keras.core.timing import cores
 from ds_keras.experiments.fine_tuning.photos import Photos
 from ds_keras.models.supernet import Supernet
 from ds_keras.training.folded import Folded
@@ -159,7 +159,7 @@ def in_words(model: Supernet, photos: Photos, speed: Speed, chosen: Recipe, minu
     rows = {
         "start": f"{start}, {len(model.levels)} levels, images {height}x{width}, new classifier of {model.num_classes}",
         "photos": f"{train} to learn from, {held_out}",
-        "machine": f"{os.cpu_count()} cores, {1000 * speed.view:.1f} ms for a view at the largest level",
+        "machine": f"{cores()}, {1000 * speed.view:.1f} ms for a view at the largest level",
         "reading": f"{chosen.reading / 60:.1f} min, done",
         "head": f"{chosen.head / 60:.1f} min, statistics and classifier of every level, network as it is",
         "network": network,
