@@ -5,6 +5,7 @@ Besides, what is said of work that takes long: on what it runs, a forecast, and 
 
 import operator
 import os
+import platform
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -20,6 +21,11 @@ def cores() -> str:
     """The CPU cores that this process may use, as "2 cores": fewer than the machine's where it is pinned to some."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return "1 core" if count == 1 else f"{count} cores"
+
+
+def machine() -> str:
+    """What a run works on, for a card: as "on 2 cores of an x86_64 CPU"."""
+    return f"on {cores()} of an {platform.machine()} CPU"
 
 
 def foreseen(network: Any, parts: int, seconds: float) -> str:

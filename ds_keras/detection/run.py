@@ -4,7 +4,6 @@ import importlib.util
 import json
 import math
 import os
-import platform
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,7 +14,7 @@ from absl import logging
 from ds_keras import training, zoo
 from ds_keras.core import cost
 from ds_keras.core.files import expanded, read_json, write_json
-from ds_keras.core.timing import cores
+from ds_keras.core.timing import machine
 from ds_keras.detection import routing
 from ds_keras.detection.data import load_data
 from ds_keras.detection.data.pipeline import batches
@@ -128,7 +127,7 @@ def train(
         "epochs": round(done.steps * batch_size / len(sets.train), 1),
         "complete": True,
         "seconds": {"training": round(done.seconds)},
-        "machine": f"on {cores()} of an {platform.machine()} CPU",
+        "machine": machine(),
     }
     for row, thresholds in zip(metrics["levels"], best_thresholds(held_out), strict=False):
         row["chosen"] = thresholds

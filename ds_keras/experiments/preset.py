@@ -1,7 +1,6 @@
 """The preset that comes out of a run: what is chosen on held-out images, the figures of the test set, the card."""
 
 import importlib.util
-import platform
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from absl import logging
 
 from ds_keras import data, zoo
 from ds_keras.core.files import write_bytes
-from ds_keras.core.timing import cores
+from ds_keras.core.timing import machine
 from ds_keras.evaluation.tables import compare, figures_of, level_rows
 from ds_keras.routing import budget
 from ds_keras.routing.replay import Predictions, fit_temperatures
@@ -96,7 +95,7 @@ def facts(
         "precision": f"{experiment.precision} in training; every figure is of the float32 model",
         "complete": run.max_steps is None,
         "seconds": {name: round(value) for name, value in seconds.items()},
-        "machine": f"on {cores()} of an {platform.machine()} CPU",
+        "machine": machine(),
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
     }
 

@@ -2,14 +2,22 @@
 
 from types import SimpleNamespace
 
+import pytest
+
 from ds_keras.experiments import loop
 
 LOOP = SimpleNamespace(name="stage1", every=1000, clock=None, save=lambda step, began: None)
 
 
-def test_how_long_a_stage_takes_is_said_early_and_once(monkeypatch, caplog):
-    now = SimpleNamespace(seconds=100.0)
-    monkeypatch.setattr(loop.time, "monotonic", lambda: now.seconds)
+@pytest.fixture
+def now(monkeypatch):
+    """The clock: it stands still until a test moves its seconds."""
+    clock = SimpleNamespace(seconds=100.0)
+    monkeypatch.setattr(loop.time, "monotonic", lambda: clock.seconds)
+    return clock
+
+
+def test_how_long_a_stage_takes_is_said_early_and_once(now, caplog):
     saver = loop._Saver(LOOP, 0, 100.0, 600)
     with caplog.at_level("INFO", "absl"):
         for _ in range(16):  # the first step takes 30 s: it traces the graph
@@ -19,9 +27,7 @@ def test_how_long_a_stage_takes_is_said_early_and_once(monkeypatch, caplog):
     assert said == "stage1: 600 steps will take about 30 minutes, without validation"
 
 
-def test_a_stage_that_goes_on_says_nothing(monkeypatch, caplog):
-    now = SimpleNamespace(seconds=100.0)
-    monkeypatch.setattr(loop.time, "monotonic", lambda: now.seconds)
+def test_a_stage_that_goes_on_says_nothing(now, caplog):
     saver = loop._Saver(LOOP, 7, 100.0, 600)
     with caplog.at_level("INFO", "absl"):
         for _ in range(16):
@@ -30,9 +36,8 @@ def test_a_stage_that_goes_on_says_nothing(monkeypatch, caplog):
     assert not caplog.messages
 
 
-def test_a_checkpoint_is_written_every_minute_inside_an_epoch(monkeypatch):
-    now, saved = SimpleNamespace(seconds=100.0), []
-    monkeypatch.setattr(loop.time, "monotonic", lambda: now.seconds)
+def test_a_checkpoint_is_written_every_minute_inside_an_epoch(now):
+    saved = []
     running = SimpleNamespace(**{**vars(LOOP), "save": lambda step, began: saved.append((step, now.seconds))})
     saver = loop._Saver(running, 0, 100.0, 600)
     for _ in range(100):
